@@ -1,0 +1,376 @@
+"""Make the example model and the models the tests use.
+
+    pip install tensorflow-cpu==2.21.0 scikit-learn
+    python examples/make_models.py                  # all of them
+    python examples/make_models.py digits kitchen   # some of them
+
+    digits            examples/digits, a classifier of handwritten digits that
+                      takes PNG or JPEG bytes, and examples/digits_images,
+                      a few images it was not trained on
+    half_plus_two     tests/models/half_plus_two/1, y = 0.5x + 2
+    kitchen           tests/models/kitchen/1, a signature for each dtype, shape
+                      and failure that the tests need
+    broken_variables  tests/models/broken_variables, a model that loads and
+                      then fails when it is run
+
+All models but the broken one are plain tf.Modules: what tf.saved_model.save
+writes for a module that holds a Keras 3 model cannot find its variables when
+it runs outside Python (broken_variables shows this).
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+EXAMPLES = Path(__file__).resolve().parent
+TEST_MODELS = EXAMPLES.parent / "tests" / "models"
+SEED = 1
+
+DTYPES = [
+    tf.float16, tf.bfloat16, tf.float32, tf.float64,
+    tf.int8, tf.int16, tf.int32, tf.int64,
+    tf.uint8, tf.uint16, tf.uint32, tf.uint64,
+    tf.bool, tf.string, tf.complex64,
+]
+
+
+def signature(function: Callable, **inputs: tuple):
+    """Trace a function that returns a dict of outputs.
+
+    Each keyword names an input and gives its shape and dtype.
+    """
+    specs = {
+        name: tf.TensorSpec(shape, dtype, name=name)
+        for name, (shape, dtype) in inputs.items()
+    }
+    return tf.function(function).get_concrete_function(**specs)
+
+
+def save(module: tf.Module, out: Path, signatures: dict) -> None:
+    """Save the module in place of whatever is at `out`."""
+    shutil.rmtree(out, ignore_errors=True)
+    tf.saved_model.save(module, str(out), signatures=signatures)
+
+
+# digits
+
+
+class Digits(tf.Module):
+    """A small convolutional network for 8x8 grey images scaled to 0..1."""
+
+    def __init__(self):
+        super().__init__()
+        rng = np.random.default_rng(SEED)
+
+        def weights(*shape):
+            deviation = np.sqrt(2 / np.prod(shape[:-1]))  # He initialisation
+            values = rng.normal(0, deviation, shape)
+            return tf.Variable(values.astype(np.float32))
+
+        self.conv1 = weights(3, 3, 1, 16)
+        self.bias1 = tf.Variable(tf.zeros([16]))
+        self.conv2 = weights(3, 3, 16, 32)
+        self.bias2 = tf.Variable(tf.zeros([32]))
+        self.dense = weights(4 * 4 * 32, 64)
+        self.bias3 = tf.Variable(tf.zeros([64]))
+        self.head = weights(64, 10)
+        self.bias4 = tf.Variable(tf.zeros([10]))
+
+    def features(self, x: tf.Tensor) -> tf.Tensor:
+        """The penultimate layer, [batch, 64], for [batch, 8, 8, 1]."""
+        x = tf.nn.relu(tf.nn.conv2d(x, self.conv1, 1, "SAME") + self.bias1)
+        x = tf.nn.relu(tf.nn.conv2d(x, self.conv2, 1, "SAME") + self.bias2)
+        x = tf.nn.max_pool2d(x, 2, 2, "VALID")
+        x = tf.reshape(x, [-1, 4 * 4 * 32])
+        return tf.nn.relu(x @ self.dense + self.bias3)
+
+    def logits(self, features: tf.Tensor) -> tf.Tensor:
+        return features @ self.head + self.bias4
+
+
+def decode_digit(data: tf.Tensor) -> tf.Tensor:
+    """Decode one PNG, JPEG, GIF or BMP to what the network takes."""
+    image = tf.io.decode_image(data, channels=3, expand_animations=False)
+    image = tf.ensure_shape(image, [None, None, 3])
+    image = tf.image.rgb_to_grayscale(tf.cast(image, tf.float32) / 255)
+    # Averaging areas is how the 8x8 training images were made.
+    image = tf.image.resize(image, [8, 8], method="area")
+    # The network knows light ink on dark paper; the border is mostly paper.
+    inner = tf.reduce_sum(image[1:-1, 1:-1])
+    border = (tf.reduce_sum(image) - inner) / (8 * 8 - 6 * 6)
+    return tf.where(border > 0.5, 1 - image, image)
+
+
+def decode_digits(data: tf.Tensor) -> tf.Tensor:
+    return tf.map_fn(
+        decode_digit, data,
+        fn_output_signature=tf.TensorSpec([8, 8, 1], tf.float32),
+    )
+
+
+def train(model: Digits, images: np.ndarray, labels: np.ndarray) -> None:
+    """Train by momentum on copies of the images shifted by up to a pixel."""
+    epochs, batch, momentum, peak = 80, 64, 0.9, 0.05
+    variables = model.trainable_variables
+    velocities = [tf.Variable(tf.zeros_like(v)) for v in variables]
+
+    @tf.function
+    def step(x, y, rate):
+        with tf.GradientTape() as tape:
+            features = tf.nn.dropout(model.features(x), 0.3)
+            loss = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    y, model.logits(features)))
+        gradients = tape.gradient(loss, variables)
+        for v, velocity, gradient in zip(variables, velocities, gradients):
+            velocity.assign(momentum * velocity + gradient + 5e-4 * v)
+            v.assign_sub(rate * velocity)
+
+    rng = np.random.default_rng(SEED)
+    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    for epoch in range(epochs):
+        rate = peak * (1 + np.cos(np.pi * epoch / epochs)) / 2
+        order = rng.permutation(len(images))
+        for start in range(0, len(order) - batch + 1, batch):
+            chosen = order[start:start + batch]
+            # Half of them stay where they are.
+            offsets = np.where(rng.random((batch, 1)) < 0.5,
+                               1, rng.integers(0, 3, (batch, 2)))
+            x = np.stack([padded[i, top:top + 8, left:left + 8]
+                          for i, (top, left) in zip(chosen, offsets)])
+            step(tf.constant(x), tf.constant(labels[chosen]),
+                 tf.constant(rate, tf.float32))
+
+
+def enlarge(image: np.ndarray, dark_ink: bool = False) -> tf.Tensor:
+    """A 64x64 uint8 image from an 8x8 one scaled to 0..1."""
+    image = np.round(255 * (1 - image if dark_ink else image))
+    return tf.constant(image.repeat(8, 0).repeat(8, 1).astype(np.uint8))
+
+
+def digits() -> None:
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    data = load_digits()
+    images = (data.images[..., np.newaxis] / 16).astype(np.float32)
+    train_x, test_x, train_y, test_y = train_test_split(
+        images, data.target, test_size=0.2, stratify=data.target,
+        random_state=SEED)
+
+    model = Digits()
+    train(model, train_x, train_y)
+
+    def predict(image):
+        scores = tf.nn.softmax(
+            model.logits(model.features(decode_digits(image))))
+        best = tf.argmax(scores, axis=1)
+        return {
+            "class": tf.as_string(best)[:, tf.newaxis],
+            "prediction": tf.reduce_max(scores, axis=1, keepdims=True),
+        }
+
+    def features(image):
+        return {"features": model.features(decode_digits(image))}
+
+    save(model, EXAMPLES / "digits", {
+        "predict": signature(predict, image=([None], tf.string)),
+        "features": signature(features, image=([None], tf.string)),
+    })
+
+    # Measure what was saved, from encoded images to the text of the class.
+    saved = tf.saved_model.load(str(EXAMPLES / "digits"))
+    encoded = tf.stack([tf.io.encode_png(enlarge(x)) for x in test_x])
+    classes = saved.signatures["predict"](image=encoded)["class"]
+    accuracy = np.mean(classes.numpy()[:, 0].astype(int) == test_y)
+    print(f"digits: {accuracy:.2%} of {len(test_y)} held-out images correct")
+
+    folder = EXAMPLES / "digits_images"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    # Each is the first held-out image of its digit.
+    for name in ["0.png", "2.png", "3.png", "5.jpg", "7.png", "9.png"]:
+        digit, extension = name.split(".")
+        index = np.flatnonzero(test_y == int(digit))[0]
+        image = enlarge(test_x[index], dark_ink=digit in "279")
+        encode = tf.io.encode_png if extension == "png" else tf.io.encode_jpeg
+        (folder / name).write_bytes(encode(image).numpy())
+
+
+# half_plus_two
+
+
+def half_plus_two(out: Path = TEST_MODELS / "half_plus_two" / "1") -> None:
+    module = tf.Module()
+    module.a = tf.Variable(0.5)
+    module.b = tf.Variable(2.0)
+    save(module, out, {
+        "serving_default": signature(
+            lambda x: {"y": module.a * x + module.b}, x=([None], tf.float32)),
+    })
+
+
+# kitchen
+
+
+def pixels():
+    """A large input of which little is used, to see what a request costs."""
+    return signature(lambda x: {"corner": x[:, 0, 0, :]},
+                     x=([None, 224, 224, 3], tf.float32))
+
+
+def slow(loops):
+    """Take about a millisecond, on one thread, for each loop."""
+    size = 224
+    # Inverting one matrix never uses more than one thread, and this matrix
+    # stays well away from overflow however often it is inverted.
+    start = 2 * tf.eye(size) + tf.fill([size, size], 1 / size)
+    _, last = tf.while_loop(
+        lambda i, matrix: i < tf.reduce_max(loops),
+        lambda i, matrix: (i + 1, tf.linalg.inv(matrix)),
+        [0, start])
+    # Nothing is NaN, but only running the loop can tell.
+    zero = tf.cast(tf.math.is_nan(last[0, 0]), tf.int32)
+    return {"rows": tf.fill(tf.shape(loops), tf.size(loops) + zero)}
+
+
+def fails(x):
+    check = tf.debugging.Assert(
+        tf.reduce_all(x >= 0), ["x must not be negative"])
+    with tf.control_dependencies([check]):
+        return {"y": tf.sqrt(x)}
+
+
+def fill_like(x, value):
+    return tf.fill(tf.shape(x), value)
+
+
+def kitchen() -> None:
+    module = tf.Module()
+    module.runs = tf.Variable(0, dtype=tf.int64)
+
+    floats = ([None], tf.float32)
+    strings = ([None], tf.string)
+    signatures = {
+        f"echo_{dtype.name}": signature(
+            lambda x: {"y": tf.identity(x)}, x=([None, 2], dtype))
+        for dtype in DTYPES
+    }
+    signatures |= {
+        "two_inputs": signature(
+            lambda a, b: {"difference": a - b}, a=floats, b=floats),
+        # Input names that also mean something in request bodies.
+        "wrappers": signature(
+            lambda url, b64: {"joined": url + "|" + b64},
+            url=strings, b64=strings),
+
+        # Shapes.
+        "scalar": signature(lambda x: {"y": 2 * x}, x=([], tf.float32)),
+        "fixed": signature(lambda x: {"y": 2 * x}, x=([2, 3], tf.float32)),
+        "any_rank": signature(lambda x: {"y": 2 * x}, x=(None, tf.float32)),
+        "ragged": signature(
+            lambda x: {"sum": tf.reduce_sum(x, axis=1)},
+            x=([None, None], tf.float32)),
+        "pixels": pixels(),
+
+        # Strings.
+        "length": signature(
+            lambda text: {"bytes": tf.strings.length(text, unit="BYTE")},
+            text=strings),
+        "bytes_out": signature(
+            lambda x: {"flat": tf.identity(x), "column": x[:, tf.newaxis]},
+            x=strings),
+        "strings": signature(
+            lambda x: {"scalar": tf.strings.reduce_join(x)}, x=strings),
+
+        # What a run was given, and how many there were.
+        "slow": signature(slow, loops=([None], tf.int32)),
+        "batch_rows": signature(
+            lambda x: {"rows": fill_like(x, tf.size(x)), "y": tf.identity(x)},
+            x=floats),
+        "stateful": signature(
+            lambda x: {"runs": fill_like(x, module.runs.assign_add(1))},
+            x=([None], tf.int64)),
+
+        # Failures and outputs that do not follow the input's rows.
+        "fails": signature(fails, x=floats),
+        "fewer_rows": signature(
+            lambda x: {"positive": tf.boolean_mask(x, x > 0)}, x=floats),
+        # Sliced so that the number of rows is not known before the run.
+        "zero_rows": signature(
+            lambda x: {"none": tf.stack([x, x, x], axis=1)[tf.size(x):]},
+            x=floats),
+        "nan": signature(
+            lambda x: {"nan": fill_like(x, np.float32("nan")),
+                       "inf": fill_like(x, np.float32("inf")),
+                       "ninf": fill_like(x, np.float32("-inf"))},
+            x=floats),
+        "passthrough": signature(
+            lambda x: {"x": tf.identity(x), "y": x + 1}, x=floats),
+    }
+    out = TEST_MODELS / "kitchen" / "1"
+    save(module, out, signatures)
+    output_is_input(out, "passthrough", "x")
+
+
+def output_is_input(model: Path, name: str, key: str) -> None:
+    """Make an output of a signature the very tensor that is its input.
+
+    tf.saved_model.save puts a function call between the two.
+    """
+    path = model / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    definition = proto.meta_graphs[0].signature_def[name]
+    definition.outputs[key].CopyFrom(definition.inputs[key])
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    # It is optional, and no longer that of the file.
+    (model / "fingerprint.pb").unlink()
+
+
+# broken_variables
+
+
+def broken_variables() -> None:
+    """Save a Keras 3 model as is documented not to work.
+
+    It loads, and the first run fails with "Could not find variable".
+    keras.export.ExportArchive is the way that works.
+    """
+    import keras
+
+    keras.utils.set_random_seed(SEED)
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(1)])
+    out = TEST_MODELS / "broken_variables"
+    save(model, out, {
+        "serving_default": signature(
+            lambda x: {"y": model(x)}, x=([None, 2], tf.float32)),
+    })
+
+
+MODELS = {f.__name__: f
+          for f in (digits, half_plus_two, kitchen, broken_variables)}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(MODELS)
+    unknown = set(names) - set(MODELS)
+    if unknown:
+        sys.exit(f"no such model: {', '.join(sorted(unknown))}; "
+                 f"there are {', '.join(MODELS)}")
+    tf.config.experimental.enable_op_determinism()
+    for name in names:
+        tf.random.set_seed(SEED)
+        MODELS[name]()
+        print(f"{name}: done")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+//! Merging the rows of several requests into one run, and splitting a run's outputs again. Pure; the real session merges
+//! straight into TensorFlow's memory with the same rules ([`merged_dims`]).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::dtype::Scalar;
+use crate::error::Error;
+use crate::shape::Dims;
+use crate::tensor::Tensor;
+use crate::with_scalar;
+
+/// The dimensions of input `input` of all `requests` put together: one request's own, or the sum of their rows.
+///
+/// # Errors
+/// `InvalidArgument` where rows cannot be stacked. The batcher puts only stackable requests together, so callers see
+/// this only for a request that disagrees with its own signature.
+pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> {
+    let first = requests.first().ok_or_else(|| Error::internal("a run without requests; this is a bug"))?;
+    let mut dims = Dims::from_slice(first[input].dims());
+    for request in &requests[1..] {
+        let tensor = &request[input];
+        let stackable =
+            tensor.dtype() == first[input].dtype() && tensor.rows().is_some() && tensor.dims()[1..] == first[input].dims()[1..];
+        if !stackable {
+            return Err(Error::invalid(format!(
+                "rows of shape {:?} cannot be stacked on rows of shape {:?}",
+                tensor.dims(),
+                first[input].dims()
+            )));
+        }
+        dims[0] += tensor.dims()[0];
+    }
+    Ok(dims)
+}
+
+/// Merges input `input` of all `requests`: shared where there is one request, copied once where there are several.
+///
+/// # Errors
+/// As [`merged_dims`].
+pub fn merge(requests: &[&[Tensor]], input: usize) -> Result<Tensor, Error> {
+    let dims = merged_dims(requests, input)?;
+    if let [only] = requests {
+        return Ok(only[input].clone());
+    }
+    let parts = || requests.iter().map(|request| &request[input]);
+    let merged = with_scalar!(requests[0][input].dtype(), T => {
+        Tensor::from_vec(&dims, concat_scalars::<T>(parts()))
+    }, else {
+        let strings: Vec<Bytes> = parts()
+            .filter_map(Tensor::as_strings)
+            .flat_map(|strings| strings.iter().map(Bytes::copy_from_slice))
+            .collect();
+        Tensor::from_strings(&dims, Arc::new(strings))
+    });
+    Ok(merged)
+}
+
+fn concat_scalars<'a, T: Scalar>(parts: impl Iterator<Item = &'a Tensor>) -> Vec<T> {
+    parts.filter_map(Tensor::as_slice::<T>).flatten().copied().collect()
+}
+
+/// Gives each request its rows of the outputs, sharing their memory. `None` where an output's first dimension is not the
+/// sum of `rows`: such an answer belongs to no request in particular.
+#[must_use]
+pub fn split(outputs: &[Tensor], rows: &[usize]) -> Option<Vec<Vec<Tensor>>> {
+    let total: usize = rows.iter().sum();
+    if outputs.iter().any(|output| output.rows() != Some(total)) {
+        return None;
+    }
+    let mut start = 0;
+    let split = rows.iter().map(|&count| {
+        let mine = outputs.iter().map(|output| output.slice_rows(start, count)).collect();
+        start += count;
+        mine
+    });
+    Some(split.collect())
+}
+
+/// Puts the answers of the runs of one large request together again, in order.
+///
+/// # Errors
+/// `Internal` where the runs' outputs cannot be stacked: the model gave rows of different shapes to the parts of one request.
+pub fn join(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
+    let requests: Vec<&[Tensor]> = parts.iter().map(Vec::as_slice).collect();
+    let outputs = parts.first().map_or(0, Vec::len);
+    (0..outputs)
+        .map(|output| {
+            merge(&requests, output)
+                .map_err(|error| Error::internal(format!("output {output} of a request split over several runs: {error}")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: &[f32]) -> Vec<Tensor> {
+        vec![Tensor::from_vec(&[values.len()], values.to_vec())]
+    }
+
+    #[test]
+    fn split_undoes_merge() {
+        let requests = [column(&[1.0]), column(&[]), column(&[2.0, 3.0])];
+        let parts: Vec<&[Tensor]> = requests.iter().map(Vec::as_slice).collect();
+        let merged = merge(&parts, 0).unwrap();
+        assert_eq!(merged.as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0]);
+        assert_eq!(split(&[merged], &[1, 0, 2]).unwrap(), requests);
+    }
+
+    #[test]
+    fn strings_merge_untouched() {
+        let text = |bytes: &'static [u8]| vec![Tensor::from_strings(&[1], Arc::new(vec![Bytes::from_static(bytes)]))];
+        let requests = [text(b"a\0"), text(b"\xff")];
+        let parts: Vec<&[Tensor]> = requests.iter().map(Vec::as_slice).collect();
+        let merged = merge(&parts, 0).unwrap();
+        assert_eq!(split(&[merged], &[1, 1]).unwrap(), requests);
+    }
+
+    #[test]
+    fn short_outputs_belong_to_no_request() {
+        assert_eq!(split(&column(&[1.0]), &[1, 1]), None);
+        assert_eq!(split(&[Tensor::from_vec(&[], vec![1.0_f32])], &[1]), None, "a scalar has no rows");
+    }
+
+    #[test]
+    fn unequal_rows_do_not_stack() {
+        let wide = vec![Tensor::from_vec(&[1, 2], vec![1.0_f32, 2.0])];
+        let wider = vec![Tensor::from_vec(&[1, 3], vec![1.0_f32, 2.0, 3.0])];
+        assert!(merge(&[&wide, &wider], 0).unwrap_err().message.contains("cannot be stacked"));
+    }
+
+    #[test]
+    fn joined_parts_keep_their_order() {
+        let joined = join(&[column(&[1.0, 2.0]), column(&[3.0])]).unwrap();
+        assert_eq!(joined, column(&[1.0, 2.0, 3.0]));
+    }
+}

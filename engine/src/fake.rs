@@ -1,0 +1,142 @@
+//! A session without TensorFlow, for tests of everything above the engine: it computes one simple function, records the
+//! rows of every run, and can be held so that requests gather behind it.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::batch;
+use crate::dtype::DType;
+use crate::error::Error;
+use crate::session::Session;
+use crate::shape::PartialShape;
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::Tensor;
+
+/// What a [`FakeSession`] computes of its input `x`.
+#[derive(Clone, Copy, Debug)]
+pub enum Behaviour {
+    /// `y = x / 2 + 2`; `x` float32 `[-1]`.
+    HalfPlusTwo,
+    /// `y = x`; `x` float32 `[-1, -1]`.
+    Echo,
+    /// `y = x`, after so long.
+    Slow(Duration),
+    /// `y = x`; fails with `InvalidArgument` if any element is negative.
+    FailsOnNegative,
+    /// Every run fails with `Internal`.
+    AlwaysFails,
+    /// `y = x`; panics if any element is negative.
+    PanicsOnNegative,
+    /// `y` = the elements above zero: fewer rows than came in.
+    PositiveOnly,
+}
+
+/// A session that needs no TensorFlow. See the [module](self).
+pub struct FakeSession {
+    signatures: Vec<Signature>,
+    behaviour: Behaviour,
+    held: Mutex<bool>,
+    changed: Condvar,
+    runs: Mutex<Vec<usize>>,
+}
+
+impl FakeSession {
+    /// Makes a session with one signature, `serving_default`: `x` to `y`.
+    #[must_use]
+    pub fn new(behaviour: Behaviour) -> Self {
+        let dims = if matches!(behaviour, Behaviour::Echo) { vec![None, None] } else { vec![None] };
+        let spec = |name: &str| TensorSpec { name: name.into(), dtype: DType::Float32, shape: PartialShape::new(dims.clone()) };
+        Self {
+            signatures: vec![Signature {
+                name: "serving_default".into(),
+                method: "tensorflow/serving/predict".into(),
+                inputs: vec![spec("x")],
+                outputs: vec![spec("y")],
+            }],
+            behaviour,
+            held: Mutex::new(false),
+            changed: Condvar::new(),
+            runs: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Makes every run wait at its start until [`FakeSession::release`].
+    pub fn hold(&self) {
+        *lock(&self.held) = true;
+    }
+
+    /// Lets waiting and later runs go on.
+    pub fn release(&self) {
+        *lock(&self.held) = false;
+        self.changed.notify_all();
+    }
+
+    /// The rows of every run begun so far, in order.
+    #[must_use]
+    pub fn run_rows(&self) -> Vec<usize> {
+        lock(&self.runs).clone()
+    }
+
+    /// Waits until `count` runs have begun.
+    ///
+    /// # Panics
+    /// If that takes longer than ten seconds.
+    pub fn wait_for_runs(&self, count: usize) {
+        let runs = lock(&self.runs);
+        let (runs, timeout) = self
+            .changed
+            .wait_timeout_while(runs, Duration::from_secs(10), |runs| runs.len() < count)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "expected {count} runs, got {runs:?}");
+    }
+}
+
+impl Session for FakeSession {
+    fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    fn run(&self, _signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        let x = batch::merge(requests, 0)?;
+        let values = x.as_slice::<f32>().ok_or_else(|| Error::invalid("expected float32"))?;
+        lock(&self.runs).push(x.rows().unwrap_or(0));
+        self.changed.notify_all();
+        drop(self.changed.wait_while(lock(&self.held), |held| *held));
+
+        let negative = values.iter().any(|&value| value < 0.0);
+        match self.behaviour {
+            Behaviour::HalfPlusTwo => Ok(vec![Tensor::from_vec(x.dims(), values.iter().map(|value| value / 2.0 + 2.0).collect())]),
+            Behaviour::PositiveOnly => {
+                let positive: Vec<f32> = values.iter().copied().filter(|&value| value > 0.0).collect();
+                Ok(vec![Tensor::from_vec(&[positive.len()], positive)])
+            }
+            Behaviour::AlwaysFails => Err(Error::internal("the session is broken")),
+            Behaviour::FailsOnNegative if negative => Err(Error::invalid("x must not be negative")),
+            Behaviour::PanicsOnNegative if negative => panic!("x must not be negative"),
+            Behaviour::Slow(time) => {
+                std::thread::sleep(time);
+                Ok(vec![x])
+            }
+            Behaviour::Echo | Behaviour::FailsOnNegative | Behaviour::PanicsOnNegative => Ok(vec![x]),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A run that panics on purpose holds no lock, and these values are whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_plus_two_records_its_runs() {
+        let session = FakeSession::new(Behaviour::HalfPlusTwo);
+        let request = [Tensor::from_vec(&[2], vec![1.0_f32, 2.0])];
+        let outputs = session.run(0, &[&request, &request]).unwrap();
+        assert_eq!(outputs[0].as_slice::<f32>().unwrap(), [2.5, 3.0, 2.5, 3.0]);
+        assert_eq!(session.run_rows(), [4]);
+    }
+}

@@ -1,0 +1,121 @@
+//! A SavedModel as it lies on disk: which directory holds it, which version it is, which tag sets it has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+use crate::error::{Code, Error};
+
+/// The largest saved_model.pb whose tag sets are listed in an error: protobuf's own limit for one message.
+const LISTED_BYTES_MAX: u64 = 2 << 30;
+
+/// A SavedModel directory and the version it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The directory with saved_model.pb or saved_model.pbtxt in it.
+    pub directory: PathBuf,
+    /// The directory's number, or 1 where it has none.
+    pub version: u64,
+}
+
+/// Finds the SavedModel at `path`: the directory itself, or the highest version in a directory of numbered ones.
+///
+/// # Errors
+/// `NotFound` saying what was looked for and what is there.
+pub fn locate(path: &Path) -> Result<Located, Error> {
+    if holds_model(path) {
+        let version = version_of(path).unwrap_or(1);
+        return Ok(Located { directory: path.to_path_buf(), version });
+    }
+    let entries = fs::read_dir(path).map_err(|error| Error::new(Code::NotFound, format!("`{}`: {error}", path.display())))?;
+    let paths: Vec<PathBuf> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    let newest =
+        paths.iter().filter(|path| holds_model(path)).filter_map(|path| version_of(path).map(|version| (version, path))).max();
+    if let Some((version, directory)) = newest {
+        return Ok(Located { directory: directory.clone(), version });
+    }
+    let found = match paths.len() {
+        0 => "it is empty".to_owned(),
+        count => format!("it holds {count} other entries"),
+    };
+    Err(Error::new(
+        Code::NotFound,
+        format!(
+            "`{}` is no SavedModel: expected saved_model.pb (or .pbtxt) in it, or numbered version directories that hold one; {found}",
+            path.display()
+        ),
+    ))
+}
+
+fn holds_model(path: &Path) -> bool {
+    path.join("saved_model.pb").is_file() || path.join("saved_model.pbtxt").is_file()
+}
+
+fn version_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
+}
+
+/// Lists the tag sets of the SavedModel in `directory`; empty where they cannot be read (text format, too large, damaged).
+#[must_use]
+pub fn tag_sets(directory: &Path) -> Vec<Vec<String>> {
+    let file = directory.join("saved_model.pb");
+    if fs::metadata(&file).map_or(true, |metadata| metadata.len() > LISTED_BYTES_MAX) {
+        return Vec::new();
+    }
+    let model = fs::read(file).ok().and_then(|bytes| SavedModel::decode(bytes.as_slice()).ok());
+    let graphs = model.map(|model| model.meta_graphs).unwrap_or_default();
+    graphs.into_iter().map(|graph| graph.meta_info.unwrap_or_default().tags).collect()
+}
+
+// The few fields read here, numbered as in tensorflow/core/protobuf/saved_model.proto and meta_graph.proto; prost skips the rest.
+
+#[derive(Message)]
+struct SavedModel {
+    #[prost(message, repeated, tag = "2")]
+    meta_graphs: Vec<MetaGraph>,
+}
+
+#[derive(Message)]
+struct MetaGraph {
+    #[prost(message, optional, tag = "1")]
+    meta_info: Option<MetaInfo>,
+}
+
+#[derive(Message)]
+struct MetaInfo {
+    #[prost(string, repeated, tag = "4")]
+    tags: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn models() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models")
+    }
+
+    #[test]
+    fn versions_directory_gives_its_highest() {
+        let located = locate(&models().join("half_plus_two")).unwrap();
+        assert_eq!(located.version, 1);
+        assert!(located.directory.ends_with("half_plus_two/1"));
+        assert_eq!(locate(&located.directory).unwrap(), located, "the version directory itself");
+    }
+
+    #[test]
+    fn what_is_no_model_is_named() {
+        let error = locate(&models()).unwrap_err();
+        assert!(error.message.contains("is no SavedModel: expected saved_model.pb"), "{error}");
+        let error = locate(&models().join("nowhere")).unwrap_err();
+        assert!(error.message.contains("nowhere`: No such file"), "{error}");
+    }
+
+    #[test]
+    fn tag_sets_are_read() {
+        assert_eq!(tag_sets(&models().join("half_plus_two/1")), [["serve"]]);
+        assert!(tag_sets(&models()).is_empty());
+    }
+}

@@ -1,0 +1,68 @@
+//! Signatures: what a model method takes and gives.
+
+use crate::dtype::DType;
+use crate::shape::PartialShape;
+
+/// One input or output of a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The name callers use.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// What is known of the shape.
+    pub shape: PartialShape,
+}
+
+/// One method of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The key in the SavedModel, such as `serving_default`.
+    pub name: String,
+    /// TensorFlow's method name, such as `tensorflow/serving/predict`.
+    pub method: String,
+    /// Sorted by name. Requests hold their tensors in this order.
+    pub inputs: Vec<TensorSpec>,
+    /// Sorted by name. Answers hold their tensors in this order.
+    pub outputs: Vec<TensorSpec>,
+}
+
+impl Signature {
+    /// Whether several requests can share a run: every input and output counts rows in a first dimension that may vary.
+    #[must_use]
+    pub fn is_batchable(&self) -> bool {
+        !self.inputs.is_empty() && self.inputs.iter().chain(&self.outputs).all(|spec| spec.shape.has_rows())
+    }
+
+    /// The first input or output whose dtype is not served.
+    #[must_use]
+    pub fn unserved(&self) -> Option<&TensorSpec> {
+        self.inputs.iter().chain(&self.outputs).find(|spec| !spec.dtype.is_served())
+    }
+
+    /// The position of the input called `name`.
+    #[must_use]
+    pub fn input_index(&self, name: &str) -> Option<usize> {
+        self.inputs.iter().position(|spec| spec.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(shape: PartialShape) -> TensorSpec {
+        TensorSpec { name: "x".into(), dtype: DType::Float32, shape }
+    }
+
+    #[test]
+    fn batchable_needs_rows_everywhere() {
+        let rows = || spec(PartialShape::new([None, Some(2)]));
+        let batchable = |inputs, outputs| Signature { name: "s".into(), method: String::new(), inputs, outputs }.is_batchable();
+        assert!(batchable(vec![rows(), rows()], vec![rows()]));
+        assert!(!batchable(vec![rows()], vec![spec(PartialShape::new([]))]), "scalar output");
+        assert!(!batchable(vec![rows()], vec![spec(PartialShape::UNKNOWN)]), "unknown rank");
+        assert!(!batchable(vec![spec(PartialShape::new([Some(4)]))], vec![rows()]), "fixed rows");
+        assert!(!batchable(vec![], vec![rows()]), "nothing to count rows by");
+    }
+}

@@ -1,0 +1,15 @@
+//! The real session: libtensorflow through its C API. The only place in the repository with `unsafe` code, and the only one
+//! that knows the crates `tensorflow` and `tensorflow-sys-runtime`.
+//!
+//! - `library`: finds and opens libtensorflow, once per process.
+//! - `memory`: tensors in TensorFlow's memory; requests are merged into them, answers are windows onto them.
+//! - `session`: loads a SavedModel and runs its signatures.
+//! - `probe`: tries each signature at load.
+
+mod library;
+mod memory;
+mod probe;
+mod session;
+
+pub use library::{load_library, version};
+pub use session::{InterOp, SavedModelSession};

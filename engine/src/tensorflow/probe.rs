@@ -1,0 +1,122 @@
+//! Tries each signature at load: warms it up, finds models that load but cannot run, and measures where its operations run
+//! faster.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::session::{InterOp, SavedModelSession};
+use crate::dtype::DType;
+use crate::error::{Code, Error};
+use crate::session::Session;
+use crate::shape::{element_count, Dims};
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::Tensor;
+use crate::with_scalar;
+
+/// How long one signature's comparison may take: starting stays quick with many signatures.
+const COMPARE_TIME: Duration = Duration::from_millis(100);
+/// Runs each way, at most: past these the fastest of them no longer changes.
+const COMPARE_RUNS_MAX: usize = 20;
+/// The largest input that is made up: larger ones would slow the start more than the warm-up gains.
+const INPUT_BYTES_MAX: usize = 64 << 20;
+
+/// A grey image of one pixel, so that signatures which decode images run whole. TensorFlow's decoders of all formats take PNG.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
+
+/// What the trial of one signature found.
+pub(super) struct Probe {
+    pub(super) run_in_caller: bool,
+    pub(super) warning: Option<String>,
+}
+
+/// Tries one signature on zeros.
+pub(super) fn probe(session: &SavedModelSession, index: usize, inter_op: InterOp) -> Probe {
+    let mut probe = Probe { run_in_caller: inter_op == InterOp::Caller, warning: None };
+    let mut failure = None;
+    for inputs in trials(&session.signatures()[index]) {
+        match session.run_in(index, &[&inputs], inter_op != InterOp::Pool) {
+            Ok(_) => {
+                if inter_op == InterOp::Auto {
+                    probe.run_in_caller = caller_is_faster(session, index, &inputs);
+                }
+                return probe;
+            }
+            Err(error) => failure = Some(error),
+        }
+    }
+    probe.warning = failure.as_ref().and_then(warning);
+    probe
+}
+
+/// The inputs to try, in turn: zeros and empty strings; where there are strings, images instead. None where the shape does
+/// not say what to make, and none without inputs: such a signature can only read or change the model's state.
+fn trials(signature: &Signature) -> Vec<Vec<Tensor>> {
+    if signature.inputs.is_empty() || signature.unserved().is_some() {
+        return Vec::new();
+    }
+    let has_strings = signature.inputs.iter().any(|spec| spec.dtype == DType::String);
+    let strings: &[&'static [u8]] = if has_strings { &[b"", PNG] } else { &[b""] };
+    let inputs = |string: &'static [u8]| signature.inputs.iter().map(|spec| blank(spec, string)).collect();
+    strings.iter().filter_map(|string| inputs(string)).collect()
+}
+
+/// A tensor of zeros, or of `string`s, in the input's shape with 1 for each dimension that may vary.
+fn blank(spec: &TensorSpec, string: &'static [u8]) -> Option<Tensor> {
+    let dims: Dims = spec.shape.dims()?.iter().map(|dim| dim.unwrap_or(1)).collect();
+    let count = element_count(&dims)?;
+    if count.checked_mul(8)? > INPUT_BYTES_MAX {
+        return None;
+    }
+    Some(with_scalar!(spec.dtype, T => {
+        Tensor::from_vec(&dims, vec![T::default(); count])
+    }, else {
+        Tensor::from_strings(&dims, Arc::new(vec![Bytes::from_static(string); count]))
+    }))
+}
+
+fn caller_is_faster(session: &SavedModelSession, index: usize, inputs: &[Tensor]) -> bool {
+    let time = |in_caller| {
+        let start = Instant::now();
+        let _ = session.run_in(index, &[inputs], in_caller);
+        start.elapsed()
+    };
+    // The fastest of each, taken in turn: other work on the machine slows both, and none speeds one up.
+    let deadline = Instant::now() + COMPARE_TIME;
+    let (mut caller, mut pool) = (Duration::MAX, Duration::MAX);
+    for _ in 0..COMPARE_RUNS_MAX {
+        caller = caller.min(time(true));
+        pool = pool.min(time(false));
+        if Instant::now() > deadline {
+            break;
+        }
+    }
+    caller <= pool
+}
+
+/// Words for the model's owner, unless the failure only shows that the model does not like zeros.
+fn warning(error: &Error) -> Option<String> {
+    if error.code == Code::InvalidArgument {
+        return None;
+    }
+    let cure = if error.message.contains("Could not find variable") {
+        "; a Keras 3 model saved with tf.saved_model.save loses its variables: save it with model.export(directory)"
+    } else {
+        ""
+    };
+    Some(format!("a trial run on zeros failed: {}{cure}", error.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_sessions_own_failures_are_warnings() {
+        assert_eq!(warning(&Error::invalid("Expected image (JPEG, PNG, or GIF), got empty file")), None);
+        let text = warning(&Error::internal("Could not find variable dense/kernel")).unwrap();
+        assert!(text.contains("model.export"), "{text}");
+        assert!(!warning(&Error::internal("out of luck")).unwrap().contains("Keras"));
+    }
+}

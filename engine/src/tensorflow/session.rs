@@ -1,0 +1,212 @@
+//! A SavedModel loaded into a TensorFlow session.
+
+use std::path::Path;
+
+use tensorflow::{
+    Code as TfCode, FetchToken, Graph, Operation, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
+};
+
+use super::memory::{dtype_of, merge, take_output, Feed};
+use super::probe;
+use crate::error::{Code, Error};
+use crate::saved_model::tag_sets;
+use crate::session::Session;
+use crate::shape::PartialShape;
+use crate::signature::{Signature, TensorSpec};
+use crate::tensor::Tensor;
+
+/// The signature that TF2 adds to every SavedModel for its own use.
+const INIT_OP_SIGNATURE: &str = "__saved_model_init_op";
+
+/// `ConfigProto { gpu_options { allow_growth: true } }` (tensorflow/core/protobuf/config.proto): a GPU is shared, not grabbed whole.
+const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
+
+/// `RunOptions { inter_op_thread_pool: -1 }`: operations run in the caller's thread (config.proto: "-1: run in caller thread").
+const RUN_IN_CALLER: [u8; 11] = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+
+/// Where the operations of a run execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterOp {
+    /// Whichever a trial at load finds faster for the signature.
+    Auto,
+    /// In the thread that calls [`Session::run`]: no hand-over, best for small graphs.
+    Caller,
+    /// In TensorFlow's own pool: branches of wide graphs run side by side.
+    Pool,
+}
+
+/// A SavedModel in a session of its own; runs may go on in several threads at once.
+pub struct SavedModelSession {
+    session: tensorflow::Session,
+    signatures: Vec<Signature>,
+    methods: Vec<Method>,
+}
+
+/// What running one signature takes.
+struct Method {
+    feeds: Vec<(Operation, i32)>,
+    fetches: Vec<Fetch>,
+    run_in_caller: bool,
+    warning: Option<String>,
+}
+
+enum Fetch {
+    Output(Operation, i32),
+    /// The output is this input; TensorFlow refuses to fetch what it is fed.
+    Input(usize),
+}
+
+impl SavedModelSession {
+    /// Loads the SavedModel in `directory` that has exactly the tag set `tags`, and tries each of its signatures.
+    ///
+    /// [`super::load_library`] comes first.
+    ///
+    /// # Errors
+    /// `NotFound` listing the tag sets there are; otherwise TensorFlow's own message.
+    pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
+        check_tags(directory, tags)?;
+        let failed = |status: Status| {
+            let Error { code, message } = error_of(&status);
+            Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()))
+        };
+        let mut options = SessionOptions::new();
+        options.set_config(&SESSION_CONFIG).map_err(failed)?;
+        let mut graph = Graph::new();
+        let bundle = SavedModelBundle::load(&options, tags, &mut graph, directory).map_err(failed)?;
+        let mut defs: Vec<_> = bundle.meta_graph_def().signatures().iter().filter(|(name, _)| *name != INIT_OP_SIGNATURE).collect();
+        defs.sort_by_key(|(name, _)| *name);
+        let (mut signatures, mut methods) = (Vec::new(), Vec::new());
+        for (name, def) in defs {
+            let (inputs, feeds) = ends(def.inputs());
+            let (outputs, fetches) = ends(def.outputs());
+            let method = Method::new(&graph, &feeds, &fetches, inter_op != InterOp::Pool)
+                .map_err(|status| Error::internal(format!("`{}`, signature \"{name}\": {status}", directory.display())))?;
+            methods.push(method);
+            signatures.push(Signature { name: name.clone(), method: def.method_name().to_owned(), inputs, outputs });
+        }
+        let mut this = Self { session: bundle.session, signatures, methods };
+        for index in 0..this.methods.len() {
+            let found = probe::probe(&this, index, inter_op);
+            this.methods[index].run_in_caller = found.run_in_caller;
+            this.methods[index].warning = found.warning;
+        }
+        Ok(this)
+    }
+
+    /// Whether operations of the signature run in the calling thread, as given or as measured at load.
+    #[must_use]
+    pub fn runs_in_caller(&self, signature: usize) -> bool {
+        self.methods[signature].run_in_caller
+    }
+
+    /// Runs a signature in the given way, whatever was measured for it.
+    pub(super) fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
+        let method = &self.methods[signature];
+        let feeds: Vec<Box<dyn Feed>> = (0..method.feeds.len()).map(|input| merge(requests, input)).collect::<Result<_, _>>()?;
+        let mut outputs = {
+            let mut run = SessionRunArgs::new();
+            if in_caller {
+                run.set_run_options(&RUN_IN_CALLER);
+            }
+            for (feed, (operation, index)) in feeds.iter().zip(&method.feeds) {
+                feed.feed(&mut run, operation, *index);
+            }
+            let tokens: Vec<FetchToken> =
+                method.operations().map(|(operation, index)| run.request_fetch(operation, index)).collect();
+            self.session.run(&mut run).map_err(|status| error_of(&status))?;
+            let taken = tokens.into_iter().enumerate().map(|(index, token)| take_output(&mut run, index, token));
+            taken.collect::<Result<Vec<_>, _>>()?.into_iter()
+        };
+        if method.fetches.iter().all(|fetch| matches!(fetch, Fetch::Output(..))) {
+            return Ok(outputs.collect());
+        }
+        let inputs: Vec<Tensor> = feeds.into_iter().map(Feed::into_tensor).collect();
+        let next = |fetch: &Fetch| match fetch {
+            Fetch::Output(..) => outputs.next().expect("one output for each fetch; this is a bug"),
+            Fetch::Input(input) => inputs[*input].clone(),
+        };
+        Ok(method.fetches.iter().map(next).collect())
+    }
+}
+
+impl Session for SavedModelSession {
+    fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        self.run_in(signature, requests, self.methods[signature].run_in_caller)
+    }
+
+    fn warning(&self, signature: usize) -> Option<&str> {
+        self.methods[signature].warning.as_deref()
+    }
+}
+
+impl Method {
+    fn new(graph: &Graph, feeds: &[OutputName], fetches: &[OutputName], run_in_caller: bool) -> Result<Self, Status> {
+        let find = |name: &OutputName| Ok((graph.operation_by_name_required(&name.name)?, name.index));
+        let fetch = |name: &OutputName| match feeds.iter().position(|feed| feed == name) {
+            Some(input) => Ok(Fetch::Input(input)),
+            None => find(name).map(|(operation, index)| Fetch::Output(operation, index)),
+        };
+        Ok(Self {
+            feeds: feeds.iter().map(find).collect::<Result<_, Status>>()?,
+            fetches: fetches.iter().map(fetch).collect::<Result<_, Status>>()?,
+            run_in_caller,
+            warning: None,
+        })
+    }
+
+    fn operations(&self) -> impl Iterator<Item = (&Operation, i32)> {
+        self.fetches.iter().filter_map(|fetch| match fetch {
+            Fetch::Output(operation, index) => Some((operation, *index)),
+            Fetch::Input(_) => None,
+        })
+    }
+}
+
+fn check_tags(directory: &Path, tags: &[String]) -> Result<(), Error> {
+    let sets = tag_sets(directory);
+    let same = |set: &Vec<String>| set.len() == tags.len() && tags.iter().all(|tag| set.contains(tag));
+    if sets.is_empty() || sets.iter().any(same) {
+        return Ok(());
+    }
+    let there: Vec<String> = sets.iter().map(|set| format!("`{}`", set.join(","))).collect();
+    Err(Error::new(
+        Code::NotFound,
+        format!(
+            "`{}` has no graph with exactly the tags `{}`; it has {}; choose with --tags",
+            directory.display(),
+            tags.join(","),
+            there.join(" and ")
+        ),
+    ))
+}
+
+/// One side of a signature, sorted by name: what callers see, and where it is in the graph.
+fn ends(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (Vec<TensorSpec>, Vec<OutputName>) {
+    let mut infos: Vec<_> = infos.iter().collect();
+    infos.sort_by_key(|(name, _)| *name);
+    let spec = |(name, info): (&String, &tensorflow::TensorInfo)| {
+        let dims: Option<Vec<Option<i64>>> = info.shape().clone().into();
+        let shape = dims.map_or(PartialShape::UNKNOWN, |dims| {
+            PartialShape::new(dims.into_iter().map(|dim| dim.and_then(|dim| usize::try_from(dim).ok())).collect::<Vec<_>>())
+        });
+        (TensorSpec { name: name.clone(), dtype: dtype_of(info.dtype()), shape }, info.name().clone())
+    };
+    infos.into_iter().map(spec).unzip()
+}
+
+/// What a run's failure means to a caller: `InvalidArgument` where TensorFlow blames the values, else the server's own trouble.
+fn error_of(status: &Status) -> Error {
+    let code = match status.code() {
+        TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
+        TfCode::Unimplemented => Code::Unimplemented,
+        TfCode::Unavailable | TfCode::ResourceExhausted => Code::Unavailable,
+        _ => Code::Internal,
+    };
+    let text = status.to_string();
+    let message = text.strip_prefix(&format!("{}: ", status.code())).unwrap_or(&text);
+    Error::new(code, message)
+}

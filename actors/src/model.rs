@@ -1,0 +1,215 @@
+//! One ModelActor per signature: owns the requests that wait for it and forms batches of them. Callers hold a [`ModelHandle`].
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use futures::channel::oneshot;
+use tfweb_engine::{Code, Error, Session, Signature, Tensor};
+
+use crate::admission::{Admission, Full};
+use crate::batcher::Batcher;
+use crate::request::{Prediction, Request};
+use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
+
+/// How a model's requests wait and run.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// The most rows in one session run, at least 1.
+    pub batch_rows_max: usize,
+    /// The most requests inside a model, waiting or running.
+    pub queue_requests_max: usize,
+    /// The most bytes of inputs inside a model.
+    pub queue_bytes_max: usize,
+    /// How many runs of a model go side by side, at least 1.
+    pub run_threads: usize,
+}
+
+/// What callers see of one signature of a running model. Cheap to clone; the model ends when the last handle goes.
+#[derive(Clone)]
+pub struct ModelHandle {
+    actor: Addr<ModelActor>,
+    admission: Arc<Admission>,
+    signature: Arc<Signature>,
+    batchable: bool,
+    purging: Arc<AtomicBool>,
+}
+
+/// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order.
+///
+/// # Errors
+/// If the system has no more threads to give.
+pub fn start_model(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, policy: Policy) -> io::Result<Vec<ModelHandle>> {
+    let session_actor = SessionActor::start_in(arbiter, session, policy.run_threads)?;
+    let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
+    let handle = |(index, signature): (usize, &Signature)| {
+        let purging = Arc::new(AtomicBool::new(false));
+        let actor = ModelActor {
+            session: session_actor.clone(),
+            signature: index,
+            batcher: Batcher::new(policy.batch_rows_max),
+            asking: false,
+            purging: Arc::clone(&purging),
+        };
+        ModelHandle {
+            actor: ModelActor::start_in_arbiter(arbiter, move |_| actor),
+            admission: Arc::clone(&admission),
+            signature: Arc::new(signature.clone()),
+            batchable: signature.is_batchable(),
+            purging,
+        }
+    };
+    Ok(session.signatures().iter().enumerate().map(handle).collect())
+}
+
+impl ModelHandle {
+    /// The signature that is served.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Whether requests share runs.
+    #[must_use]
+    pub fn is_batchable(&self) -> bool {
+        self.batchable
+    }
+
+    /// How many requests are inside the model, of all its signatures, waiting or running.
+    #[must_use]
+    pub fn queued_requests(&self) -> usize {
+        self.admission.requests()
+    }
+
+    /// Runs the signature on one request's inputs, which are in the signature's order.
+    ///
+    /// # Errors
+    /// `Unavailable` at once where the queue is full; `DeadlineExceeded` when `deadline` passes; the session's own.
+    ///
+    /// # Cancel safety
+    /// Dropped, the request is left out of every batch not yet formed.
+    pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Prediction, Error> {
+        let bytes = inputs.iter().map(Tensor::byte_count).sum();
+        let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
+        let (sender, answer) = oneshot::channel();
+        let started = Arc::new(AtomicBool::new(false));
+        let request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit);
+        self.actor.do_send(Predict(request));
+        let mut caller = CallerGuard { handle: self, answered: false };
+        let waited = tokio::time::timeout_at(deadline.into(), answer).await;
+        caller.answered = waited.is_ok();
+        match waited {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(oneshot::Canceled)) => Err(Error::internal("the model's actor is gone; this is a bug")),
+            Err(_) => {
+                let stage = if started.load(Ordering::Relaxed) { "ran" } else { "was queued" };
+                Err(Error::new(Code::DeadlineExceeded, format!("the request's time ran out while it {stage}")))
+            }
+        }
+    }
+}
+
+fn overloaded(full: Full) -> Error {
+    let text = match full {
+        Full::Requests(limit) => {
+            format!("model is overloaded: {limit} requests queued (limit {limit}); retry after 1 s or raise --queue_size")
+        }
+        Full::Bytes(bytes, limit) => format!("model is overloaded: {bytes} bytes queued (limit {limit}); retry after 1 s"),
+    };
+    Error::new(Code::Unavailable, text)
+}
+
+/// Tells the actor when its caller goes away before the answer.
+struct CallerGuard<'a> {
+    handle: &'a ModelHandle,
+    answered: bool,
+}
+
+impl Drop for CallerGuard<'_> {
+    fn drop(&mut self) {
+        // One message for however many go away together.
+        if !self.answered && !self.handle.purging.swap(true, Ordering::AcqRel) {
+            self.handle.actor.do_send(Purge);
+        }
+    }
+}
+
+/// Queues a request. Its reply is in it, so that it can be sent with `do_send`: there are never more of them than permits.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Predict(Request);
+
+/// Drops the requests that nobody waits for, so that they hold no memory and no permit.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Purge;
+
+/// Owns the batching state of one signature. See the [module](self).
+struct ModelActor {
+    session: Addr<SessionActor>,
+    signature: usize,
+    batcher: Batcher<Request>,
+    /// Whether a credit was asked for and has not come.
+    asking: bool,
+    purging: Arc<AtomicBool>,
+}
+
+impl ModelActor {
+    fn ask(&mut self, context: &Context<Self>) {
+        if !self.asking && !self.batcher.is_empty() {
+            self.asking = true;
+            self.session.do_send(RequestCredit(context.address().recipient()));
+        }
+    }
+}
+
+impl Actor for ModelActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Predict> for ModelActor {
+    type Result = ();
+
+    fn handle(&mut self, Predict(request): Predict, context: &mut Self::Context) {
+        self.batcher.push(request);
+        self.ask(context);
+    }
+}
+
+impl Handler<RunCredit> for ModelActor {
+    type Result = ();
+
+    fn handle(&mut self, credit: RunCredit, context: &mut Self::Context) {
+        self.asking = false;
+        let now = Instant::now();
+        let requests: Vec<Request> = loop {
+            let batch = self.batcher.next_batch();
+            let empty = batch.is_empty();
+            let batch: Vec<Request> = batch.into_iter().filter_map(|request| request.unless_late(now)).collect();
+            if empty || !batch.is_empty() {
+                break batch;
+            }
+        };
+        if requests.is_empty() {
+            self.session.do_send(credit);
+        } else {
+            self.session.do_send(RunBatch { credit, signature: self.signature, requests });
+        }
+        self.ask(context);
+    }
+}
+
+impl Handler<Purge> for ModelActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Purge, _: &mut Self::Context) {
+        // Reset first: whoever goes away from here on sends a new message.
+        self.purging.store(false, Ordering::Release);
+        self.batcher.purge();
+    }
+}
+
+/// How long callers of an overloaded model should wait before they try again.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,219 @@
+//! A request as it waits and runs: its tensors, and where its answer goes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::channel::oneshot;
+use tfweb_engine::{batch, Code, Error, Tensor};
+
+use crate::admission::Permit;
+use crate::batcher::Waiting;
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Prediction {
+    /// The outputs, in the signature's order; windows onto the run's own memory.
+    pub outputs: Vec<Tensor>,
+    /// How long the request waited before its (first) run began.
+    pub queue_time: Duration,
+    /// How long its run took, merging and splitting included; of several, from the first's start to the last's end.
+    pub run_time: Duration,
+}
+
+pub(crate) type Answer = Result<Prediction, Error>;
+
+/// One request on its way from the handle to its reply.
+pub(crate) struct Request {
+    pub(crate) inputs: Vec<Tensor>,
+    /// Rows in `inputs` still to be run; 1 where the signature is not batchable.
+    rows: usize,
+    /// Rows of the whole request; more than `rows` once parts were taken off.
+    rows_total: usize,
+    batchable: bool,
+    deadline: Instant,
+    since: Instant,
+    reply: Reply,
+}
+
+enum Reply {
+    /// To the caller; the permit goes when the reply does.
+    Caller(Caller),
+    /// To the others of a request that runs in parts; the number orders them.
+    Parts(Arc<Parts>, usize),
+}
+
+struct Caller {
+    sender: oneshot::Sender<Answer>,
+    started: Arc<AtomicBool>,
+    _permit: Permit,
+}
+
+/// Gathers the answers of a request's parts.
+struct Parts {
+    state: Mutex<PartsState>,
+}
+
+struct PartsState {
+    /// Gone once answered.
+    caller: Option<Caller>,
+    answers: Vec<Option<Vec<Tensor>>>,
+    rows_missing: usize,
+    begun: Option<Instant>,
+}
+
+impl Request {
+    pub(crate) fn new(
+        inputs: Vec<Tensor>,
+        batchable: bool,
+        deadline: Instant,
+        sender: oneshot::Sender<Answer>,
+        started: Arc<AtomicBool>,
+        permit: Permit,
+    ) -> Self {
+        let rows = if batchable { inputs.first().and_then(Tensor::rows).unwrap_or(1) } else { 1 };
+        let reply = Reply::Caller(Caller { sender, started, _permit: permit });
+        Self { inputs, rows, rows_total: rows, batchable, deadline, since: Instant::now(), reply }
+    }
+
+    /// Answers `DeadlineExceeded` if its time has passed; else gives it back.
+    pub(crate) fn unless_late(self, now: Instant) -> Option<Self> {
+        if now < self.deadline {
+            return Some(self);
+        }
+        self.fail(&Error::new(Code::DeadlineExceeded, "the request's time ran out while it was queued"));
+        None
+    }
+
+    /// Notes that its run begins, for the words of a later time-out.
+    pub(crate) fn mark_started(&self, now: Instant) {
+        match &self.reply {
+            Reply::Caller(caller) => caller.started.store(true, Ordering::Relaxed),
+            Reply::Parts(parts, _) => {
+                let mut state = parts.lock();
+                state.begun.get_or_insert(now);
+                if let Some(caller) = &state.caller {
+                    caller.started.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Answers with what its run gave.
+    pub(crate) fn succeed(self, outputs: Vec<Tensor>, begun: Instant) {
+        match self.reply {
+            Reply::Caller(caller) => caller.send(Ok(prediction(outputs, self.since, begun))),
+            Reply::Parts(parts, number) => parts.succeed(number, self.rows, outputs, self.since),
+        }
+    }
+
+    /// Answers with an error; of a request in parts, the whole.
+    pub(crate) fn fail(self, error: &Error) {
+        let caller = match self.reply {
+            Reply::Caller(caller) => Some(caller),
+            Reply::Parts(parts, _) => parts.lock().caller.take(),
+        };
+        if let Some(caller) = caller {
+            caller.send(Err(error.clone()));
+        }
+    }
+
+    fn into_parts(&mut self) -> &Arc<Parts> {
+        if let Reply::Caller(_) = &self.reply {
+            let state = PartsState { caller: None, answers: Vec::new(), rows_missing: self.rows_total, begun: None };
+            let parts = Reply::Parts(Arc::new(Parts { state: Mutex::new(state) }), 0);
+            let before = std::mem::replace(&mut self.reply, parts);
+            if let (Reply::Caller(caller), Reply::Parts(parts, _)) = (before, &self.reply) {
+                parts.lock().caller = Some(caller);
+            }
+        }
+        match &self.reply {
+            Reply::Parts(parts, _) => parts,
+            Reply::Caller(_) => unreachable!("made into parts just above; this is a bug"),
+        }
+    }
+}
+
+impl Waiting for Request {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn exceeds(&self, batch_rows_max: usize) -> bool {
+        self.rows_total > batch_rows_max
+    }
+
+    fn is_abandoned(&self) -> bool {
+        match &self.reply {
+            Reply::Caller(caller) => caller.sender.is_canceled(),
+            Reply::Parts(parts, _) => parts.lock().caller.as_ref().is_none_or(|caller| caller.sender.is_canceled()),
+        }
+    }
+
+    fn stacks_with(&self, other: &Self) -> bool {
+        let same_row = |(a, b): (&Tensor, &Tensor)| a.dtype() == b.dtype() && a.dims()[1..] == b.dims()[1..];
+        self.batchable && other.batchable && self.inputs.iter().zip(&other.inputs).all(same_row)
+    }
+
+    fn split_off_front(&mut self, rows: usize) -> Self {
+        let (deadline, since, rows_left) = (self.deadline, self.since, self.rows - rows);
+        let parts = Arc::clone(self.into_parts());
+        let number = {
+            let mut state = parts.lock();
+            // One place for the part taken off, and one for what stays behind.
+            if state.answers.is_empty() {
+                state.answers.push(None);
+            }
+            state.answers.push(None);
+            state.answers.len() - 2
+        };
+        let front = self.inputs.iter().map(|tensor| tensor.slice_rows(0, rows)).collect();
+        self.inputs = self.inputs.iter().map(|tensor| tensor.slice_rows(rows, rows_left)).collect();
+        self.rows = rows_left;
+        self.reply = Reply::Parts(Arc::clone(&parts), number + 1);
+        Self {
+            inputs: front,
+            rows,
+            rows_total: self.rows_total,
+            batchable: true,
+            deadline,
+            since,
+            reply: Reply::Parts(parts, number),
+        }
+    }
+}
+
+impl Parts {
+    fn lock(&self) -> std::sync::MutexGuard<'_, PartsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn succeed(&self, number: usize, rows: usize, outputs: Vec<Tensor>, since: Instant) {
+        let mut state = self.lock();
+        state.answers[number] = Some(outputs);
+        state.rows_missing -= rows;
+        if state.rows_missing > 0 {
+            return;
+        }
+        let Some(caller) = state.caller.take() else {
+            return;
+        };
+        let begun = state.begun.unwrap_or(since);
+        let answers: Vec<Vec<Tensor>> = std::mem::take(&mut state.answers).into_iter().flatten().collect();
+        drop(state);
+        caller.send(batch::join(&answers).map(|outputs| prediction(outputs, since, begun)));
+    }
+}
+
+impl Caller {
+    fn send(self, answer: Answer) {
+        // The permit goes first: whoever sees the answer may send the next request at once.
+        drop(self._permit);
+        // A caller that went away in the meantime needs no answer.
+        let _ = self.sender.send(answer);
+    }
+}
+
+fn prediction(outputs: Vec<Tensor>, since: Instant, begun: Instant) -> Prediction {
+    Prediction { outputs, queue_time: begun.saturating_duration_since(since), run_time: begun.elapsed() }
+}

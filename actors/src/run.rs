@@ -1,0 +1,91 @@
+//! What a run thread does with a batch: merge → run → split → reply. A failure is narrowed down until it has hurt nobody but
+//! the request that caused it.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Instant;
+
+use tfweb_engine::{batch, Code, Error, Session, Tensor};
+
+use crate::batcher::Waiting;
+use crate::request::Request;
+
+/// Failed runs in a row, with none between that succeeded, after which the session itself is taken to be broken and the rest
+/// of the batch is answered without trying. Failures that TensorFlow blames on the values do not count: those are narrowed
+/// down to the last request. Finding one culprit among 32 requests takes at most five failures in a row.
+const SESSION_FAILURES_MAX: usize = 8;
+
+/// Runs a batch of requests that stack and answers each of them.
+pub(crate) fn run_batch(session: &dyn Session, signature: usize, requests: Vec<Request>) {
+    Runner { session, signature, failures: 0 }.run(requests);
+}
+
+struct Runner<'a> {
+    session: &'a dyn Session,
+    signature: usize,
+    failures: usize,
+}
+
+impl Runner<'_> {
+    fn run(&mut self, mut requests: Vec<Request>) {
+        let begun = Instant::now();
+        for request in &requests {
+            request.mark_started(begun);
+        }
+        let inputs: Vec<&[Tensor]> = requests.iter().map(|request| request.inputs.as_slice()).collect();
+        match self.try_run(&inputs) {
+            Ok(outputs) => {
+                self.failures = 0;
+                self.reply(requests, outputs, begun);
+            }
+            Err(error) => {
+                self.failures += usize::from(error.code != Code::InvalidArgument);
+                if requests.len() == 1 || self.failures >= SESSION_FAILURES_MAX {
+                    for request in requests {
+                        request.fail(&error);
+                    }
+                    return;
+                }
+                log::debug!("a batch of {} requests failed and is halved: {error}", requests.len());
+                let second = requests.split_off(requests.len() / 2);
+                self.rerun(requests);
+                self.rerun(second);
+            }
+        }
+    }
+
+    /// Runs again those of the requests that somebody still waits for.
+    fn rerun(&mut self, mut requests: Vec<Request>) {
+        let now = Instant::now();
+        requests.retain(|request| !request.is_abandoned());
+        let requests: Vec<Request> = requests.into_iter().filter_map(|request| request.unless_late(now)).collect();
+        if !requests.is_empty() {
+            self.run(requests);
+        }
+    }
+
+    fn reply(&mut self, requests: Vec<Request>, outputs: Vec<Tensor>, begun: Instant) {
+        if let Ok([only]) = <[Request; 1]>::try_from(requests).map_err(|requests| self.reply_split(requests, &outputs, begun)) {
+            // Whatever its shape: a request alone gets what TensorFlow gave.
+            only.succeed(outputs, begun);
+        }
+    }
+
+    fn reply_split(&mut self, requests: Vec<Request>, outputs: &[Tensor], begun: Instant) {
+        let rows: Vec<usize> = requests.iter().map(Waiting::rows).collect();
+        if let Some(split) = batch::split(outputs, &rows) {
+            for (request, outputs) in requests.into_iter().zip(split) {
+                request.succeed(outputs, begun);
+            }
+        } else {
+            for request in requests {
+                self.rerun(vec![request]);
+            }
+        }
+    }
+
+    fn try_run(&self, inputs: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        // The session is not touched after a panic but through its own interface, which holds nothing of ours half changed.
+        catch_unwind(AssertUnwindSafe(|| self.session.run(self.signature, inputs)))
+            .unwrap_or_else(|_| Err(Error::internal("the run panicked; this is a bug, see the server's log")))
+    }
+}

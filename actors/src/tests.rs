@@ -1,0 +1,230 @@
+//! The actors together, on a fake session.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Arbiter;
+use futures::future::join_all;
+use tfweb_engine::fake::{Behaviour, FakeSession};
+use tfweb_engine::{Code, Error, Session, Tensor};
+
+use crate::{start_model, ModelHandle, Policy, Prediction};
+
+const POLICY: Policy = Policy { batch_rows_max: 32, queue_requests_max: 1024, queue_bytes_max: 1 << 20, run_threads: 1 };
+
+fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, ModelHandle) {
+    let fake = Arc::new(FakeSession::new(behaviour));
+    let session: Arc<dyn Session> = fake.clone();
+    let handles = start_model(&Arbiter::current(), &session, policy).unwrap();
+    (fake, handles.into_iter().next().unwrap())
+}
+
+fn column(values: &[f32]) -> Vec<Tensor> {
+    vec![Tensor::from_vec(&[values.len()], values.to_vec())]
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+fn values(answer: Result<Prediction, Error>) -> Vec<f32> {
+    answer.unwrap().outputs[0].as_slice::<f32>().unwrap().to_vec()
+}
+
+/// Waits for what the actors or a run thread will do soon.
+async fn until(condition: impl Fn() -> bool) {
+    let deadline = soon();
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long");
+        actix::clock::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Sends requests while a run of one row is held, lets go once all of them wait, and gives their answers.
+async fn behind_a_held_run<T>(fake: &FakeSession, handle: &ModelHandle, requests: Vec<impl Future<Output = T>>) -> Vec<T> {
+    fake.hold();
+    let inside = 1 + requests.len();
+    let first = handle.predict(column(&[0.0]), soon());
+    let others = async {
+        until(|| !fake.run_rows().is_empty()).await;
+        join_all(requests).await
+    };
+    let open = async {
+        until(|| handle.queued_requests() == inside).await;
+        // They were admitted and sent; one more turn of this thread, which is the actors', and they are queued.
+        actix::clock::sleep(Duration::from_millis(5)).await;
+        fake.release();
+    };
+    futures::join!(first, others, open).1
+}
+
+#[actix::test]
+async fn forty_requests_run_as_1_32_7() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    let requests = (0..39_i16).map(|i| handle.predict(column(&[f32::from(i)]), soon())).collect();
+    let answers = behind_a_held_run(&fake, &handle, requests).await;
+    for (i, answer) in (0..39_i16).zip(answers) {
+        assert_eq!(values(answer), [f32::from(i) / 2.0 + 2.0], "to each its own");
+    }
+    assert_eq!(fake.run_rows(), [1, 32, 7]);
+}
+
+#[actix::test]
+async fn one_request_of_100_rows_runs_as_32_32_32_4() {
+    for run_threads in [1, 2] {
+        let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { run_threads, ..POLICY });
+        let input: Vec<f32> = (0..100_i16).map(f32::from).collect();
+        let expected: Vec<f32> = input.iter().map(|x| x / 2.0 + 2.0).collect();
+        assert_eq!(values(handle.predict(column(&input), soon()).await), expected, "order kept");
+        let mut rows = fake.run_rows();
+        rows.sort_unstable();
+        assert_eq!(rows, [4, 32, 32, 32]);
+        assert_eq!(handle.queued_requests(), 0);
+    }
+}
+
+#[actix::test]
+async fn a_failing_request_fails_alone() {
+    let (fake, handle) = start(Behaviour::FailsOnNegative, POLICY);
+    let requests = (0..32_i16).map(|i| handle.predict(column(&[if i == 11 { -1.0 } else { f32::from(i) }]), soon())).collect();
+    let answers = behind_a_held_run(&fake, &handle, requests).await;
+    for (i, answer) in (0..32_i16).zip(answers) {
+        if i == 11 {
+            let error = answer.unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (Code::InvalidArgument, "x must not be negative"));
+        } else {
+            assert_eq!(values(answer), [f32::from(i)]);
+        }
+    }
+    assert!(fake.run_rows().len() <= 2 + 2 * 5, "halving 32 takes five levels: {:?}", fake.run_rows());
+}
+
+#[actix::test]
+async fn a_part_that_fails_fails_its_whole_request_only() {
+    let (_, handle) = start(Behaviour::FailsOnNegative, POLICY);
+    let mut input = vec![1.0; 100];
+    input[70] = -1.0;
+    let (bad, good) = futures::join!(handle.predict(column(&input), soon()), handle.predict(column(&[5.0]), soon()));
+    assert_eq!(bad.unwrap_err().message, "x must not be negative");
+    assert_eq!(values(good), [5.0]);
+}
+
+#[actix::test]
+async fn a_panic_hurts_only_its_own_request_and_the_thread_lives_on() {
+    let (fake, handle) = start(Behaviour::PanicsOnNegative, POLICY);
+    let requests = [1.0, -1.0, 2.0].map(|x| handle.predict(column(&[x]), soon()));
+    let answers = behind_a_held_run(&fake, &handle, requests.into()).await;
+    let codes: Vec<_> = answers.into_iter().map(|answer| answer.map(|_| ()).map_err(|error| error.code)).collect();
+    assert_eq!(codes, [Ok(()), Err(Code::Internal), Ok(())]);
+    assert_eq!(values(handle.predict(column(&[3.0]), soon()).await), [3.0]);
+}
+
+#[actix::test]
+async fn a_broken_session_is_not_run_for_ever() {
+    let (fake, handle) = start(Behaviour::AlwaysFails, POLICY);
+    let requests = (0..32).map(|_| handle.predict(column(&[1.0]), soon())).collect();
+    let answers = behind_a_held_run(&fake, &handle, requests).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap_err().code == Code::Internal));
+    assert!(fake.run_rows().len() < 32, "{:?}", fake.run_rows());
+}
+
+#[actix::test]
+async fn short_outputs_are_answered_as_tensorflow_gave_them() {
+    let (fake, handle) = start(Behaviour::PositiveOnly, POLICY);
+    let requests = [&[1.0, -1.0][..], &[2.0], &[-3.0]].map(|x| handle.predict(column(x), soon()));
+    let answers = behind_a_held_run(&fake, &handle, requests.into()).await;
+    let answers: Vec<_> = answers.into_iter().map(values).collect();
+    assert_eq!(answers, [vec![1.0], vec![2.0], vec![]]);
+}
+
+#[actix::test]
+async fn rows_of_other_lengths_run_in_other_batches() {
+    let (fake, handle) = start(Behaviour::Echo, POLICY);
+    let request = |width: usize| vec![Tensor::from_vec(&[1, width], vec![1.0_f32; width])];
+    fake.hold();
+    let first = handle.predict(request(1), soon());
+    let others = join_all([2, 3, 2, 3].map(|width| handle.predict(request(width), soon())));
+    let open = async {
+        actix::clock::sleep(Duration::from_millis(50)).await;
+        fake.release();
+    };
+    let (_, answers, ()) = futures::join!(first, others, open);
+    let widths: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().outputs[0].dims().to_vec()).collect();
+    assert_eq!(widths, [[1, 2], [1, 3], [1, 2], [1, 3]]);
+    assert_eq!(fake.run_rows(), [1, 2, 2]);
+}
+
+#[actix::test]
+async fn dropped_callers_are_left_out_and_free_their_places() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { queue_requests_max: 20, ..POLICY });
+    fake.hold();
+    let running = actix::spawn({
+        let handle = handle.clone();
+        async move { handle.predict(column(&[0.0]), soon()).await }
+    });
+    until(|| !fake.run_rows().is_empty()).await;
+    for _ in 0..10 {
+        let gone = (0..19).map(|_| handle.predict(column(&[1.0]), soon()));
+        let waited = tokio::time::timeout(Duration::from_millis(5), join_all(gone)).await;
+        assert!(waited.is_err(), "they wait, and then go away");
+        until(|| handle.queued_requests() == 1).await;
+    }
+    fake.release();
+    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [3.0]);
+    assert_eq!(values(running.await.unwrap()), [2.0]);
+    assert_eq!(fake.run_rows(), [1, 1], "190 that went away cost no run");
+}
+
+#[actix::test]
+async fn a_full_queue_says_so_at_once() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { queue_requests_max: 16, ..POLICY });
+    fake.hold();
+    let sixteen = join_all((0..16).map(|_| handle.predict(column(&[1.0]), soon())));
+    let seventeenth = async {
+        actix::clock::sleep(Duration::from_millis(20)).await;
+        let start = Instant::now();
+        let error = handle.predict(column(&[1.0]), soon()).await.unwrap_err();
+        fake.release();
+        (error, start.elapsed())
+    };
+    let (answers, (error, time)) = futures::join!(sixteen, seventeenth);
+    assert_eq!(error.code, Code::Unavailable);
+    assert!(error.message.contains("(limit 16)"), "{error}");
+    assert!(time < Duration::from_millis(50));
+    assert!(answers.into_iter().all(|answer| values(answer) == [2.5]));
+}
+
+#[actix::test]
+async fn a_deadline_names_its_stage_and_costs_no_run() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    fake.hold();
+    let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
+    let second = async {
+        until(|| fake.run_rows().len() == 1).await;
+        handle.predict(column(&[1.0]), in_ms(40)).await
+    };
+    let (ran, queued) = futures::join!(handle.predict(column(&[1.0]), in_ms(40)), second);
+    let messages = [ran, queued].map(|answer| answer.unwrap_err()).map(|error| (error.code, error.message));
+    let time_out = |stage: &str| (Code::DeadlineExceeded, format!("the request's time ran out while it {stage}"));
+    assert_eq!(messages, [time_out("ran"), time_out("was queued")]);
+    fake.release();
+    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [3.0]);
+    assert_eq!(fake.run_rows(), [1, 1]);
+}
+
+#[actix::test]
+async fn run_threads_run_side_by_side() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { run_threads: 2, ..POLICY });
+    fake.hold();
+    let second = async {
+        until(|| fake.run_rows().len() == 1).await;
+        handle.predict(column(&[2.0]), soon()).await
+    };
+    let open = async {
+        until(|| fake.run_rows().len() == 2).await;
+        fake.release();
+    };
+    let (first, second, ()) = futures::join!(handle.predict(column(&[1.0]), soon()), second, open);
+    assert_eq!([values(first), values(second)], [[2.5], [3.0]]);
+}

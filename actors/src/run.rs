@@ -45,7 +45,7 @@ impl Runner<'_> {
                     }
                     return;
                 }
-                log::debug!("a batch of {} requests failed and is halved: {error}", requests.len());
+                tracing::debug!("a batch of {} requests failed and is halved: {error}", requests.len());
                 let second = requests.split_off(requests.len() / 2);
                 self.rerun(requests);
                 self.rerun(second);

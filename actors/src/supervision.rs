@@ -19,7 +19,7 @@ pub fn exit_on_actor_panic(arbiter: &ArbiterHandle) {
     panic::set_hook(Box::new(move |info| {
         before(info);
         if RUNS_ACTORS.get() {
-            log::error!("an actor panicked; the process ends so that it can be started anew");
+            tracing::error!("an actor panicked; the process ends so that it can be started anew");
             std::process::exit(EXIT_CODE);
         }
     }));

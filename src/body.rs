@@ -1,0 +1,169 @@
+//! Reads a request's body: at most so many bytes, inflated if it came compressed, in the request's time, and with room in
+//! the memory that all bodies share.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::error::PayloadError;
+use actix_web::http::header::{HeaderMap, CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::web;
+use bytes::{Bytes, BytesMut};
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use futures::StreamExt;
+use tfweb_actors::admission::{Admission, Full, Permit};
+use tfweb_engine::{Code, Error};
+
+/// The most bytes that the bodies of all requests being read or served may hold together.
+pub const BODIES_BYTES_MAX: usize = 1 << 30;
+
+/// A body smaller than this is inflated at once; a larger one on a thread of its own, so that its neighbours need not wait.
+const INFLATE_INLINE_BYTES_MAX: usize = 16 << 10;
+
+/// A body, and its room in memory.
+pub struct Body {
+    /// The bytes, inflated.
+    pub bytes: Bytes,
+    _room: Permit,
+}
+
+/// Limits of reading.
+#[derive(Clone)]
+pub struct Limits {
+    /// The most bytes of one body, as they come and inflated.
+    pub body_bytes_max: usize,
+    /// The room that all bodies share.
+    pub room: Arc<Admission>,
+}
+
+/// Reads the body of a request.
+///
+/// # Errors
+/// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
+/// compression, `Cancelled` where the client stopped sending.
+pub async fn read(headers: &HeaderMap, payload: web::Payload, limits: &Limits, deadline: Instant) -> Result<Body, Error> {
+    let encoding = Encoding::of(headers)?;
+    let declared: usize = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+    if declared > limits.body_bytes_max {
+        return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));
+    }
+    let mut room = limits.room.try_acquire(declared).map_err(no_room)?;
+    let reading = collect(payload, declared, limits.body_bytes_max, &mut room);
+    let bytes = tokio::time::timeout_at(deadline.into(), reading)
+        .await
+        .map_err(|_| Error::new(Code::DeadlineExceeded, "the request's time ran out while its body was read"))??;
+    let bytes = match encoding {
+        Encoding::Identity => bytes,
+        Encoding::Gzip | Encoding::Deflate => {
+            let max = limits.body_bytes_max;
+            let inflated = if bytes.len() <= INFLATE_INLINE_BYTES_MAX {
+                encoding.inflate(&bytes, max)
+            } else {
+                web::block(move || encoding.inflate(&bytes, max)).await.map_err(|error| Error::internal(error.to_string()))?
+            }?;
+            room.grow(inflated.len()).map_err(no_room)?;
+            inflated
+        }
+    };
+    Ok(Body { bytes, _room: room })
+}
+
+async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &mut Permit) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    let mut first = Bytes::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(broken)?;
+        let total = first.len() + bytes.len() + chunk.len();
+        if total > max {
+            return Err(too_large("more", max));
+        }
+        room.grow(total.saturating_sub(declared).min(chunk.len())).map_err(no_room)?;
+        // Most bodies are one chunk, which is then the body; only those of several are copied together.
+        if first.is_empty() && bytes.is_empty() {
+            first = chunk;
+        } else {
+            if bytes.is_empty() {
+                bytes.reserve(declared.max(total));
+                bytes.extend_from_slice(&std::mem::take(&mut first));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    Ok(if bytes.is_empty() { first } else { bytes.freeze() })
+}
+
+#[derive(Clone, Copy)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Result<Self, Error> {
+        let Some(value) = headers.get(CONTENT_ENCODING) else {
+            return Ok(Self::Identity);
+        };
+        match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "identity" | "" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "deflate" => Ok(Self::Deflate),
+            other => {
+                let short: String = other.chars().take(80).collect();
+                Err(Error::invalid(format!("Content-Encoding: expected gzip, deflate or identity, got {short:?}")))
+            }
+        }
+    }
+
+    fn inflate(self, bytes: &[u8], max: usize) -> Result<Bytes, Error> {
+        // One byte more than allowed shows that there is more; the rest is never inflated.
+        let limit = max as u64 + 1;
+        let mut inflated = Vec::new();
+        match self {
+            Self::Identity => Ok(bytes.len()),
+            Self::Gzip => MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut inflated),
+            Self::Deflate => ZlibDecoder::new(bytes).take(limit).read_to_end(&mut inflated),
+        }
+        .map_err(|error| Error::invalid(format!("the body cannot be inflated: {error}")))?;
+        if inflated.len() > max {
+            return Err(too_large("more when inflated", max));
+        }
+        Ok(inflated.into())
+    }
+}
+
+fn too_large(came: &str, max: usize) -> Error {
+    Error::new(Code::OutOfRange, format!("the body is too large: expected at most {max} bytes, got {came}; raise --request_size"))
+}
+
+fn no_room(full: Full) -> Error {
+    let text = match full {
+        Full::Bytes(bytes, max) => format!("{bytes} bytes of {max}"),
+        Full::Requests(requests) => format!("{requests} requests"),
+    };
+    Error::new(Code::Unavailable, format!("the server holds as many request bodies as it may ({text}); retry after 1 s"))
+}
+
+fn broken(error: PayloadError) -> Error {
+    match error {
+        PayloadError::Incomplete(_) => Error::new(Code::Cancelled, "the body ended early"),
+        other => Error::invalid(format!("the body cannot be read: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn inflating_stops_at_the_limit() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![b' '; 50_000_000]).unwrap();
+        let bomb = encoder.finish().unwrap();
+        let error = Encoding::Gzip.inflate(&bomb, 1000).unwrap_err();
+        assert_eq!(error.code, Code::OutOfRange);
+        assert!(Encoding::Gzip.inflate(&bomb[..20], 1000).unwrap_err().message.contains("cannot be inflated"));
+        assert!(Encoding::Deflate.inflate(b"plain", 1000).unwrap_err().message.contains("cannot be inflated"));
+    }
+}

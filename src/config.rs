@@ -1,0 +1,331 @@
+//! What the user typed ([`Flags`]) and what it means ([`Config`]): checked, typed, with units.
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use structopt::clap::{ArgMatches, ErrorKind};
+use structopt::StructOpt;
+use tfweb_engine::tensorflow::InterOp;
+
+/// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
+const QUEUE_BYTES_MAX: usize = 1 << 30;
+/// Run threads, unless said otherwise: past four, TensorFlow's own threads already fill most machines.
+const RUN_THREADS_MAX: usize = 4;
+/// gRPC's port by tradition, where the flag is not given.
+const GRPC_PORT: u16 = 50051;
+
+/// Serves TensorFlow SavedModels over HTTP.
+///
+/// Each flag can also be given as an environment variable: --batch_size as TFWEB_BATCH_SIZE. Hyphens are accepted for
+/// underscores.
+#[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "tfweb")]
+pub struct Flags {
+    /// SavedModel directory, or directory of numbered versions; name=URI names it; may repeat (in the variable: commas)
+    #[structopt(long = "model", env = "TFWEB_MODEL", value_name = "URI", number_of_values = 1)]
+    pub model: Vec<String>,
+    /// Comma separated tags; must equal one of the model's tag sets
+    #[structopt(long = "tags", env = "TFWEB_TAGS", default_value = "serve")]
+    pub tags: String,
+    /// Most rows in one session run; 1 switches batching off
+    #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32")]
+    pub batch_size: usize,
+    /// Directory of static files, served under /web/ and where no other GET route matches
+    #[structopt(long = "static_path", env = "TFWEB_STATIC_PATH", value_name = "DIR", parse(from_os_str))]
+    pub static_path: Option<PathBuf>,
+    /// One object in is one example out: values come and go without their outer dimension
+    #[structopt(long = "batch_transpose")]
+    pub batch_transpose: bool,
+    /// Send no CORS headers: browsers then refuse pages of other origins
+    #[structopt(long = "no_cors")]
+    pub no_cors: bool,
+    /// Most bytes of one request body, after decompression
+    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760")]
+    pub request_size: usize,
+    /// Port for gRPC, 50051 if not given; 0 switches it off (comes with a later version)
+    #[structopt(long = "grpc_port", env = "TFWEB_GRPC_PORT", value_name = "PORT")]
+    pub grpc_port: Option<u16>,
+    /// Port for HTTP; 0 picks a free one and prints it
+    #[structopt(long = "port", env = "TFWEB_PORT", default_value = "8080")]
+    pub port: u16,
+    /// Address to listen on
+    #[structopt(long = "host", env = "TFWEB_HOST", default_value = "0.0.0.0")]
+    pub host: String,
+    /// Most requests waiting or running per model; over it 503 with Retry-After
+    #[structopt(long = "queue_size", env = "TFWEB_QUEUE_SIZE", value_name = "REQUESTS", default_value = "1024")]
+    pub queue_size: usize,
+    /// Most time for a request, waiting included
+    #[structopt(long = "request_timeout_ms", env = "TFWEB_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "30000")]
+    pub request_timeout_ms: u64,
+    /// Directory or file of libtensorflow; found by itself in the usual places
+    #[structopt(long = "tensorflow_lib", env = "TFWEB_TENSORFLOW_LIB", value_name = "PATH", parse(from_os_str))]
+    pub tensorflow_lib: Option<PathBuf>,
+    /// Session runs side by side per model; as many as cores, at most 4, if not given
+    #[structopt(long = "run_threads", env = "TFWEB_RUN_THREADS", value_name = "THREADS")]
+    pub run_threads: Option<usize>,
+    /// Where operations of a run execute: the run's own thread, TensorFlow's pool, or what a trial at load finds faster
+    #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
+    pub inter_op: String,
+}
+
+/// Why the command line was not taken, or that it asked for help; `Display` gives what to print.
+#[derive(Debug)]
+pub struct Usage {
+    /// What to print: help, the version, or one line saying what is wrong.
+    pub text: String,
+    /// Whether that was asked for, so that it is no error.
+    pub asked_for: bool,
+}
+
+impl Usage {
+    fn wrong(text: impl std::fmt::Display) -> Self {
+        Self { text: format!("tfweb: {text}; see tfweb --help"), asked_for: false }
+    }
+}
+
+impl Flags {
+    /// Reads a command line, program name first, and the environment.
+    ///
+    /// # Errors
+    /// [`Usage`] for help, version, and everything that does not parse.
+    pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, Usage> {
+        let matches = Self::clap().get_matches_from_safe(args.into_iter().map(underscored)).map_err(|error| match error.kind {
+            ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Usage { text: error.message, asked_for: true },
+            _ => Usage::wrong(first_line(&error.message)),
+        })?;
+        let mut flags = Self::from_clap(&matches);
+        flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
+        flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
+        if !on_command_line(&matches, "model") {
+            let listed = flags.model.iter().flat_map(|models| models.split(','));
+            flags.model = listed.filter(|model| !model.is_empty()).map(str::to_owned).collect();
+        }
+        Ok(flags)
+    }
+}
+
+/// `--batch-size=4` as `--batch_size=4`.
+fn underscored(arg: String) -> String {
+    let Some(flag) = arg.strip_prefix("--") else {
+        return arg;
+    };
+    let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
+    format!("--{}{value}", name.replace('-', "_"))
+}
+
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+fn on_command_line(matches: &ArgMatches<'_>, name: &str) -> bool {
+    matches.occurrences_of(name) > 0
+}
+
+/// clap reads variables only for flags with a value; this is for those without.
+fn switched_on(variable: &str) -> Result<bool, Usage> {
+    match env::var(variable).unwrap_or_default().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        other => Err(Usage::wrong(format!("{variable}: expected true or false, got `{other}`"))),
+    }
+}
+
+/// A model to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSource {
+    /// What it is called in routes.
+    pub name: String,
+    /// Where its SavedModel or versions directory is.
+    pub path: PathBuf,
+}
+
+/// Everything the server needs to know, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// At least one; the first also answers at `/`. Names are unique.
+    pub models: Vec<ModelSource>,
+    /// The tag set to load.
+    pub tags: Vec<String>,
+    /// Most rows in one session run, at least 1.
+    pub batch_rows_max: usize,
+    /// A directory that exists.
+    pub static_path: Option<PathBuf>,
+    /// Whether one object is one example.
+    pub batch_transpose: bool,
+    /// Whether pages of other origins may call.
+    pub cors: bool,
+    /// Most bytes of one body, inflated.
+    pub body_bytes_max: usize,
+    /// Where to listen.
+    pub host: String,
+    /// 0 for any free one.
+    pub port: u16,
+    /// Most requests inside one model.
+    pub queue_requests_max: usize,
+    /// Most bytes of inputs inside one model.
+    pub queue_bytes_max: usize,
+    /// Most time for one request.
+    pub request_timeout: Duration,
+    /// Where libtensorflow is, if said.
+    pub tensorflow_lib: Option<PathBuf>,
+    /// Runs side by side per model, at least 1.
+    pub run_threads: usize,
+    /// Where operations execute.
+    pub inter_op: InterOp,
+    /// What was asked for that this version cannot do yet; said at start.
+    pub notices: Vec<String>,
+}
+
+impl Config {
+    /// Checks flags.
+    ///
+    /// # Errors
+    /// [`Usage`] naming the flag, what was expected and what came.
+    pub fn new(flags: Flags) -> Result<Self, Usage> {
+        let at_least_one = |flag: &str, value: usize| match value {
+            0 => Err(Usage::wrong(format!("--{flag}: expected at least 1, got 0"))),
+            value => Ok(value),
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut notices = Vec::new();
+        if let Some(port) = flags.grpc_port.filter(|&port| port != 0) {
+            notices.push(format!("--grpc_port {port}: gRPC comes with a later version (on {GRPC_PORT} by default); nothing listens there"));
+        }
+        if let Some(path) = flags.static_path.as_ref().filter(|path| !path.is_dir()) {
+            return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
+        }
+        let timeout_ms = at_least_one("request_timeout_ms", usize::try_from(flags.request_timeout_ms).unwrap_or(usize::MAX))?;
+        Ok(Self {
+            models: sources(&flags.model)?,
+            tags: flags.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            batch_rows_max: at_least_one("batch_size", flags.batch_size)?,
+            static_path: flags.static_path,
+            batch_transpose: flags.batch_transpose,
+            cors: !flags.no_cors,
+            body_bytes_max: at_least_one("request_size", flags.request_size)?,
+            host: flags.host,
+            port: flags.port,
+            queue_requests_max: at_least_one("queue_size", flags.queue_size)?,
+            queue_bytes_max: QUEUE_BYTES_MAX,
+            request_timeout: Duration::from_millis(timeout_ms as u64),
+            tensorflow_lib: flags.tensorflow_lib,
+            run_threads: at_least_one("run_threads", flags.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)))?,
+            inter_op: match flags.inter_op.as_str() {
+                "caller" => InterOp::Caller,
+                "pool" => InterOp::Pool,
+                _ => InterOp::Auto,
+            },
+            notices,
+        })
+    }
+}
+
+fn sources(models: &[String]) -> Result<Vec<ModelSource>, Usage> {
+    if models.is_empty() {
+        return Err(Usage::wrong("--model: expected a SavedModel directory, got nothing"));
+    }
+    let mut sources: Vec<ModelSource> = Vec::new();
+    for model in models {
+        let source = source(model)?;
+        if sources.iter().any(|other| other.name == source.name) {
+            return Err(Usage::wrong(format!("--model: two models are called `{}`; name them: --model name=URI", source.name)));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn source(model: &str) -> Result<ModelSource, Usage> {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let (name, uri) = match model.split_once('=') {
+        Some((name, uri)) if is_name(name) => (Some(name.to_owned()), uri),
+        _ => (None, model),
+    };
+    if let Some((scheme, _)) = uri.split_once("://").filter(|(scheme, _)| *scheme != "file") {
+        return Err(Usage::wrong(format!("--model: `{uri}`: models at {scheme}:// come with a later version; this one takes a local path")));
+    }
+    let path = PathBuf::from(uri.strip_prefix("file://").unwrap_or(uri));
+    let name = name.unwrap_or_else(|| name_of(&path));
+    Ok(ModelSource { name, path })
+}
+
+/// The last part of a path that is a name: not a version number, not a dot.
+fn name_of(path: &std::path::Path) -> String {
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    let parts = full.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let mut names = parts.filter(|part| part != "/" && !part.bytes().all(|byte| byte.is_ascii_digit()));
+    names.next().unwrap_or_else(|| "model".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(line: &str) -> Result<Config, Usage> {
+        let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
+        Flags::parse(args).and_then(Config::new)
+    }
+
+    #[track_caller]
+    fn refused(line: &str, expect: &str) {
+        let usage = config(line).unwrap_err();
+        assert!(!usage.asked_for && usage.text.contains(expect) && usage.text.lines().count() == 1, "{line}: {}", usage.text);
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let config = config("--model /m/digits").unwrap();
+        assert_eq!((config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max), (32, 10_485_760, 8080, 1024));
+        assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), true));
+        assert_eq!(config.tags, ["serve"]);
+        assert!((1..=4).contains(&config.run_threads) && config.notices.is_empty() && !config.batch_transpose);
+    }
+
+    #[test]
+    fn hyphens_are_underscores() {
+        let config = config("--model a-b --batch-size=4 --no-cors --tags serve,gpu").unwrap();
+        assert_eq!((config.batch_rows_max, config.cors, config.tags.len()), (4, false, 2));
+        assert_eq!(config.models[0].name, "a-b", "values keep their hyphens");
+    }
+
+    #[test]
+    fn wrong_flags_are_one_clear_line() {
+        refused("", "--model: expected a SavedModel directory");
+        refused("--model m --batch_size 0", "--batch_size: expected at least 1, got 0");
+        refused("--model m --queue_size 0", "--queue_size: expected at least 1");
+        refused("--model m --batch_size many", "many");
+        refused("--model m --colour", "--colour");
+        refused("--model m --port 70000", "70000");
+        refused("--model m --inter_op both", "both");
+        refused("--model m --static_path /no/such/place", "is not a directory");
+        refused("--model a/m --model b/m", "two models are called `m`");
+        refused("--model s3://bucket/m", "s3:// come with a later version");
+    }
+
+    #[test]
+    fn help_names_every_flag() {
+        let usage = config("--help").unwrap_err();
+        let flags = "model tags batch_size static_path batch_transpose no_cors request_size grpc_port port host queue_size \
+                     request_timeout_ms tensorflow_lib run_threads inter_op";
+        assert!(usage.asked_for);
+        assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
+    }
+
+    #[test]
+    fn models_are_named_by_their_directory() {
+        let name = |model| source(model).unwrap().name;
+        assert_eq!(name("/models/half_plus_two/00000123"), "half_plus_two");
+        assert_eq!(name("/models/digits/"), "digits");
+        assert_eq!(name("cats=/models/digits"), "cats");
+        assert_eq!(name("/odd=path/m"), "m");
+        assert_eq!(source("file:///m/digits").unwrap().path, PathBuf::from("/m/digits"));
+    }
+
+    #[test]
+    fn what_comes_later_is_said() {
+        assert!(config("--model m --grpc_port 9000").unwrap().notices[0].contains("later version"));
+        assert!(config("--model m --grpc_port 0").unwrap().notices.is_empty());
+    }
+}

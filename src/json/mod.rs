@@ -1,0 +1,27 @@
+//! JSON in and out: request bodies become tensors in the signature's order, tensors become answers.
+//!
+//! Called by the protocols that speak JSON. Pure: no I/O, no clock; nothing here knows of HTTP or of sessions.
+
+pub mod decode;
+pub mod encode;
+
+mod context;
+mod elements;
+mod floats;
+mod numbers;
+mod shape;
+mod strings;
+mod values;
+
+#[cfg(test)]
+mod decode_tests;
+#[cfg(test)]
+mod encode_tests;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod value_tests;
+
+pub use decode::{decode, Decoded, Form};

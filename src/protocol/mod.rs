@@ -1,0 +1,3 @@
+//! One file per wire protocol: it decodes requests, calls [`crate::predict::predict`], and encodes answers and errors.
+
+pub mod native;

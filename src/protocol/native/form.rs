@@ -1,0 +1,141 @@
+//! The five forms of a request body: columns, one example, an array of examples (all JSON), one example's raw bytes, and a
+//! form of parts.
+
+use std::sync::Arc;
+
+use actix_multipart::{Field, Multipart};
+use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use futures::{stream, TryStreamExt};
+use tfweb_engine::{batch, DType, Dims, Error, Signature, Tensor, TensorSpec};
+
+use crate::json::{self, Decoded, Form};
+
+/// The most parts of a form: more rows than a run ever takes, few enough to keep in memory.
+const PARTS_MAX: usize = 4096;
+
+/// Decodes a body by its content type. Anything that does not name bytes or a form is JSON, as `curl -d` sends it.
+///
+/// # Errors
+/// `InvalidArgument` naming the place.
+pub(super) async fn decode(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Decoded, Error> {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.split_once('/') {
+        Some(("multipart", "form-data")) => parts(content_type, body, signature).await,
+        Some(("image" | "audio" | "video", _)) | Some(("application", "octet-stream")) => raw(&essence, body, signature),
+        _ => json::decode(body, signature, batch_transpose),
+    }
+}
+
+fn raw(essence: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Error> {
+    let [spec] = signature.inputs.as_slice() else {
+        return Err(Error::invalid(format!(
+            "a body of {essence} is the one string input of a signature; {:?} has {} inputs: send JSON or multipart/form-data",
+            signature.name,
+            signature.inputs.len()
+        )));
+    };
+    if spec.dtype != DType::String {
+        return Err(Error::invalid(format!(
+            "a body of {essence} is a string; input {:?} of {:?} is {}: send JSON",
+            spec.name, signature.name, spec.dtype
+        )));
+    }
+    let tensor = strings(spec, vec![body.clone()])?;
+    Ok(Decoded { inputs: vec![tensor], form: one_example(signature) })
+}
+
+fn one_example(signature: &Signature) -> Form {
+    if signature.is_batchable() { Form::Example } else { Form::Columns }
+}
+
+/// One string a row, or the one string of an input without rows.
+fn strings(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
+    let mut dims: Dims = spec.shape.dims().unwrap_or_default().iter().map(|dim| dim.unwrap_or(1)).collect();
+    if let (true, Some(rows)) = (spec.shape.has_rows(), dims.first_mut()) {
+        *rows = values.len();
+    }
+    if dims.iter().product::<usize>() != values.len() {
+        return Err(Error::invalid(format!(
+            "input {:?}: expected a tensor of shape {}, got {} strings; send JSON",
+            spec.name,
+            spec.shape,
+            values.len()
+        )));
+    }
+    Ok(Tensor::from_strings(&dims, Arc::new(values)))
+}
+
+async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Error> {
+    let mut values: Vec<Vec<Bytes>> = signature.inputs.iter().map(|_| Vec::new()).collect();
+    let mut headers = HeaderMap::new();
+    // The header came in a request, so that it is valid as a header.
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(|error| malformed(&error))?);
+    let mut form = Multipart::new(&headers, stream::iter([Ok(body.clone())]));
+    let mut count = 0;
+    while let Some(mut field) = form.try_next().await.map_err(|error| malformed(&error))? {
+        count += 1;
+        if count > PARTS_MAX {
+            return Err(Error::invalid(format!("the form has more than {PARTS_MAX} parts, which is the most")));
+        }
+        let name: String = field.name().unwrap_or_default().chars().take(80).collect();
+        let index = signature.input_index(&name).ok_or_else(|| {
+            let known: Vec<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
+            Error::invalid(format!("part {name:?} is no input of {:?}; its inputs are {known:?}", signature.name))
+        })?;
+        values[index].push(read_part(&mut field).await?);
+    }
+    let inputs: Vec<Tensor> =
+        signature.inputs.iter().zip(values).map(|(spec, values)| part_tensor(spec, values)).collect::<Result<_, _>>()?;
+    if !signature.is_batchable() {
+        return Ok(Decoded { inputs, form: Form::Columns });
+    }
+    let rows = inputs[0].rows().unwrap_or(1);
+    if let Some(other) = inputs.iter().position(|tensor| tensor.rows() != Some(rows)) {
+        let [first, second] = [0, other].map(|index| &signature.inputs[index].name);
+        let got = inputs[other].rows().unwrap_or(1);
+        return Err(Error::invalid(format!("expected as many parts of each input, got {rows} of {first:?} and {got} of {second:?}")));
+    }
+    Ok(Decoded { inputs, form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
+}
+
+async fn read_part(field: &mut Field) -> Result<Bytes, Error> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = field.try_next().await.map_err(|error| malformed(&error))? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+fn malformed(error: &dyn std::fmt::Display) -> Error {
+    Error::invalid(format!("malformed multipart/form-data: {error}"))
+}
+
+/// The tensor of an input's parts: strings as they are, other dtypes as JSON, one row a part.
+fn part_tensor(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
+    if values.is_empty() {
+        return Err(Error::invalid(format!("input {:?} is missing: expected a part of that name", spec.name)));
+    }
+    if spec.dtype == DType::String {
+        return strings(spec, values);
+    }
+    let rows: Vec<Vec<Tensor>> = values.iter().map(|value| Ok(vec![json_part(spec, value)?])).collect::<Result<_, Error>>()?;
+    let rows: Vec<&[Tensor]> = rows.iter().map(Vec::as_slice).collect();
+    if rows.len() > 1 && !spec.shape.has_rows() {
+        return Err(Error::invalid(format!("input {:?}: expected one part, got {}", spec.name, rows.len())));
+    }
+    batch::merge(&rows, 0).map_err(|error| Error::invalid(format!("input {:?}: {error}", spec.name)))
+}
+
+/// One row of an input, or the whole of one without rows, from JSON text.
+fn json_part(spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
+    let signature =
+        Signature { name: spec.name.clone(), method: String::new(), inputs: vec![spec.clone()], outputs: Vec::new() };
+    let mut body = serde_json::to_vec(&spec.name).map_err(|error| malformed(&error))?;
+    body.insert(0, b'{');
+    body.push(b':');
+    body.extend_from_slice(text);
+    body.push(b'}');
+    let mut decoded = json::decode(&body, &signature, true)?;
+    decoded.inputs.pop().ok_or_else(|| Error::internal("a signature of one input gives one tensor; this is a bug"))
+}

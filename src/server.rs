@@ -1,0 +1,134 @@
+//! Starts the actors, binds the listener, and stops everything in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{from_fn, Compress, Condition};
+use actix_web::{web, HttpServer};
+use tfweb_actors::admission::Admission;
+use tfweb_actors::{exit_on_actor_panic, Policy};
+use tfweb_engine::{Code, Error};
+use tokio::signal::unix::{signal, SignalKind};
+
+use crate::body::{Limits, BODIES_BYTES_MAX};
+use crate::catalog::{Catalog, Loaded};
+use crate::config::Config;
+use crate::http::{cors, envelope, mount, App, RequestIds};
+
+/// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
+/// never send into a closing connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a client may take to send a request's head.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a stop waits for requests in flight beyond their own deadline.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// Connections a worker holds at most; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 10_000;
+/// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
+const SECOND_SIGNAL_EXIT: i32 = 130;
+
+/// A server that listens.
+pub struct Server {
+    address: SocketAddr,
+    app: web::Data<App>,
+    handle: ServerHandle,
+    ended: tokio::task::JoinHandle<io::Result<()>>,
+    arbiter: Arbiter,
+}
+
+impl Server {
+    /// Starts serving loaded models. Needs an actix `System` in the current thread.
+    ///
+    /// # Errors
+    /// `Unavailable` where the address cannot be listened on; `Internal` where threads cannot be had.
+    pub fn start(config: &Config, models: Vec<Loaded>) -> Result<Self, Error> {
+        let arbiter = Arbiter::new();
+        exit_on_actor_panic(&arbiter.handle());
+        let policy = Policy {
+            batch_rows_max: config.batch_rows_max,
+            queue_requests_max: config.queue_requests_max,
+            queue_bytes_max: config.queue_bytes_max,
+            run_threads: config.run_threads,
+        };
+        let app = web::Data::new(App {
+            catalog: Catalog::start(models, policy, &arbiter.handle())?,
+            batch_transpose: config.batch_transpose,
+            has_static_files: config.static_path.is_some(),
+            bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
+            request_timeout: config.request_timeout,
+            draining: AtomicBool::new(false),
+            request_ids: RequestIds::default(),
+        });
+        let shared = app.clone();
+        let (with_cors, static_path) = (config.cors, config.static_path.clone());
+        let http = HttpServer::new(move || {
+            actix_web::App::new()
+                .wrap(Condition::new(with_cors, cors()))
+                .wrap(Compress::default())
+                .wrap(from_fn(envelope))
+                .configure(|services| mount(services, &shared, static_path.as_deref()))
+        })
+        .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_WAIT)
+        .max_connections(CONNECTIONS_MAX)
+        // A client that closes is gone: its request is dropped, and costs no run if none began.
+        .h1_allow_half_closed(false)
+        .shutdown_timeout((config.request_timeout + STOP_MARGIN).as_secs());
+        let place = (config.host.as_str(), config.port);
+        let http = http.bind(place).map_err(|error| {
+            Error::new(Code::Unavailable, format!("cannot listen on {}:{}: {error}", config.host, config.port))
+        })?;
+        let address = http.addrs()[0];
+        let server = http.run();
+        let handle = server.handle();
+        Ok(Self { address, app, handle, ended: actix::spawn(server), arbiter })
+    }
+
+    /// Where it listens; with port 0 the one that was picked.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it serves.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.app.catalog
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops; a second signal ends the process at once.
+    ///
+    /// # Errors
+    /// If signals cannot be listened for, or the listener fails.
+    pub async fn serve_until_signal(self) -> io::Result<()> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: finishing the requests that are here, then stopping");
+        actix::spawn(async move {
+            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+            tracing::warn!("second signal: stopping at once");
+            std::process::exit(SECOND_SIGNAL_EXIT);
+        });
+        self.stop().await
+    }
+
+    /// Stops: readiness goes, accepting ends, requests in flight finish, then the actors and run threads end.
+    ///
+    /// # Errors
+    /// If the listener fails.
+    pub async fn stop(self) -> io::Result<()> {
+        self.app.draining.store(true, Ordering::Relaxed);
+        self.handle.stop(true).await;
+        self.ended.await.map_err(io::Error::other)??;
+        self.arbiter.stop();
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! One code, every door's status. No wildcard arms: a new code does not compile until each door has a status for it.
+
+use actix_web::http::StatusCode;
+use tfweb_engine::Code;
+
+/// The HTTP status of a code.
+#[must_use]
+pub fn http(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidArgument | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
+        Code::OutOfRange => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        // nginx's number for a client that closed the connection; only logs see it.
+        Code::Cancelled => StatusCode::from_u16(499).expect("a status of three digits; this is a bug"),
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_status() {
+        let statuses = Code::ALL.map(|code| http(code).as_u16());
+        assert_eq!(statuses, [400, 413, 400, 404, 503, 429, 504, 401, 403, 501, 499, 500]);
+    }
+}

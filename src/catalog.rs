@@ -52,9 +52,11 @@ impl Catalog {
     /// `Internal` if the system has no more threads to give.
     pub fn start(models: Vec<Loaded>, policy: Policy, arbiter: &ArbiterHandle) -> Result<Self, Error> {
         let model = |Loaded { name, version, session }| {
-            let handles = start_model(arbiter, &session, policy).map_err(|error| Error::internal(format!("no run threads: {error}")))?;
+            let handles =
+                start_model(arbiter, &session, policy).map_err(|error| Error::internal(format!("no run threads: {error}")))?;
             let warning = |index| session.warning(index).map(str::to_owned);
-            let servables = handles.into_iter().enumerate().map(|(index, handle)| Servable { handle, warning: warning(index) }).collect();
+            let servables =
+                handles.into_iter().enumerate().map(|(index, handle)| Servable { handle, warning: warning(index) }).collect();
             Ok(Model { name, version, servables })
         };
         Ok(Self { models: models.into_iter().map(model).collect::<Result<_, Error>>()? })

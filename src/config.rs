@@ -191,7 +191,9 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut notices = Vec::new();
         if let Some(port) = flags.grpc_port.filter(|&port| port != 0) {
-            notices.push(format!("--grpc_port {port}: gRPC comes with a later version (on {GRPC_PORT} by default); nothing listens there"));
+            notices.push(format!(
+                "--grpc_port {port}: gRPC comes with a later version (on {GRPC_PORT} by default); nothing listens there"
+            ));
         }
         if let Some(path) = flags.static_path.as_ref().filter(|path| !path.is_dir()) {
             return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
@@ -244,7 +246,9 @@ fn source(model: &str) -> Result<ModelSource, Usage> {
         _ => (None, model),
     };
     if let Some((scheme, _)) = uri.split_once("://").filter(|(scheme, _)| *scheme != "file") {
-        return Err(Usage::wrong(format!("--model: `{uri}`: models at {scheme}:// come with a later version; this one takes a local path")));
+        return Err(Usage::wrong(format!(
+            "--model: `{uri}`: models at {scheme}:// come with a later version; this one takes a local path"
+        )));
     }
     let path = PathBuf::from(uri.strip_prefix("file://").unwrap_or(uri));
     let name = name.unwrap_or_else(|| name_of(&path));
@@ -277,7 +281,10 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let config = config("--model /m/digits").unwrap();
-        assert_eq!((config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max), (32, 10_485_760, 8080, 1024));
+        assert_eq!(
+            (config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max),
+            (32, 10_485_760, 8080, 1024)
+        );
         assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), true));
         assert_eq!(config.tags, ["serve"]);
         assert!((1..=4).contains(&config.run_threads) && config.notices.is_empty() && !config.batch_transpose);

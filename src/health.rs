@@ -2,36 +2,31 @@
 
 use std::sync::atomic::Ordering;
 
-use actix_web::{web, HttpResponse};
+use actix_web::{web, HttpRequest, HttpResponse};
 use serde_json::json;
 
+use crate::catalog::Model;
 use crate::http::App;
-use crate::protocol::native::{get, resource};
-
-/// The health routes.
-pub const PATHS: [&str; 2] = ["/livez", "/readyz"];
+use crate::protocol::native::{finish, get, resource};
 
 /// Mounts the health routes.
 pub fn mount(config: &mut web::ServiceConfig) {
-    let [livez, readyz] = PATHS;
-    config.service(resource(livez).route(get().to(live))).service(resource(readyz).route(get().to(ready)));
+    config.service(resource("/livez", false).route(get().to(live))).service(resource("/readyz", false).route(get().to(ready)));
 }
 
-async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"status": "live"}))
+async fn live(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    finish(&request, &app, Ok(HttpResponse::Ok().json(json!({"status": "live"}))))
 }
 
 /// 503 while draining, so that a load balancer sends new requests elsewhere; 200 otherwise, for nothing listens before every
 /// model is loaded.
-async fn ready(app: web::Data<App>) -> HttpResponse {
-    let models: Vec<_> = app
-        .catalog
-        .models()
-        .iter()
-        .map(|model| json!({"name": model.name, "version": model.version, "state": "AVAILABLE"}))
-        .collect();
-    if app.draining.load(Ordering::Relaxed) {
-        return HttpResponse::ServiceUnavailable().json(json!({"status": "draining", "models": models}));
-    }
-    HttpResponse::Ok().json(json!({"status": "ready", "models": models}))
+async fn ready(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let state = |model: &Model| json!({"name": model.name, "version": model.version, "state": "AVAILABLE"});
+    let models: Vec<_> = app.catalog.models().iter().map(state).collect();
+    let response = if app.draining.load(Ordering::Relaxed) {
+        HttpResponse::ServiceUnavailable().json(json!({"status": "draining", "models": models}))
+    } else {
+        HttpResponse::Ok().json(json!({"status": "ready", "models": models}))
+    };
+    finish(&request, &app, Ok(response))
 }

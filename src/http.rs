@@ -1,20 +1,24 @@
-//! The HTTP door: what every request meets before and after its protocol — request ids, CORS, compression, static files —
-//! and which protocols are mounted.
+//! The HTTP door: what is mounted where, and what every answer carries — a request id, CORS headers, compression.
+//!
+//! This is written into the answers by [`App::dress`] rather than by middleware: on a small model the layers of middleware cost
+//! more than all the rest of a request.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix_cors::Cors;
 use actix_files::Files;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::ConnectionType;
-use actix_web::middleware::Next;
-use actix_web::{guard, web};
+use actix_web::http::header::{self, AcceptEncoding, Encoding, Header, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::middleware::{from_fn, Compress, Next};
+use actix_web::{guard, web, HttpRequest, HttpResponse};
+use flate2::write::GzEncoder;
+use flate2::Compression;
 
 use crate::body::Limits;
 use crate::catalog::Catalog;
@@ -26,7 +30,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id taken from a caller; longer ones would only fill logs.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long a browser may remember a preflight's answer, in seconds: a day, the most that any browser keeps.
-const PREFLIGHT_AGE: usize = 86_400;
+const PREFLIGHT_AGE: &str = "86400";
+/// What scripts of other origins may read beyond the body.
+const EXPOSED_HEADERS: &str = "server-timing, x-request-id, retry-after";
+/// Answers smaller than this are not compressed: they fit one packet either way.
+const COMPRESS_BYTES_MIN: usize = 1024;
+/// Answers larger than this are compressed on a thread of their own, so that their neighbours need not wait.
+const COMPRESS_INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// What every handler may look at.
 pub struct App {
@@ -34,6 +44,8 @@ pub struct App {
     pub catalog: Catalog,
     /// Whether one object is one example.
     pub batch_transpose: bool,
+    /// Whether pages of other origins may call.
+    pub cors: bool,
     /// Whether a directory of static files is served.
     pub has_static_files: bool,
     /// Limits of request bodies.
@@ -71,52 +83,107 @@ pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>, static_path:
     config.app_data(app.clone());
     health::mount(config);
     if let Some(path) = static_path {
-        config.service(static_files("/web", path));
+        config.service(web::scope("/web").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));
     }
     native::mount(config, app);
     if let Some(path) = static_path {
-        config.service(static_files("", path));
+        config.service(web::scope("").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));
     }
     config.default_service(web::to(native::not_found));
 }
 
-fn static_files(mount: &str, directory: &Path) -> Files {
+fn static_files(directory: &Path) -> Files {
     let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
     let root = directory.clone();
-    Files::new(mount, directory)
+    Files::new("", directory)
         .index_file("index.html")
-        // Hidden files and `..` are refused by Files itself; this refuses links that lead out of the directory.
-        .path_filter(move |path: &Path, _| is_inside(&root, path))
+        // Hidden files and `..` are refused by Files itself; this refuses links that lead out of the directory. What does not
+        // exist is let through, to be answered 404.
+        .path_filter(move |path: &Path, _| root.join(path).canonicalize().is_ok_and(|full| full.starts_with(&root)))
         .guard(guard::Any(guard::Get()).or(guard::Head()))
         .default_handler(web::to(native::not_found))
 }
 
-fn is_inside(root: &Path, path: &Path) -> bool {
-    let full: PathBuf = root.join(path);
-    // What does not exist is answered 404 anyway.
-    full.canonicalize().is_ok_and(|full| full.starts_with(root))
-}
-
-/// Lets pages of any origin call; the API has no cookies that they could misuse.
-pub fn cors() -> Cors {
-    Cors::default().allow_any_origin().send_wildcard().allow_any_method().allow_any_header().expose_any_header().max_age(PREFLIGHT_AGE)
-}
-
-/// Puts the request's id on its answer, and tells the client to close its connection when the server is about to stop.
-///
-/// # Errors
-/// Those of what it wraps.
-pub async fn envelope(
+async fn finish_static(
     app: web::Data<App>,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let brought = request.headers().get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
     let mut response = next.call(request).await?;
-    let id = brought.unwrap_or_else(|| app.request_ids.make());
-    response.headers_mut().insert(REQUEST_ID, id);
-    if app.draining.load(Ordering::Relaxed) {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
+    let (request, response_mut) = (response.request().clone(), response.response_mut());
+    app.dress(&request, response_mut);
     Ok(response)
+}
+
+impl App {
+    /// Puts on an answer what every answer carries.
+    pub fn dress<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
+        let brought = request.headers().get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, brought.unwrap_or_else(|| self.request_ids.make()));
+        // Pages of any origin may call; the API has no cookies that they could misuse.
+        if self.cors && request.headers().contains_key(header::ORIGIN) {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
+        }
+        if self.draining.load(Ordering::Relaxed) {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+    }
+
+    /// Answers OPTIONS: which methods there are, and to browsers whether their pages may use them.
+    pub fn options(&self, request: &HttpRequest, allow: &'static str) -> HttpResponse {
+        let mut response = HttpResponse::NoContent();
+        response.insert_header((header::ALLOW, allow));
+        if self.cors && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+            response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, allow));
+            response.insert_header((header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE));
+            if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+                response.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone()));
+            }
+        }
+        response.finish()
+    }
+}
+
+/// The methods of a resource, as `Allow` lists them.
+pub const fn allow(posts: bool) -> &'static str {
+    if posts {
+        "GET, HEAD, POST, OPTIONS"
+    } else {
+        "GET, HEAD, OPTIONS"
+    }
+}
+
+/// Whether a request is answered as GET is.
+pub fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Compresses an answer's body if the client asked for it and it is worth it. Gives the body, and whether it is gzip now.
+pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
+    if body.len() < COMPRESS_BYTES_MIN || !accepts_gzip(request) {
+        return (body, false);
+    }
+    if body.len() <= COMPRESS_INLINE_BYTES_MAX {
+        return (gzip(&body), true);
+    }
+    let body = bytes::Bytes::from(body);
+    let copy = body.clone();
+    match web::block(move || gzip(&copy)).await {
+        Ok(compressed) => (compressed, true),
+        // Plain is right too, where no thread is to be had.
+        Err(_) => (body.into(), false),
+    }
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("memory takes bytes; this is a bug")
+}
+
+fn accepts_gzip(request: &HttpRequest) -> bool {
+    request.headers().contains_key(header::ACCEPT_ENCODING)
+        && AcceptEncoding::parse(request)
+            .is_ok_and(|accepted| accepted.negotiate([Encoding::gzip(), Encoding::identity()].iter()) == Some(Encoding::gzip()))
 }

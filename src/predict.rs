@@ -30,7 +30,10 @@ pub fn check_served(signature: &Signature) -> Result<(), Error> {
         None => Ok(()),
         Some(spec) => Err(Error::new(
             Code::Unimplemented,
-            format!("signature {:?} is not served: {:?} is of dtype {}, which is not supported", signature.name, spec.name, spec.dtype),
+            format!(
+                "signature {:?} is not served: {:?} is of dtype {}, which is not supported",
+                signature.name, spec.name, spec.dtype
+            ),
         )),
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use actix_web::dev::ServerHandle;
-use actix_web::middleware::{from_fn, Compress, Condition};
 use actix_web::{web, HttpServer};
 use tfweb_actors::admission::Admission;
 use tfweb_actors::{exit_on_actor_panic, Policy};
@@ -17,7 +16,7 @@ use tokio::signal::unix::{signal, SignalKind};
 use crate::body::{Limits, BODIES_BYTES_MAX};
 use crate::catalog::{Catalog, Loaded};
 use crate::config::Config;
-use crate::http::{cors, envelope, mount, App, RequestIds};
+use crate::http::{mount, App, RequestIds};
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.
@@ -57,6 +56,7 @@ impl Server {
         let app = web::Data::new(App {
             catalog: Catalog::start(models, policy, &arbiter.handle())?,
             batch_transpose: config.batch_transpose,
+            cors: config.cors,
             has_static_files: config.static_path.is_some(),
             bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
             request_timeout: config.request_timeout,
@@ -64,25 +64,20 @@ impl Server {
             request_ids: RequestIds::default(),
         });
         let shared = app.clone();
-        let (with_cors, static_path) = (config.cors, config.static_path.clone());
-        let http = HttpServer::new(move || {
-            actix_web::App::new()
-                .wrap(Condition::new(with_cors, cors()))
-                .wrap(Compress::default())
-                .wrap(from_fn(envelope))
-                .configure(|services| mount(services, &shared, static_path.as_deref()))
-        })
-        .disable_signals()
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_WAIT)
-        .max_connections(CONNECTIONS_MAX)
-        // A client that closes is gone: its request is dropped, and costs no run if none began.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout((config.request_timeout + STOP_MARGIN).as_secs());
+        let static_path = config.static_path.clone();
+        let http =
+            HttpServer::new(move || actix_web::App::new().configure(|services| mount(services, &shared, static_path.as_deref())))
+                .disable_signals()
+                .keep_alive(KEEP_ALIVE)
+                .client_request_timeout(HEAD_WAIT)
+                .max_connections(CONNECTIONS_MAX)
+                // A client that closes is gone: its request is dropped, and costs no run if none began.
+                .h1_allow_half_closed(false)
+                .shutdown_timeout((config.request_timeout + STOP_MARGIN).as_secs());
         let place = (config.host.as_str(), config.port);
-        let http = http.bind(place).map_err(|error| {
-            Error::new(Code::Unavailable, format!("cannot listen on {}:{}: {error}", config.host, config.port))
-        })?;
+        let http = http
+            .bind(place)
+            .map_err(|error| Error::new(Code::Unavailable, format!("cannot listen on {}:{}: {error}", config.host, config.port)))?;
         let address = http.addrs()[0];
         let server = http.run();
         let handle = server.handle();

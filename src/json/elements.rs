@@ -28,12 +28,17 @@ pub(super) trait Elements {
     const DTYPE: DType;
     /// Where wrappers may stand.
     const WRAPPED: Wrapped;
+    /// What is appended; nothing for strings, whose text is taken while it can be seen.
+    type Item: Default;
 
     /// Makes room for `count` more.
     fn reserve(&mut self, count: usize);
 
-    /// Appends the element `found` stands for; `false` where this dtype has none.
-    fn push(&mut self, found: Found<'_>) -> bool;
+    /// Makes an element of what was found; `None` where this dtype has none for it.
+    fn make(&mut self, found: Found<'_>) -> Option<Self::Item>;
+
+    /// Appends an element.
+    fn append(&mut self, item: Self::Item);
 
     /// Takes the text of a `b64` wrapper: one element, or the bytes of a value whose lists would start at `depth`.
     fn push_base64(&mut self, text: &str, shape: &mut SeenShape<'_>, depth: usize) -> Result<(), Problem>;
@@ -42,20 +47,20 @@ pub(super) trait Elements {
 impl<T: FromJson> Elements for Vec<T> {
     const DTYPE: DType = T::DTYPE;
     const WRAPPED: Wrapped = if matches!(T::DTYPE, DType::Bool) { Wrapped::Never } else { Wrapped::Whole };
+    type Item = T;
 
     fn reserve(&mut self, count: usize) {
         Self::reserve(self, count);
     }
 
     #[inline(always)]
-    fn push(&mut self, found: Found<'_>) -> bool {
-        match T::from_json(found) {
-            Some(element) => {
-                self.push(element);
-                true
-            }
-            None => false,
-        }
+    fn make(&mut self, found: Found<'_>) -> Option<T> {
+        T::from_json(found)
+    }
+
+    #[inline(always)]
+    fn append(&mut self, item: T) {
+        self.push(item);
     }
 
     fn push_base64(&mut self, text: &str, shape: &mut SeenShape<'_>, depth: usize) -> Result<(), Problem> {
@@ -70,20 +75,22 @@ impl<T: FromJson> Elements for Vec<T> {
 impl Elements for PackedStrings {
     const DTYPE: DType = DType::String;
     const WRAPPED: Wrapped = Wrapped::Element;
+    type Item = ();
 
     fn reserve(&mut self, count: usize) {
         Self::reserve(self, count);
     }
 
-    #[inline(always)]
-    fn push(&mut self, found: Found<'_>) -> bool {
+    fn make(&mut self, found: Found<'_>) -> Option<()> {
         if let Found::Text(text) = found {
             self.push(text);
-            true
+            Some(())
         } else {
-            false
+            None
         }
     }
+
+    fn append(&mut self, (): ()) {}
 
     fn push_base64(&mut self, text: &str, _: &mut SeenShape<'_>, _: usize) -> Result<(), Problem> {
         Self::push_base64(self, text).map_err(not_base64)

@@ -12,6 +12,7 @@ mod numbers;
 mod shape;
 mod strings;
 mod values;
+mod wrappers;
 
 #[cfg(test)]
 mod decode_tests;

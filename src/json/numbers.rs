@@ -21,7 +21,8 @@ fn non_finite(text: &str) -> Option<f32> {
 }
 
 /// Rounds to float32 such that rounding again, to a float at least two bits shorter, gives what rounding once would:
-/// towards zero, with the last bit set where anything was lost ("round to odd").
+/// towards zero, with the last bit set where anything was lost ("round to odd"). The `from_f64` of crate half drops the
+/// lower 32 bits instead, and so takes what is just above a tie for the tie.
 pub(super) fn round_to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     let back = f64::from(nearest);
@@ -33,30 +34,43 @@ pub(super) fn round_to_odd(value: f64) -> f32 {
 }
 
 macro_rules! floats {
-    ($($type:ty: $from_f64:expr, $from_f32:expr;)*) => {$(
+    ($($type:ty),*) => {$(
         impl FromJson for $type {
             #[inline(always)]
             fn from_json(found: Found<'_>) -> Option<Self> {
-                let number: f64 = match found {
-                    Found::Float(value) => value,
-                    Found::Unsigned(value) => value as f64,
-                    Found::Signed(value) => value as f64,
-                    Found::Text(text) => return non_finite(text).map($from_f32),
-                    Found::Bool(_) | Found::Null | Found::List | Found::Object => return None,
-                };
-                let element: $type = $from_f64(number);
-                element.is_finite().then_some(element)
+                match found {
+                    Found::Float(value) => Some(value as $type).filter(|element| element.is_finite()),
+                    // Every whole number of 64 bits is in range.
+                    Found::Unsigned(value) => Some(value as $type),
+                    Found::Signed(value) => Some(value as $type),
+                    Found::Text(text) => non_finite(text).map(<$type>::from),
+                    Found::Bool(_) | Found::Null | Found::List | Found::Object => None,
+                }
             }
         }
     )*};
 }
 
-floats! {
-    f16: |value| f16::from_f32(round_to_odd(value)), f16::from_f32;
-    bf16: |value| bf16::from_f32(round_to_odd(value)), bf16::from_f32;
-    f32: |value| value as f32, f32::from;
-    f64: f64::from, f64::from;
+floats!(f32, f64);
+
+macro_rules! short_floats {
+    ($($type:ty),*) => {$(
+        impl FromJson for $type {
+            fn from_json(found: Found<'_>) -> Option<Self> {
+                let number = match found {
+                    Found::Float(value) => value,
+                    Found::Unsigned(value) => value as f64,
+                    Found::Signed(value) => value as f64,
+                    Found::Text(text) => return non_finite(text).map(<$type>::from_f32),
+                    Found::Bool(_) | Found::Null | Found::List | Found::Object => return None,
+                };
+                Some(<$type>::from_f32(round_to_odd(number))).filter(|element| element.is_finite())
+            }
+        }
+    )*};
 }
+
+short_floats!(f16, bf16);
 
 /// The whole number that a float is exactly; `None` where it is none, or not certain to be the one the text spelled.
 fn whole(value: f64) -> Option<i128> {

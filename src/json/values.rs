@@ -1,16 +1,17 @@
 //! Reads one input's value, nested lists and all, straight into its elements.
 //!
-//! The innermost lists are read in a loop of their own that knows its values are elements: this is where the time goes.
+//! Time goes into the elements of innermost lists, most of all where these are short: the three colours of a pixel.
+//! Hence [`Innermost`], the forced inlining, and that an element is made inside serde but appended outside of it.
 //! Depth is bounded by the signature's rank, or by [`RANK_MAX`](tfweb_engine::RANK_MAX) where it has none.
 
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tfweb_engine::{Code, DType};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::context::{quoted, Context, Found, Problem};
+use super::context::{Context, Found, Problem};
 use super::elements::{Elements, Wrapped};
 use super::shape::SeenShape;
+use super::wrappers::read_wrapper;
 
 /// Sends every value that is neither a list nor an object to the visitor's `scalar`.
 macro_rules! visit_scalars {
@@ -68,6 +69,15 @@ impl Scope<'_, '_> {
         self.shape.rank() == Some(depth)
     }
 
+    /// Checks the length of a list at `depth`.
+    fn close_list<E: de::Error>(&mut self, depth: usize, count: usize) -> Result<(), E> {
+        if self.shape.takes_length(depth, count) {
+            Ok(())
+        } else {
+            Err(self.context.refuse(self.shape.other_length(depth, count)))
+        }
+    }
+
     /// How many elements to make room for at the start of a value: as many as the signature tells of and the body could spell.
     fn reserve(&mut self) -> usize {
         let count = self.shape.elements_min(self.start).min(self.context.reserve_elements);
@@ -86,7 +96,9 @@ pub(super) struct Value<'a, 'b, 's, C> {
 impl<'b, 's, C: Elements> Value<'_, 'b, 's, C> {
     fn scalar<E: de::Error>(self, found: Found<'_>) -> Result<(), E> {
         if self.scope.is_element_depth(self.depth) {
-            Element { elements: self.elements, scope: self.scope }.scalar(found)
+            let item = Element { elements: self.elements, scope: self.scope }.scalar(found)?;
+            self.elements.append(item);
+            Ok(())
         } else {
             Err(self.scope.misplaced(found))
         }
@@ -101,8 +113,15 @@ impl<'b, 's, C: Elements> Value<'_, 'b, 's, C> {
             }
             *count += 1;
         }
-        if self.scope.shape.rank() == Some(self.depth + 1) {
-            while list.next_element_seed(Element { elements: self.elements, scope: self.scope })?.is_some() {
+        let levels = self.scope.shape.rank().map(|rank| rank - self.depth);
+        if levels == Some(1) {
+            while let Some(item) = list.next_element_seed(Element { elements: self.elements, scope: self.scope })? {
+                self.elements.append(item);
+                *count += 1;
+            }
+        } else if levels == Some(2) {
+            while list.next_element_seed(Innermost { elements: self.elements, scope: self.scope, depth: self.depth + 1 })?.is_some()
+            {
                 *count += 1;
             }
         } else {
@@ -148,10 +167,7 @@ impl<'de, C: Elements> Visitor<'de> for Value<'_, '_, '_, C> {
             self.scope.context.leave_list(count);
             return Err(error);
         }
-        if !self.scope.shape.takes_length(self.depth, count) {
-            return Err(self.scope.context.refuse(self.scope.shape.other_length(self.depth, count)));
-        }
-        Ok(())
+        self.scope.close_list(self.depth, count)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
@@ -159,10 +175,68 @@ impl<'de, C: Elements> Visitor<'de> for Value<'_, '_, '_, C> {
         if is_whole {
             read_wrapper(self.elements, self.scope, object)
         } else if self.scope.is_element_depth(self.depth) {
-            Element { elements: self.elements, scope: self.scope }.visit_map(object)
+            let item = Element { elements: self.elements, scope: self.scope }.visit_map(object)?;
+            self.elements.append(item);
+            Ok(())
         } else {
             Err(self.scope.misplaced(Found::Object))
         }
+    }
+}
+
+/// Reads an innermost list, which is what most lists are.
+struct Innermost<'a, 'b, 's, C> {
+    elements: &'a mut C,
+    scope: &'a mut Scope<'b, 's>,
+    depth: usize,
+}
+
+impl<C: Elements> Innermost<'_, '_, '_, C> {
+    fn scalar<E: de::Error>(self, found: Found<'_>) -> Result<(), E> {
+        Err(self.scope.misplaced(found))
+    }
+}
+
+impl<'de, C: Elements> DeserializeSeed<'de> for Innermost<'_, '_, '_, C> {
+    type Value = ();
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de, C: Elements> Visitor<'de> for Innermost<'_, '_, '_, C> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    visit_scalars!();
+
+    #[inline(always)]
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let Self { elements, scope, depth } = self;
+        let mut count = 0;
+        loop {
+            match list.next_element_seed(Element { elements, scope }) {
+                Ok(Some(item)) => {
+                    elements.append(item);
+                    count += 1;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    scope.context.leave_list(count);
+                    return Err(error);
+                }
+            }
+        }
+        scope.close_list(depth, count)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+        self.scalar(Found::Object)
     }
 }
 
@@ -174,26 +248,25 @@ struct Element<'a, 'b, 's, C> {
 
 impl<C: Elements> Element<'_, '_, '_, C> {
     #[inline(always)]
-    fn scalar<E: de::Error>(self, found: Found<'_>) -> Result<(), E> {
-        if self.elements.push(found) {
-            Ok(())
-        } else {
-            Err(self.scope.context.refuse_element(found, C::DTYPE))
+    fn scalar<E: de::Error>(self, found: Found<'_>) -> Result<C::Item, E> {
+        match self.elements.make(found) {
+            Some(item) => Ok(item),
+            None => Err(self.scope.context.refuse_element(found, C::DTYPE)),
         }
     }
 }
 
 impl<'de, C: Elements> DeserializeSeed<'de> for Element<'_, '_, '_, C> {
-    type Value = ();
+    type Value = C::Item;
 
-    #[inline(always)]
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+    #[inline(never)]
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<C::Item, D::Error> {
         json.deserialize_any(self)
     }
 }
 
 impl<'de, C: Elements> Visitor<'de> for Element<'_, '_, '_, C> {
-    type Value = ();
+    type Value = C::Item;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an element")
@@ -201,133 +274,18 @@ impl<'de, C: Elements> Visitor<'de> for Element<'_, '_, '_, C> {
 
     visit_scalars!();
 
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<C::Item, A::Error> {
         Err(self.scope.misplaced(Found::List))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<C::Item, A::Error> {
         match C::WRAPPED {
-            Wrapped::Element => read_wrapper(self.elements, self.scope, object),
+            Wrapped::Element => read_wrapper(self.elements, self.scope, object).map(|()| C::Item::default()),
             Wrapped::Whole => {
                 let problem = Problem::got(Found::Object.to_string()).noting("{\"b64\": …} stands for an input's whole value only");
                 Err(self.scope.context.refuse(problem))
             }
             Wrapped::Never => Err(self.scope.context.refuse(Problem::got(Found::Object.to_string()))),
         }
-    }
-}
-
-/// Reads an object with the single key `b64` or `url`.
-fn read_wrapper<'de, C: Elements, A: MapAccess<'de>>(
-    elements: &mut C,
-    scope: &mut Scope<'_, '_>,
-    mut object: A,
-) -> Result<(), A::Error> {
-    let expected = if C::DTYPE == DType::String { "text, {\"b64\": …} or {\"url\": …}" } else { "lists or {\"b64\": …}" };
-    let Some(kind) = object.next_key_seed(WrapperKey { expected, context: scope.context })? else {
-        return Err(scope.context.refuse(Problem::expected(expected, "an empty object")));
-    };
-    object.next_value_seed(WrapperText { kind, elements, scope })?;
-    if object.next_key::<IgnoredAny>()?.is_some() {
-        return Err(scope.context.refuse(Problem::expected(expected, "an object with more than the single key")));
-    }
-    Ok(())
-}
-
-/// The key of a wrapper.
-#[derive(Clone, Copy)]
-enum WrapperKind {
-    B64,
-    Url,
-}
-
-struct WrapperKey<'a> {
-    expected: &'static str,
-    context: &'a mut Context,
-}
-
-impl<'de> DeserializeSeed<'de> for WrapperKey<'_> {
-    type Value = WrapperKind;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<WrapperKind, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for WrapperKey<'_> {
-    type Value = WrapperKind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, key: &str) -> Result<WrapperKind, E> {
-        match key {
-            "b64" => Ok(WrapperKind::B64),
-            "url" => Ok(WrapperKind::Url),
-            _ => Err(self.context.refuse(Problem::expected(self.expected, format!("an object with the key {}", quoted(key))))),
-        }
-    }
-}
-
-/// Reads the text of a wrapper.
-struct WrapperText<'a, 'b, 's, C> {
-    kind: WrapperKind,
-    elements: &'a mut C,
-    scope: &'a mut Scope<'b, 's>,
-}
-
-impl<C: Elements> WrapperText<'_, '_, '_, C> {
-    fn scalar<E: de::Error>(self, found: Found<'_>) -> Result<(), E> {
-        let Found::Text(text) = found else {
-            return Err(self.refuse_kind(found));
-        };
-        let read = match self.kind {
-            WrapperKind::B64 => self.elements.push_base64(text, self.scope.shape, self.scope.start),
-            WrapperKind::Url => push_url(self.elements, text),
-        };
-        read.map_err(|problem| self.scope.context.refuse(problem))
-    }
-
-    fn refuse_kind<E: de::Error>(self, found: Found<'_>) -> E {
-        let key = match self.kind {
-            WrapperKind::B64 => "b64",
-            WrapperKind::Url => "url",
-        };
-        self.scope.context.refuse(Problem::expected(format!("text in \"{key}\""), found.to_string()))
-    }
-}
-
-/// Takes the address in a `url` wrapper: the element is what can be fetched there.
-fn push_url<C: Elements>(_: &mut C, _: &str) -> Result<(), Problem> {
-    if C::DTYPE == DType::String {
-        return Err(Problem::Other(Code::Unimplemented, "url inputs are not available yet in this version".into()));
-    }
-    Err(Problem::got("an object with the key \"url\"").noting("only string inputs take urls"))
-}
-
-impl<'de, C: Elements> DeserializeSeed<'de> for WrapperText<'_, '_, '_, C> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de, C: Elements> Visitor<'de> for WrapperText<'_, '_, '_, C> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
-    }
-
-    visit_scalars!();
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.refuse_kind(Found::List))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        Err(self.refuse_kind(Found::Object))
     }
 }

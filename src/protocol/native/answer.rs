@@ -1,14 +1,16 @@
 //! The answer to a prediction: the outputs in the form the request had, and where its time went.
 
-use std::fmt::Write;
 use std::time::Duration;
 
-use actix_web::http::header::ContentType;
-use actix_web::HttpResponse;
+use actix_web::http::header::{ContentEncoding, HeaderName, HeaderValue, CONTENT_TYPE, VARY};
+use actix_web::{HttpRequest, HttpResponse};
 use tfweb_engine::{Signature, Tensor};
 
+use crate::http;
 use crate::json::encode;
-use crate::json::{Decoded, Form};
+use crate::json::Form;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// How long each stage took.
 #[derive(Default)]
@@ -22,22 +24,25 @@ pub(super) struct Timings {
 
 impl Timings {
     /// The value of a `Server-Timing` header (<https://www.w3.org/TR/server-timing/>), in milliseconds.
-    fn header(&self) -> String {
+    fn header(&self) -> HeaderValue {
         let stages =
             [("decode", self.decode), ("fetch", self.fetch), ("queue", self.queue), ("run", self.run), ("encode", self.encode)];
-        let mut text = String::with_capacity(96);
+        let mut text = Vec::with_capacity(96);
+        let mut digits = itoa::Buffer::new();
         for (name, time) in stages {
-            let comma = if text.is_empty() { "" } else { ", " };
-            let micros = time.as_micros();
-            write!(text, "{comma}{name};dur={}.{:03}", micros / 1000, micros % 1000).expect("a string takes text; this is a bug");
+            if !text.is_empty() {
+                text.extend_from_slice(b", ");
+            }
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(b";dur=");
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            text.extend_from_slice(digits.format(micros / 1000).as_bytes());
+            let thousandths = digits.format(1000 + micros % 1000).as_bytes();
+            text.push(b'.');
+            text.extend_from_slice(&thousandths[1..]);
         }
-        text
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("digits and names are a header value; this is a bug")
     }
-}
-
-/// Whether the request asks for nothing, so that nothing need be run.
-pub(super) fn is_empty(decoded: &Decoded) -> bool {
-    decoded.form == Form::Examples(0)
 }
 
 /// Writes outputs in the request's form. Where an output has not a row for each example, there is nothing to divide by
@@ -52,9 +57,22 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> V
     }
 }
 
-/// A JSON answer.
-pub(super) fn json(body: Vec<u8>, timings: &Timings) -> HttpResponse {
-    HttpResponse::Ok().insert_header(ContentType::json()).insert_header(("Server-Timing", timings.header())).body(body)
+/// A JSON answer, compressed if the client asked for it.
+pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
+    let (body, gzip) = http::compress(request, body).await;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    if gzip {
+        response.insert_header(ContentEncoding::Gzip).insert_header((VARY, HeaderValue::from_static("accept-encoding")));
+    }
+    response.body(body)
+}
+
+/// The answer to a prediction.
+pub(super) async fn predicted(request: &HttpRequest, body: Vec<u8>, timings: &Timings) -> HttpResponse {
+    let mut response = json(request, body).await;
+    response.headers_mut().insert(SERVER_TIMING, timings.header());
+    response
 }
 
 #[cfg(test)]
@@ -64,6 +82,9 @@ mod tests {
     #[test]
     fn timings_are_milliseconds() {
         let timings = Timings { decode: Duration::from_micros(5), run: Duration::from_micros(12_345), ..Timings::default() };
-        assert_eq!(timings.header(), "decode;dur=0.005, fetch;dur=0.000, queue;dur=0.000, run;dur=12.345, encode;dur=0.000");
+        assert_eq!(
+            timings.header().to_str().unwrap(),
+            "decode;dur=0.005, fetch;dur=0.000, queue;dur=0.000, run;dur=12.345, encode;dur=0.000"
+        );
     }
 }

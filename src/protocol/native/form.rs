@@ -18,7 +18,12 @@ const PARTS_MAX: usize = 4096;
 ///
 /// # Errors
 /// `InvalidArgument` naming the place.
-pub(super) async fn decode(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Decoded, Error> {
+pub(super) async fn decode(
+    content_type: &str,
+    body: &Bytes,
+    signature: &Signature,
+    batch_transpose: bool,
+) -> Result<Decoded, Error> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.split_once('/') {
         Some(("multipart", "form-data")) => parts(content_type, body, signature).await,
@@ -46,7 +51,11 @@ fn raw(essence: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Er
 }
 
 fn one_example(signature: &Signature) -> Form {
-    if signature.is_batchable() { Form::Example } else { Form::Columns }
+    if signature.is_batchable() {
+        Form::Example
+    } else {
+        Form::Columns
+    }
 }
 
 /// One string a row, or the one string of an input without rows.
@@ -94,7 +103,9 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     if let Some(other) = inputs.iter().position(|tensor| tensor.rows() != Some(rows)) {
         let [first, second] = [0, other].map(|index| &signature.inputs[index].name);
         let got = inputs[other].rows().unwrap_or(1);
-        return Err(Error::invalid(format!("expected as many parts of each input, got {rows} of {first:?} and {got} of {second:?}")));
+        return Err(Error::invalid(format!(
+            "expected as many parts of each input, got {rows} of {first:?} and {got} of {second:?}"
+        )));
     }
     Ok(Decoded { inputs, form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
 }
@@ -129,8 +140,7 @@ fn part_tensor(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
 
 /// One row of an input, or the whole of one without rows, from JSON text.
 fn json_part(spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
-    let signature =
-        Signature { name: spec.name.clone(), method: String::new(), inputs: vec![spec.clone()], outputs: Vec::new() };
+    let signature = Signature { name: spec.name.clone(), method: String::new(), inputs: vec![spec.clone()], outputs: Vec::new() };
     let mut body = serde_json::to_vec(&spec.name).map_err(|error| malformed(&error))?;
     body.insert(0, b'{');
     body.push(b':');

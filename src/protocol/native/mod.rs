@@ -19,50 +19,53 @@ use std::time::Instant;
 use actix_web::http::header::{HeaderValue, ALLOW, CONTENT_TYPE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
+use serde::Serialize;
 use tfweb_engine::{Code, Error};
-
-pub use error::ApiError;
 
 use crate::body;
 use crate::catalog::{Model, Servable};
-use crate::http::App;
+use crate::http::{self, App};
+use crate::json::Form;
 use crate::predict::{check_served, predict};
+use crate::status;
 use answer::Timings;
 
-type Answer = Result<HttpResponse, ApiError>;
+type Answer = Result<HttpResponse, Error>;
 
 /// Mounts the routes. Those that read a single name come last, so that they take no other route's path.
 pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>) {
+    let model = |path| resource(path, true).route(get().to(describe_model)).route(web::post().to(predict_signature));
+    let signature = |path| resource(path, true).route(get().to(describe_signature)).route(web::post().to(predict_signature));
     config
-        .service(resource("/").route(get().to(describe_model)).route(web::post().to(predict_signature)))
-        .service(resource("/models").route(get().to(describe_all)))
-        .service(resource("/models/{model}").route(get().to(describe_model)).route(web::post().to(predict_signature)))
-        .service(resource("/models/{model}/versions/{version}").route(get().to(describe_model)).route(web::post().to(predict_signature)))
-        .service(resource("/models/{model}/versions/{version}/{signature}").route(get().to(describe_one)).route(web::post().to(predict_signature)))
-        .service(resource("/models/{model}/{signature}").route(get().to(describe_one)).route(web::post().to(predict_signature)));
-    let signature = resource("/{signature}").route(get().to(describe_one)).route(web::post().to(predict_signature));
+        .service(model("/"))
+        .service(resource("/models", false).route(get().to(describe_models)))
+        .service(model("/models/{model}"))
+        .service(model("/models/{model}/versions/{version}"))
+        .service(signature("/models/{model}/versions/{version}/{signature}"))
+        .service(signature("/models/{model}/{signature}"));
     // With static files, a GET of a name that is no signature is theirs.
     let app = app.clone();
     let takes = move |context: &guard::GuardContext<'_>| {
-        let is_get = matches!(context.head().method, Method::GET | Method::HEAD);
         let name = context.head().uri.path().trim_start_matches('/');
-        !(is_get && app.has_static_files) || app.catalog.model(None, None).is_ok_and(|model| model.servable(Some(name)).is_ok())
+        let is_signature = || app.catalog.model(None, None).is_ok_and(|model| model.servable(Some(name)).is_ok());
+        !(app.has_static_files && http::is_get(&context.head().method)) || is_signature()
     };
-    config.service(signature.guard(guard::fn_guard(takes)));
+    config.service(signature("/{signature}").guard(guard::fn_guard(takes)));
 }
 
 /// A resource whose unknown methods are answered 405 with the known ones.
-pub fn resource(path: &str) -> Resource {
-    let posts = path != "/models" && !crate::health::PATHS.contains(&path);
-    let allow = if posts { "GET, HEAD, POST, OPTIONS" } else { "GET, HEAD, OPTIONS" };
-    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+pub fn resource(path: &str, posts: bool) -> Resource {
+    let allow = http::allow(posts);
+    web::resource(path).default_service(web::to(move |request: HttpRequest, app: web::Data<App>| async move {
         if request.method() == Method::OPTIONS {
-            return HttpResponse::NoContent().insert_header((ALLOW, allow)).finish();
+            let response = app.options(&request, allow);
+            return finish(&request, &app, Ok(response));
         }
-        let error = Error::new(Code::Unimplemented, format!("method {} is not allowed here; expected one of {allow}", request.method()));
+        let error =
+            Error::new(Code::Unimplemented, format!("method {} is not allowed here; expected one of {allow}", request.method()));
         let mut response = error::respond(StatusCode::METHOD_NOT_ALLOWED, &error);
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        response
+        finish(&request, &app, Ok(response))
     }))
 }
 
@@ -72,9 +75,20 @@ pub fn get() -> actix_web::Route {
 }
 
 /// Answers paths that nothing else takes.
-pub async fn not_found(request: HttpRequest) -> ApiError {
+pub async fn not_found(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    if request.method() == Method::OPTIONS {
+        let response = app.options(&request, http::allow(false));
+        return finish(&request, &app, Ok(response));
+    }
     let path: String = request.path().chars().take(80).collect();
-    ApiError(Error::new(Code::NotFound, format!("no route {path:?}; see GET / and GET /models")))
+    finish(&request, &app, Err(Error::new(Code::NotFound, format!("no route {path:?}; see GET / and GET /models"))))
+}
+
+/// The last step of every handler: an error becomes this protocol's answer, and every answer carries the door's headers.
+pub fn finish(request: &HttpRequest, app: &App, answer: Answer) -> HttpResponse {
+    let mut response = answer.unwrap_or_else(|error| error::respond(status::http(error.code), &error));
+    app.dress(request, &mut response);
+    response
 }
 
 fn model_of<'a>(request: &HttpRequest, app: &'a App) -> Result<&'a Model, Error> {
@@ -86,24 +100,41 @@ fn servable_of<'a>(request: &HttpRequest, app: &'a App) -> Result<&'a Servable, 
     model_of(request, app)?.servable(request.match_info().get("signature"))
 }
 
-async fn describe_all(app: web::Data<App>) -> HttpResponse {
-    HttpResponse::Ok().json(describe::models(app.catalog.models()))
+async fn describe_models(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let answer = describe(&request, &describe::models(app.catalog.models())).await;
+    finish(&request, &app, Ok(answer))
 }
 
-async fn describe_model(request: HttpRequest, app: web::Data<App>) -> Answer {
-    Ok(HttpResponse::Ok().json(describe::model(model_of(&request, &app)?)))
+async fn describe_model(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let answer = match model_of(&request, &app) {
+        Ok(model) => Ok(describe(&request, &describe::model(model)).await),
+        Err(error) => Err(error),
+    };
+    finish(&request, &app, answer)
 }
 
-async fn describe_one(request: HttpRequest, app: web::Data<App>) -> Answer {
-    Ok(HttpResponse::Ok().json(describe::signature(servable_of(&request, &app)?.handle.signature())))
+async fn describe_signature(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    let answer = match servable_of(&request, &app) {
+        Ok(servable) => Ok(describe(&request, &describe::signature(servable.handle.signature())).await),
+        Err(error) => Err(error),
+    };
+    finish(&request, &app, answer)
 }
 
-async fn predict_signature(request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> Answer {
+async fn describe(request: &HttpRequest, description: &impl Serialize) -> HttpResponse {
+    answer::json(request, serde_json::to_vec(description).expect("names and numbers serialize; this is a bug")).await
+}
+
+async fn predict_signature(request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
+    let answer = answer_prediction(&request, payload, &app).await;
+    finish(&request, &app, answer)
+}
+
+async fn answer_prediction(request: &HttpRequest, payload: web::Payload, app: &App) -> Answer {
     let deadline = Instant::now() + app.request_timeout;
-    let servable = servable_of(&request, &app)?;
+    let servable = servable_of(request, app)?;
     let signature = servable.handle.signature();
     check_served(signature)?;
-    // A body over the limit is refused by its length alone, before anything is read.
     let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
 
     let mut timings = Timings::default();
@@ -111,8 +142,8 @@ async fn predict_signature(request: HttpRequest, payload: web::Payload, app: web
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let decoded = form::decode(content_type, &body.bytes, signature, app.batch_transpose).await?;
     timings.decode = start.elapsed();
-    if answer::is_empty(&decoded) {
-        return Ok(answer::json(b"[]".to_vec(), &timings));
+    if decoded.form == Form::Examples(0) {
+        return Ok(answer::predicted(request, b"[]".to_vec(), &timings).await);
     }
     let prediction = predict(servable, decoded.inputs, deadline).await?;
     timings.queue = prediction.queue_time;
@@ -121,5 +152,5 @@ async fn predict_signature(request: HttpRequest, payload: web::Payload, app: web
     let start = Instant::now();
     let encoded = answer::encode(signature, decoded.form, &prediction.outputs);
     timings.encode = start.elapsed();
-    Ok(answer::json(encoded, &timings))
+    Ok(answer::predicted(request, encoded, &timings).await)
 }

@@ -23,6 +23,7 @@
 pub mod admission;
 pub mod batcher;
 mod model;
+mod outbox;
 mod request;
 mod run;
 mod session;

@@ -11,6 +11,7 @@ use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 
 use crate::admission::{Admission, Full};
 use crate::batcher::Batcher;
+use crate::outbox;
 use crate::request::{Prediction, Request};
 use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
 
@@ -96,7 +97,7 @@ impl ModelHandle {
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
         let request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit);
-        self.actor.do_send(Predict(request));
+        outbox::send(&self.actor, request);
         let mut caller = CallerGuard { handle: self, answered: false };
         let waited = tokio::time::timeout_at(deadline.into(), answer).await;
         caller.answered = waited.is_ok();
@@ -136,10 +137,10 @@ impl Drop for CallerGuard<'_> {
     }
 }
 
-/// Queues a request. Its reply is in it, so that it can be sent with `do_send`: there are never more of them than permits.
+/// Queues requests. Their replies are in them, so that they can be sent with `do_send`: there are never more than permits.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Predict(Request);
+pub(crate) struct Predict(pub(crate) Vec<Request>);
 
 /// Drops the requests that nobody waits for, so that they hold no memory and no permit.
 #[derive(Message)]
@@ -147,7 +148,7 @@ struct Predict(Request);
 struct Purge;
 
 /// Owns the batching state of one signature. See the [module](self).
-struct ModelActor {
+pub(crate) struct ModelActor {
     session: Addr<SessionActor>,
     signature: usize,
     batcher: Batcher<Request>,
@@ -172,8 +173,10 @@ impl Actor for ModelActor {
 impl Handler<Predict> for ModelActor {
     type Result = ();
 
-    fn handle(&mut self, Predict(request): Predict, context: &mut Self::Context) {
-        self.batcher.push(request);
+    fn handle(&mut self, Predict(requests): Predict, context: &mut Self::Context) {
+        for request in requests {
+            self.batcher.push(request);
+        }
         self.ask(context);
     }
 }

@@ -118,7 +118,7 @@ impl Request {
         }
     }
 
-    fn into_parts(&mut self) -> &Arc<Parts> {
+    fn parts(&mut self) -> &Arc<Parts> {
         if let Reply::Caller(_) = &self.reply {
             let state = PartsState { caller: None, answers: Vec::new(), rows_missing: self.rows_total, begun: None };
             let parts = Reply::Parts(Arc::new(Parts { state: Mutex::new(state) }), 0);
@@ -157,7 +157,7 @@ impl Waiting for Request {
 
     fn split_off_front(&mut self, rows: usize) -> Self {
         let (deadline, since, rows_left) = (self.deadline, self.since, self.rows - rows);
-        let parts = Arc::clone(self.into_parts());
+        let parts = Arc::clone(self.parts());
         let number = {
             let mut state = parts.lock();
             // One place for the part taken off, and one for what stays behind.

@@ -145,10 +145,10 @@ fn no_room(full: Full) -> Error {
 }
 
 fn broken(error: PayloadError) -> Error {
-    match error {
-        PayloadError::Incomplete(_) => Error::new(Code::Cancelled, "the body ended early"),
-        other => Error::invalid(format!("the body cannot be read: {other}")),
+    if matches!(error, PayloadError::Incomplete(_)) {
+        return Error::new(Code::Cancelled, "the body ended early");
     }
+    Error::invalid(format!("the body cannot be read: {error}"))
 }
 
 #[cfg(test)]

@@ -90,9 +90,11 @@ impl Flags {
     /// # Errors
     /// [`Usage`] for help, version, and everything that does not parse.
     pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, Usage> {
-        let matches = Self::clap().get_matches_from_safe(args.into_iter().map(underscored)).map_err(|error| match error.kind {
-            ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Usage { text: error.message, asked_for: true },
-            _ => Usage::wrong(first_line(&error.message)),
+        let matches = Self::clap().get_matches_from_safe(args.into_iter().map(underscored)).map_err(|error| {
+            if matches!(error.kind, ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed) {
+                return Usage { text: error.message, asked_for: true };
+            }
+            Usage::wrong(first_line(&error.message))
         })?;
         let mut flags = Self::from_clap(&matches);
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;

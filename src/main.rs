@@ -6,7 +6,14 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use tfweb::config::{Config, Flags, Usage};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Requests are taken apart on one thread and answered on another; the system's allocator is slow at that. TensorFlow keeps
+/// its own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Wrong flags, as most commands report them.
 const USAGE_EXIT: u8 = 2;
@@ -16,15 +23,26 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(usage) => return print(&usage),
     };
-    let level = std::env::var("TFWEB_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(ansi).with_target(false).init();
+    log();
     match tfweb::serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tfweb: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Logs to stderr, from the level in TFWEB_LOG on. Libraries speak from warnings on; TensorFlow from errors on, unless
+/// TF_CPP_MIN_LOG_LEVEL says otherwise: its warnings repeat what answers say.
+fn log() {
+    let level = std::env::var("TFWEB_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let ours = ["tfweb", "tfweb_actors", "tfweb_engine"].map(|target| (target, level));
+    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
+    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(format.with_target(false)).with(targets).init();
+    if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
+        std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2");
     }
 }
 

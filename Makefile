@@ -1,0 +1,56 @@
+# make run      serve the digits demo on :8080
+# make build    .venv with TensorFlow, and target/release/tfweb
+# make test     everything the suite needs, and the suite
+# make check    formatting, lints, documentation, licences
+# make bench    tfweb beside plain handlers and a raw session loop
+# make models   make the example and test models anew
+
+PYTHON ?= python3
+TENSORFLOW := 2.21.0
+PORT ?= 8080
+
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: run build test check bench models clean
+
+run: build
+	@echo
+	@echo 'Serving examples/digits on :$(PORT). In another terminal:'
+	@echo
+	@echo "  curl --data-binary @examples/digits_images/7.png -H 'Content-Type: image/png' localhost:$(PORT)/predict"
+	@echo
+	target/release/tfweb --model examples/digits --batch_transpose --port $(PORT)
+
+build: .venv/tensorflow-$(TENSORFLOW)
+	cargo build --release --locked
+
+test: .venv/tensorflow-$(TENSORFLOW)
+	cargo test --workspace --locked
+
+check:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
+	else echo 'cargo-deny is not installed (cargo install cargo-deny): bans, licences and sources not checked'; fi
+
+# wrk makes the load (Debian: apt-get install wrk).
+bench: build .venv/tensorflow-$(TENSORFLOW)
+	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y wrk; } || { echo 'make bench needs wrk'; exit 1; }
+	cargo build --release --locked --examples
+	.venv/bin/python benches/run.py
+
+models: .venv/models
+	.venv/bin/python examples/make_models.py
+
+.venv/tensorflow-$(TENSORFLOW):
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet tensorflow-cpu==$(TENSORFLOW)
+	@touch $@
+
+.venv/models: .venv/tensorflow-$(TENSORFLOW)
+	.venv/bin/pip install --quiet scikit-learn
+	@touch $@
+
+clean:
+	rm -rf target .venv

@@ -1,0 +1,169 @@
+"""Compare tfweb with the least that could do the same work.
+
+    make bench            # all
+    .venv/bin/python benches/run.py [half_plus_two] [pixels] [images]
+
+    half_plus_two  one row over HTTP, 64 connections, beside an actix-web
+                   handler that parses the same JSON and answers
+    pixels         one 224x224x3 float32 row written as JSON numbers, 4
+                   connections, beside a handler that parses the same text
+                   into one vector
+    images         base64 JPEG in JSON through a MobileNet-sized network, 16
+                   connections, beside a loop around the session itself
+
+Both sides of a comparison run in turn, several rounds; what counts is the
+ratio, for the machine and its noise are the same for both. wrk makes the
+load, on the same machine, bounded in time.
+"""
+
+import base64
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RELEASE = ROOT / "target" / "release"
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS = int(os.environ.get("SECONDS", "5"))
+PLAIN_PORT = 8951
+READY_WAIT_S = 60
+
+
+@contextmanager
+def tfweb(model: Path, *flags: str):
+    """Run tfweb on a free port and give its address."""
+    command = [RELEASE / "tfweb", "--model", model, "--port", "0", "--host",
+               "127.0.0.1", *flags]
+    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            found = re.search(r"listening on (http://\S+)", line)
+            if found:
+                yield found.group(1)
+                return
+        raise SystemExit("tfweb did not start")
+    finally:
+        server.terminate()
+        server.communicate(timeout=READY_WAIT_S)
+
+
+@contextmanager
+def plain_server():
+    """Run the plain handlers and give their address."""
+    server = subprocess.Popen(
+        [RELEASE / "examples" / "plain_server", str(PLAIN_PORT)])
+    address = f"http://127.0.0.1:{PLAIN_PORT}"
+    try:
+        for _ in range(READY_WAIT_S * 10):
+            try:
+                urllib.request.urlopen(address, timeout=1)
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                subprocess.run(["sleep", "0.1"], check=True)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=READY_WAIT_S)
+
+
+def load(url: str, body: bytes, connections: int) -> float:
+    """Post a body over and over; requests per second, all answered 200."""
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "body").write_bytes(body)
+        script = Path(scratch) / "post.lua"
+        script.write_text(
+            'wrk.method = "POST"\n'
+            f'wrk.body = io.open("{scratch}/body", "rb"):read("*a")\n')
+        out = subprocess.run(
+            ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s",
+             "--timeout", "30s", "-s", script, url],
+            check=True, capture_output=True, text=True).stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        raise SystemExit(f"{url}: failed requests\n{out}")
+    return float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
+
+
+def compare(name: str, unit: str, ours, theirs, bar: float) -> bool:
+    """Measure both in turn and print the ratio of each round."""
+    ratios, rates = [], []
+    for _ in range(ROUNDS):
+        other, own = theirs(), ours()
+        rates.append((own, other))
+        ratios.append(own / other)
+    own, other = (statistics.median(rate) for rate in zip(*rates))
+    ratio = statistics.median(ratios)
+    rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"{name}: {own:,.0f} {unit} of {other:,.0f}; ratio {ratio:.2f} "
+          f"(bar {bar}; rounds {rounds})", flush=True)
+    return ratio >= bar
+
+
+def half_plus_two(models: Path) -> bool:
+    body = b'{"x": [1.0]}'
+    with tfweb(models / "half_plus_two") as ours, plain_server() as plain:
+        return compare("half_plus_two", "requests/s",
+                       lambda: load(ours + "/", body, 64),
+                       lambda: load(plain + "/", body, 64), 0.7)
+
+
+def pixels(models: Path) -> bool:
+    import random
+    random.seed(1)
+    row = [[[round(random.random(), 4) for _ in range(3)]
+            for _ in range(224)] for _ in range(224)]
+    body = json.dumps({"x": [row]}).encode()
+    with tfweb(models / "pixels") as ours, plain_server() as plain:
+        return compare("pixels", "requests/s",
+                       lambda: load(ours + "/", body, 4),
+                       lambda: load(plain + "/pixels", body, 4), 0.9)
+
+
+def images(models: Path) -> bool:
+    threads = min(os.cpu_count() or 1, 4)
+    batch = 4
+    photo = models / "photo.jpg"
+    text = base64.b64encode(photo.read_bytes()).decode()
+    body = json.dumps({"image": [{"b64": text}]}).encode()
+
+    def raw() -> float:
+        command = [RELEASE / "examples" / "raw_session",
+                   models / "mobilenet", photo, threads, batch, SECONDS]
+        out = subprocess.run([str(word) for word in command], check=True,
+                             capture_output=True, text=True, cwd=ROOT)
+        return float(out.stdout)
+
+    flags = ["--batch_size", str(batch), "--run_threads", str(threads)]
+    with tfweb(models / "mobilenet", *flags) as ours:
+        return compare("images", "images/s",
+                       lambda: load(ours + "/", body, 16), raw, 0.95)
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    chosen = sys.argv[1:] or ["half_plus_two", "pixels", "images"]
+    version = subprocess.run(
+        [RELEASE / "tfweb", "--version"], check=True, capture_output=True,
+        text=True).stdout.strip()
+    print(f"{version}, {platform.machine()}, {os.cpu_count()} cores, "
+          f"{platform.system()} {platform.release()}; {ROUNDS} rounds of "
+          f"{SECONDS} s each; medians", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        models = Path(os.environ.get("BENCH_MODELS", scratch))
+        if not any(models.iterdir()):
+            subprocess.run([sys.executable, "benches/make_models.py", models],
+                           check=True, stdout=subprocess.DEVNULL)
+        passed = [globals()[name](models) for name in chosen]
+    sys.exit(0 if all(passed) else 1)
+
+
+if __name__ == "__main__":
+    main()

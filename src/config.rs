@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use structopt::clap::{ArgMatches, ErrorKind};
+use structopt::clap::ErrorKind;
 use structopt::StructOpt;
 use tfweb_engine::tensorflow::InterOp;
 
@@ -29,7 +29,7 @@ pub struct Flags {
     #[structopt(long = "tags", env = "TFWEB_TAGS", default_value = "serve")]
     pub tags: String,
     /// Most rows in one session run; 1 switches batching off
-    #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32")]
+    #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = number))]
     pub batch_size: usize,
     /// Directory of static files, served under /web/ and where no other GET route matches
     #[structopt(long = "static_path", env = "TFWEB_STATIC_PATH", value_name = "DIR", parse(from_os_str))]
@@ -41,28 +41,28 @@ pub struct Flags {
     #[structopt(long = "no_cors")]
     pub no_cors: bool,
     /// Most bytes of one request body, after decompression
-    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760")]
+    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
     /// Port for gRPC, 50051 if not given; 0 switches it off (comes with a later version)
-    #[structopt(long = "grpc_port", env = "TFWEB_GRPC_PORT", value_name = "PORT")]
+    #[structopt(long = "grpc_port", env = "TFWEB_GRPC_PORT", value_name = "PORT", parse(try_from_str = number))]
     pub grpc_port: Option<u16>,
     /// Port for HTTP; 0 picks a free one and prints it
-    #[structopt(long = "port", env = "TFWEB_PORT", default_value = "8080")]
+    #[structopt(long = "port", env = "TFWEB_PORT", default_value = "8080", parse(try_from_str = number))]
     pub port: u16,
     /// Address to listen on
     #[structopt(long = "host", env = "TFWEB_HOST", default_value = "0.0.0.0")]
     pub host: String,
     /// Most requests waiting or running per model; over it 503 with Retry-After
-    #[structopt(long = "queue_size", env = "TFWEB_QUEUE_SIZE", value_name = "REQUESTS", default_value = "1024")]
+    #[structopt(long = "queue_size", env = "TFWEB_QUEUE_SIZE", value_name = "REQUESTS", default_value = "1024", parse(try_from_str = number))]
     pub queue_size: usize,
     /// Most time for a request, waiting included
-    #[structopt(long = "request_timeout_ms", env = "TFWEB_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "30000")]
+    #[structopt(long = "request_timeout_ms", env = "TFWEB_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "30000", parse(try_from_str = number))]
     pub request_timeout_ms: u64,
     /// Directory or file of libtensorflow; found by itself in the usual places
     #[structopt(long = "tensorflow_lib", env = "TFWEB_TENSORFLOW_LIB", value_name = "PATH", parse(from_os_str))]
     pub tensorflow_lib: Option<PathBuf>,
     /// Session runs side by side per model; as many as cores, at most 4, if not given
-    #[structopt(long = "run_threads", env = "TFWEB_RUN_THREADS", value_name = "THREADS")]
+    #[structopt(long = "run_threads", env = "TFWEB_RUN_THREADS", value_name = "THREADS", parse(try_from_str = number))]
     pub run_threads: Option<usize>,
     /// Where operations of a run execute: the run's own thread, TensorFlow's pool, or what a trial at load finds faster
     #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
@@ -97,12 +97,17 @@ impl Flags {
             Usage::wrong(first_line(&error.message))
         })?;
         let mut flags = Self::from_clap(&matches);
+        match usize::try_from(matches.occurrences_of("model")) {
+            // From the variable, where there is one.
+            Ok(0) | Err(_) => {
+                let listed = flags.model.iter().flat_map(|models| models.split(','));
+                flags.model = listed.filter(|model| !model.is_empty()).map(str::to_owned).collect();
+            }
+            // clap puts the variable's behind those of the command line, which are meant instead.
+            Ok(typed) => flags.model.truncate(typed),
+        }
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
-        if !on_command_line(&matches, "model") {
-            let listed = flags.model.iter().flat_map(|models| models.split(','));
-            flags.model = listed.filter(|model| !model.is_empty()).map(str::to_owned).collect();
-        }
         Ok(flags)
     }
 }
@@ -121,8 +126,12 @@ fn first_line(message: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-fn on_command_line(matches: &ArgMatches<'_>, name: &str) -> bool {
-    matches.occurrences_of(name) > 0
+/// A number, or words that name what came instead.
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error| format!("expected a whole number, got `{text}` ({error})"))
 }
 
 /// clap reads variables only for flags with a value; this is for those without.

@@ -14,7 +14,7 @@ use actix_files::Files;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, AcceptEncoding, Encoding, Header, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::{from_fn, Compress, Next};
 use actix_web::{guard, web, HttpRequest, HttpResponse};
 use flate2::write::GzEncoder;
@@ -107,12 +107,21 @@ fn static_files(directory: &Path) -> Files {
 async fn finish_static(
     app: web::Data<App>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let mut response = next.call(request).await?;
-    let (request, response_mut) = (response.request().clone(), response.response_mut());
-    app.dress(&request, response_mut);
-    Ok(response)
+    let response = next.call(request).await?.map_into_boxed_body();
+    // Files has words of its own for paths that it refuses; here they are paths like others that do not exist.
+    let (request, response) = match response.into_parts() {
+        (request, refused) if refused.status() == StatusCode::BAD_REQUEST => {
+            let answer = native::not_found(request.clone(), app).await;
+            (request, answer)
+        }
+        (request, mut response) => {
+            app.dress(&request, &mut response);
+            (request, response)
+        }
+    };
+    Ok(ServiceResponse::new(request, response))
 }
 
 impl App {
@@ -121,9 +130,11 @@ impl App {
         let brought = request.headers().get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, brought.unwrap_or_else(|| self.request_ids.make()));
-        // Pages of any origin may call; the API has no cookies that they could misuse.
-        if self.cors && request.headers().contains_key(header::ORIGIN) {
+        // Pages of any origin may call; the API has no cookies that they could misuse. Said to all, for a cache may pass it on.
+        if self.cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+        if self.cors && request.headers().contains_key(header::ORIGIN) {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
         }
         if self.draining.load(Ordering::Relaxed) {
@@ -162,7 +173,7 @@ pub fn is_get(method: &Method) -> bool {
 
 /// Compresses an answer's body if the client asked for it and it is worth it. Gives the body, and whether it is gzip now.
 pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
-    if body.len() < COMPRESS_BYTES_MIN || !accepts_gzip(request) {
+    if !may_compress(&body) || !accepts_gzip(request) {
         return (body, false);
     }
     if body.len() <= COMPRESS_INLINE_BYTES_MAX {
@@ -175,6 +186,11 @@ pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
         // Plain is right too, where no thread is to be had.
         Err(_) => (body.into(), false),
     }
+}
+
+/// Whether an answer is compressed for those who ask.
+pub const fn may_compress(body: &[u8]) -> bool {
+    body.len() >= COMPRESS_BYTES_MIN
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {

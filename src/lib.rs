@@ -71,7 +71,7 @@ fn announce(model: &catalog::Model) {
     for servable in &model.servables {
         let name = &servable.handle.signature().name;
         match &servable.warning {
-            Some(warning) => tracing::warn!("model {:?}, signature {name:?}: {warning}", model.name),
+            Some(warning) => tracing::warn!("model {:?}, signature {name:?}: {}", model.name, warning.replace("\n\t", " ")),
             None => tracing::debug!("model {:?}, signature {name:?}", model.name),
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use actix_web::dev::ServerHandle;
@@ -25,6 +25,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a stop waits for requests in flight beyond their own deadline.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// How long the listener still serves after readiness is gone: answers tell clients to close their connections meanwhile, so
+/// that few send into a closing one.
+const DRAIN_DELAY: Duration = Duration::from_millis(250);
+/// A signal this soon after the first is the same wish sent twice, as `timeout` and terminals do.
+const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 /// Connections a worker holds at most; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 10_000;
 /// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
@@ -108,6 +113,10 @@ impl Server {
         };
         tracing::info!("{name}: finishing the requests that are here, then stopping");
         actix::spawn(async move {
+            let again = Instant::now() + SECOND_SIGNAL_AFTER;
+            while Instant::now() < again {
+                tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), () = tokio::time::sleep_until(again.into()) => () }
+            }
             tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
             tracing::warn!("second signal: stopping at once");
             std::process::exit(SECOND_SIGNAL_EXIT);
@@ -115,12 +124,13 @@ impl Server {
         self.stop().await
     }
 
-    /// Stops: readiness goes, accepting ends, requests in flight finish, then the actors and run threads end.
+    /// Stops: readiness goes, after a moment accepting ends, requests in flight finish, then the actors and run threads end.
     ///
     /// # Errors
     /// If the listener fails.
     pub async fn stop(self) -> io::Result<()> {
         self.app.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(DRAIN_DELAY).await;
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)??;
         self.arbiter.stop();

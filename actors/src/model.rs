@@ -132,6 +132,8 @@ impl Drop for CallerGuard<'_> {
     fn drop(&mut self) {
         // One message for however many go away together.
         if !self.answered && !self.handle.purging.swap(true, Ordering::AcqRel) {
+            // Its request goes before the word that it is not wanted.
+            outbox::flush();
             self.handle.actor.do_send(Purge);
         }
     }

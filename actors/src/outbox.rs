@@ -36,7 +36,8 @@ pub(crate) fn send(actor: &Addr<ModelActor>, request: Request) {
     }
 }
 
-fn flush() {
+/// Sends what waits here now.
+pub(crate) fn flush() {
     for (actor, requests) in OUTBOX.with_borrow_mut(mem::take) {
         actor.do_send(Predict(requests));
     }

@@ -252,7 +252,7 @@ impl Tensor {
         assert!(start + count <= rows, "rows {start}+{count} of {rows}; this is a bug");
         let mut dims = self.dims.clone();
         dims[0] = count;
-        let row_elements = if rows == 0 { 0 } else { self.element_count() / rows };
+        let row_elements = self.element_count().checked_div(rows).unwrap_or(0);
         Self { dims, values: self.values.window(start * row_elements, count * row_elements) }
     }
 

@@ -207,9 +207,6 @@ impl Context {
         if let Some(note) = note {
             let _ = write!(text, " ({note})");
         }
-        if spec.is_some() {
-            let _ = write!(text, "; see GET /{}", signature.name);
-        }
         Error::invalid(text)
     }
 

@@ -89,7 +89,7 @@ fn names_must_be_the_signatures() {
     check(
         "x: float32 [-1]",
         &format!(r#"{{"x":["{long}"]}}"#),
-        r#"! input "x": expected float32 of shape [-1], got the text "éééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé…" at [0]; see GET /predict"#,
+        r#"! input "x": expected float32 of shape [-1], got the text "éééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééééé…" at [0]"#,
     );
     check(inputs, r#"{"a\n\"":[1]}"#, r#"! unknown input "a\n\""; the inputs of signature "predict" are "a", "b", "c""#);
 }
@@ -101,63 +101,27 @@ fn lists_must_have_the_signatures_shape() {
     check(
         image,
         r#"{"image":[[1,2],[3,4,5]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got a list of 3 values at [1]; see GET /predict"#,
+        r#"! input "image": expected float32 of shape [-1, 2], got a list of 3 values at [1]"#,
     );
-    check(
-        image,
-        r#"{"image":[[1,2],[3]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got a list of 1 value at [1]; see GET /predict"#,
-    );
-    check(
-        image,
-        r#"{"image":[[1,2],3]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got the number 3 at [1]; see GET /predict"#,
-    );
-    check(
-        image,
-        r#"{"image":[[1,2],[3,[4]]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got a list at [1][1]; see GET /predict"#,
-    );
+    check(image, r#"{"image":[[1,2],[3]]}"#, r#"! input "image": expected float32 of shape [-1, 2], got a list of 1 value at [1]"#);
+    check(image, r#"{"image":[[1,2],3]}"#, r#"! input "image": expected float32 of shape [-1, 2], got the number 3 at [1]"#);
+    check(image, r#"{"image":[[1,2],[3,[4]]]}"#, r#"! input "image": expected float32 of shape [-1, 2], got a list at [1][1]"#);
     check(image, r#"{"image":[]}"#, "Columns image = [0, 2] []");
-    check(
-        image,
-        r#"{"image":[[]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got a list of 0 values at [0]; see GET /predict"#,
-    );
-    check(image, r#"{"image":1}"#, r#"! input "image": expected float32 of shape [-1, 2], got the number 1; see GET /predict"#);
-    check(image, r#"{"image":[null]}"#, r#"! input "image": expected float32 of shape [-1, 2], got null at [0]; see GET /predict"#);
-    check(
-        image,
-        r#"{"image":[[null,1]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got null at [0][0]; see GET /predict"#,
-    );
-    check(
-        image,
-        r#"{"image":[[1,"2"]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got the text "2" at [0][1]; see GET /predict"#,
-    );
-    check(
-        image,
-        r#"{"image":[[1,true]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got true at [0][1]; see GET /predict"#,
-    );
+    check(image, r#"{"image":[[]]}"#, r#"! input "image": expected float32 of shape [-1, 2], got a list of 0 values at [0]"#);
+    check(image, r#"{"image":1}"#, r#"! input "image": expected float32 of shape [-1, 2], got the number 1"#);
+    check(image, r#"{"image":[null]}"#, r#"! input "image": expected float32 of shape [-1, 2], got null at [0]"#);
+    check(image, r#"{"image":[[null,1]]}"#, r#"! input "image": expected float32 of shape [-1, 2], got null at [0][0]"#);
+    check(image, r#"{"image":[[1,"2"]]}"#, r#"! input "image": expected float32 of shape [-1, 2], got the text "2" at [0][1]"#);
+    check(image, r#"{"image":[[1,true]]}"#, r#"! input "image": expected float32 of shape [-1, 2], got true at [0][1]"#);
     check(
         image,
         r#"{"image":[[1,{"a":2}]]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got an object at [0][1] ({"b64": …} stands for an input's whole value only); see GET /predict"#,
+        r#"! input "image": expected float32 of shape [-1, 2], got an object at [0][1] ({"b64": …} stands for an input's whole value only)"#,
     );
-    check(
-        image,
-        r#"{"image":[{"a":2}]}"#,
-        r#"! input "image": expected float32 of shape [-1, 2], got an object at [0]; see GET /predict"#,
-    );
+    check(image, r#"{"image":[{"a":2}]}"#, r#"! input "image": expected float32 of shape [-1, 2], got an object at [0]"#);
     check("x: int32 []", r#"{"x":7}"#, "Columns x = [] 7");
-    check("x: int32 []", r#"{"x":[7]}"#, r#"! input "x": expected int32 of shape [], got a list; see GET /predict"#);
-    check(
-        "x: int32 [2, 2]",
-        r#"{"x":[[1,2]]}"#,
-        r#"! input "x": expected int32 of shape [2, 2], got a list of 1 value; see GET /predict"#,
-    );
+    check("x: int32 []", r#"{"x":[7]}"#, r#"! input "x": expected int32 of shape [], got a list"#);
+    check("x: int32 [2, 2]", r#"{"x":[[1,2]]}"#, r#"! input "x": expected int32 of shape [2, 2], got a list of 1 value"#);
     check("x: int32 [0, 2]", r#"{"x":[]}"#, "Columns x = [0, 2] []");
     check("x: int32 [-1, 0]", r#"{"x":[[],[]]}"#, "Columns x = [2, 0] [[],[]]");
     check("x: int32 [-1, 1000000000000, 1000000000000]", r#"{"x":[]}"#, "Columns x = [0, 1000000000000, 1000000000000] []");
@@ -170,12 +134,12 @@ fn unknown_dimensions_follow_the_first_list() {
     check(
         x,
         r#"{"x":[[1,2],[3]]}"#,
-        r#"! input "x": expected int32 of shape [-1, -1], got a list of 1 value at [1] (the lists before it have 2); see GET /predict"#,
+        r#"! input "x": expected int32 of shape [-1, -1], got a list of 1 value at [1] (the lists before it have 2)"#,
     );
     check(
         x,
         r#"{"x":[[],[3]]}"#,
-        r#"! input "x": expected int32 of shape [-1, -1], got a list of 1 value at [1] (the lists before it have 0); see GET /predict"#,
+        r#"! input "x": expected int32 of shape [-1, -1], got a list of 1 value at [1] (the lists before it have 0)"#,
     );
     check(x, r#"{"x":[]}"#, "Columns x = [0, 0] []");
     check(x, r#"{"x":[[],[]]}"#, "Columns x = [2, 0] [[],[]]");
@@ -184,7 +148,7 @@ fn unknown_dimensions_follow_the_first_list() {
     check(
         x,
         r#"[{"x":[1]},{"x":[2,3]}]"#,
-        r#"! example 1, input "x": expected int32 of shape [-1], got a list of 2 values (the lists before it have 1); see GET /predict"#,
+        r#"! example 1, input "x": expected int32 of shape [-1], got a list of 2 values (the lists before it have 1)"#,
     );
     check(x, r#"[{"x":[]},{"x":[]}]"#, "Examples(2) x = [2, 0] [[],[]]");
     check(x, "[]", "Examples(0) x = [0, 0] []");
@@ -192,7 +156,7 @@ fn unknown_dimensions_follow_the_first_list() {
     check(
         "x: int32 [-1, -1, 1]",
         r#"{"x":[[[1],[2]],[[3],[4,5]]]}"#,
-        r#"! input "x": expected int32 of shape [-1, -1, 1], got a list of 2 values at [1][1]; see GET /predict"#,
+        r#"! input "x": expected int32 of shape [-1, -1, 1], got a list of 2 values at [1][1]"#,
     );
 }
 
@@ -206,40 +170,36 @@ fn unknown_rank_follows_the_first_value() {
     check(
         x,
         r#"{"x":[[1],2]}"#,
-        r#"! input "x": expected int32 of any shape, got the number 2 at [1] (the first value has rank 2); see GET /predict"#,
+        r#"! input "x": expected int32 of any shape, got the number 2 at [1] (the first value has rank 2)"#,
     );
-    check(
-        x,
-        r#"{"x":[1,[2]]}"#,
-        r#"! input "x": expected int32 of any shape, got a list at [1] (the first value has rank 1); see GET /predict"#,
-    );
+    check(x, r#"{"x":[1,[2]]}"#, r#"! input "x": expected int32 of any shape, got a list at [1] (the first value has rank 1)"#);
     check(
         x,
         r#"{"x":[[],[[]]]}"#,
-        r#"! input "x": expected int32 of any shape, got a list at [1][0] (the first value has rank 2); see GET /predict"#,
+        r#"! input "x": expected int32 of any shape, got a list at [1][0] (the first value has rank 2)"#,
     );
     check(
         x,
         r#"{"x":[[1],[2,3]]}"#,
-        r#"! input "x": expected int32 of any shape, got a list of 2 values at [1] (the lists before it have 1); see GET /predict"#,
+        r#"! input "x": expected int32 of any shape, got a list of 2 values at [1] (the lists before it have 1)"#,
     );
-    check(x, r#"{"x":["a"]}"#, r#"! input "x": expected int32 of any shape, got the text "a" at [0]; see GET /predict"#);
+    check(x, r#"{"x":["a"]}"#, r#"! input "x": expected int32 of any shape, got the text "a" at [0]"#);
     check(
         x,
         r#"{"x":[{"b64":"AAAAAA"}]}"#,
-        r#"! input "x": expected int32 of any shape, got an object at [0] ({"b64": …} stands for an input's whole value only); see GET /predict"#,
+        r#"! input "x": expected int32 of any shape, got an object at [0] ({"b64": …} stands for an input's whole value only)"#,
     );
     check(
         x,
         r#"{"x":{"b64":"AAAAAA"}}"#,
-        r#"! input "x": expected int32 of any shape, got bytes as "b64" (bytes need a shape of known rank; send lists); see GET /predict"#,
+        r#"! input "x": expected int32 of any shape, got bytes as "b64" (bytes need a shape of known rank; send lists)"#,
     );
     check("x: string ?", r#"{"x":{"b64":"YQ"}}"#, r#"Columns x = [] "a""#);
     check("x: string ?", r#"{"x":[{"b64":"YQ"},"b"]}"#, r#"Columns x = [2] ["a","b"]"#);
     check(
         "x: string ?",
         r#"{"x":["b",[]]}"#,
-        r#"! input "x": expected string of any shape, got a list at [1] (the first value has rank 1); see GET /predict"#,
+        r#"! input "x": expected string of any shape, got a list at [1] (the first value has rank 1)"#,
     );
     check(
         x,
@@ -253,9 +213,7 @@ fn unknown_rank_follows_the_first_value() {
     check(
         x,
         &nested(33),
-        &format!(
-            r#"! input "x": expected int32 of any shape, got a list at {place} (lists may be at most 32 deep); see GET /predict"#
-        ),
+        &format!(r#"! input "x": expected int32 of any shape, got a list at {place} (lists may be at most 32 deep)"#),
     );
 }
 
@@ -269,34 +227,15 @@ fn half_a_million_brackets_are_an_error() {
         &brackets,
         r#"! expected an object, got an array; examples need a signature whose every input and output has -1 as its first dimension, which "predict" is not"#,
     );
-    check(
-        "x: int32 [-1]",
-        &format!("{{\"x\":{brackets}"),
-        r#"! input "x": expected int32 of shape [-1], got a list at [0]; see GET /predict"#,
-    );
+    check("x: int32 [-1]", &format!("{{\"x\":{brackets}"), r#"! input "x": expected int32 of shape [-1], got a list at [0]"#);
     check(
         "x: int32 ?",
         &format!("{{\"x\":{brackets}"),
-        &format!(
-            r#"! input "x": expected int32 of any shape, got a list at {} (lists may be at most 32 deep); see GET /predict"#,
-            "[0]".repeat(32)
-        ),
+        &format!(r#"! input "x": expected int32 of any shape, got a list at {} (lists may be at most 32 deep)"#, "[0]".repeat(32)),
     );
-    check(
-        "x: int32 [-1]",
-        &objects,
-        r#"! input "x": expected lists or {"b64": …}, got an object with the key "x"; see GET /predict"#,
-    );
-    check(
-        "x: string ?",
-        &objects,
-        r#"! input "x": expected text, {"b64": …} or {"url": …}, got an object with the key "x"; see GET /predict"#,
-    );
-    check(
-        "x: string [-1]",
-        &format!(r#"{{"x":[{{"b64":{brackets}"#),
-        r#"! input "x": expected text in "b64", got a list at [0]; see GET /predict"#,
-    );
+    check("x: int32 [-1]", &objects, r#"! input "x": expected lists or {"b64": …}, got an object with the key "x""#);
+    check("x: string ?", &objects, r#"! input "x": expected text, {"b64": …} or {"url": …}, got an object with the key "x""#);
+    check("x: string [-1]", &format!(r#"{{"x":[{{"b64":{brackets}"#), r#"! input "x": expected text in "b64", got a list at [0]"#);
     let deep = format!("x: int32 [{}]", vec!["-1"; 200].join(", "));
     check(&deep, &format!("{{\"x\":{brackets}"), "! malformed JSON at line 1 column 132: recursion limit exceeded");
 }
@@ -307,29 +246,29 @@ fn examples_name_their_index() {
     check(
         inputs,
         r#"[{"image":[1,2],"n":1},{"image":[1,2,3],"n":1}]"#,
-        r#"! example 1, input "image": expected float32 of shape [2], got a list of 3 values; see GET /predict"#,
+        r#"! example 1, input "image": expected float32 of shape [2], got a list of 3 values"#,
     );
     check(
         inputs,
         r#"[{"image":[1,2],"n":1},{"image":[1,"2"],"n":1}]"#,
-        r#"! example 1, input "image": expected float32 of shape [2], got the text "2" at [1]; see GET /predict"#,
+        r#"! example 1, input "image": expected float32 of shape [2], got the text "2" at [1]"#,
     );
     check(
         inputs,
         r#"[{"image":[1,2],"n":1},{"image":[1,2],"n":[1]}]"#,
-        r#"! example 1, input "n": expected int32 of shape [], got a list; see GET /predict"#,
+        r#"! example 1, input "n": expected int32 of shape [], got a list"#,
     );
     check(inputs, r#"[{"image":[1,2],"n":1},[]]"#, "! example 1: expected an object, got a list");
     check(inputs, "[5]", "! example 0: expected an object, got the number 5");
     check_transposed(
         inputs,
         r#"{"image":[1,2,3],"n":1}"#,
-        r#"! input "image": expected float32 of shape [2], got a list of 3 values; see GET /predict"#,
+        r#"! input "image": expected float32 of shape [2], got a list of 3 values"#,
     );
     check_transposed(
         inputs,
         r#"{"image":[[1,2]],"n":[1]}"#,
-        r#"! input "image": expected float32 of shape [2], got a list at [0]; see GET /predict"#,
+        r#"! input "image": expected float32 of shape [2], got a list at [0]"#,
     );
 }
 

@@ -101,9 +101,11 @@ impl<T> Memory<T> {
     /// # Safety
     /// `tensor` is valid, owned by nobody else, and holds `count` elements of type `T`.
     unsafe fn own(tensor: NonNull<tf::TF_Tensor>, count: usize) -> Self {
-        // SAFETY: the tensor is valid by this function's contract. Empty tensors may have no data at all.
+        // SAFETY: the tensor is valid by this function's contract.
         let data = unsafe { tf::TF_TensorData(tensor.as_ptr()) };
-        Self { tensor, elements: NonNull::new(data.cast()).unwrap_or(NonNull::dangling()), count }
+        // The data of an empty tensor may be null, or an address that no element could have.
+        let elements = if count == 0 { None } else { NonNull::new(data.cast()) };
+        Self { tensor, elements: elements.unwrap_or(NonNull::dangling()), count }
     }
 }
 

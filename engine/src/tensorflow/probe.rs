@@ -101,7 +101,7 @@ fn warning(error: &Error) -> Option<String> {
         return None;
     }
     let cure = if error.message.contains("Could not find variable") {
-        "; a Keras 3 model saved with tf.saved_model.save loses its variables: save it with model.export(directory)"
+        "; if it was made with Keras 3, save it with model.export(directory): tf.saved_model.save loses its variables"
     } else {
         ""
     };

@@ -200,6 +200,7 @@ fn ends(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (V
 
 /// What a run's failure means to a caller: `InvalidArgument` where TensorFlow blames the values, else the server's own trouble.
 fn error_of(status: &Status) -> Error {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else TensorFlow reports is no fault of the caller")]
     let code = match status.code() {
         TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
         TfCode::Unimplemented => Code::Unimplemented,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{ContentEncoding, HeaderName, HeaderValue, CONTENT_TYPE, VARY};
+use actix_web::http::header::{ContentEncoding, HeaderMap, HeaderName, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_engine::{Signature, Tensor};
 
@@ -23,6 +23,11 @@ pub(super) struct Timings {
 }
 
 impl Timings {
+    /// Puts the `Server-Timing` header on an answer.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        headers.insert(SERVER_TIMING, self.header());
+    }
+
     /// The value of a `Server-Timing` header (<https://www.w3.org/TR/server-timing/>), in milliseconds.
     fn header(&self) -> HeaderValue {
         let stages =
@@ -59,20 +64,16 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> V
 
 /// A JSON answer, compressed if the client asked for it.
 pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
-    let (body, gzip) = http::compress(request, body).await;
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    if http::may_compress(&body) {
+        response.insert_header((VARY, HeaderValue::from_static("accept-encoding")));
+    }
+    let (body, gzip) = http::compress(request, body).await;
     if gzip {
-        response.insert_header(ContentEncoding::Gzip).insert_header((VARY, HeaderValue::from_static("accept-encoding")));
+        response.insert_header(ContentEncoding::Gzip);
     }
     response.body(body)
-}
-
-/// The answer to a prediction.
-pub(super) async fn predicted(request: &HttpRequest, body: Vec<u8>, timings: &Timings) -> HttpResponse {
-    let mut response = json(request, body).await;
-    response.headers_mut().insert(SERVER_TIMING, timings.header());
-    response
 }
 
 #[cfg(test)]

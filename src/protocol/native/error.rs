@@ -15,7 +15,7 @@ struct ErrorBody<'a> {
 /// The answer to an error.
 pub(super) fn respond(status: StatusCode, error: &Error) -> HttpResponse {
     if error.code == Code::Internal {
-        tracing::error!("{error}");
+        tracing::error!("{}", error.message.replace("\n\t", " "));
     }
     let mut response = HttpResponse::build(status);
     if error.code == Code::Unavailable {

@@ -7,6 +7,7 @@ use actix_multipart::{Field, Multipart};
 use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures::{stream, TryStreamExt};
+use serde::de::IgnoredAny;
 use tfweb_engine::{batch, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
 use crate::json::{self, Decoded, Form};
@@ -95,7 +96,7 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
         values[index].push(read_part(&mut field).await?);
     }
     let inputs: Vec<Tensor> =
-        signature.inputs.iter().zip(values).map(|(spec, values)| part_tensor(spec, values)).collect::<Result<_, _>>()?;
+        signature.inputs.iter().zip(values).map(|(spec, values)| part_tensor(signature, spec, values)).collect::<Result<_, _>>()?;
     if !signature.is_batchable() {
         return Ok(Decoded { inputs, form: Form::Columns });
     }
@@ -123,14 +124,15 @@ fn malformed(error: &dyn std::fmt::Display) -> Error {
 }
 
 /// The tensor of an input's parts: strings as they are, other dtypes as JSON, one row a part.
-fn part_tensor(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
+fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     if values.is_empty() {
         return Err(Error::invalid(format!("input {:?} is missing: expected a part of that name", spec.name)));
     }
     if spec.dtype == DType::String {
         return strings(spec, values);
     }
-    let rows: Vec<Vec<Tensor>> = values.iter().map(|value| Ok(vec![json_part(spec, value)?])).collect::<Result<_, Error>>()?;
+    let row = |value| json_part(signature, spec, value).map(|row| vec![row]);
+    let rows: Vec<Vec<Tensor>> = values.iter().map(row).collect::<Result<_, Error>>()?;
     let rows: Vec<&[Tensor]> = rows.iter().map(Vec::as_slice).collect();
     if rows.len() > 1 && !spec.shape.has_rows() {
         return Err(Error::invalid(format!("input {:?}: expected one part, got {}", spec.name, rows.len())));
@@ -139,13 +141,16 @@ fn part_tensor(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
 }
 
 /// One row of an input, or the whole of one without rows, from JSON text.
-fn json_part(spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
-    let signature = Signature { name: spec.name.clone(), method: String::new(), inputs: vec![spec.clone()], outputs: Vec::new() };
+fn json_part(signature: &Signature, spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
+    // Read once by itself, so that a mistake is named by its place in the part and not in what is made of it below.
+    serde_json::from_slice::<IgnoredAny>(text)
+        .map_err(|error| Error::invalid(format!("part {:?}: malformed JSON: {error}", spec.name)))?;
+    let alone = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), ..signature.clone() };
     let mut body = serde_json::to_vec(&spec.name).map_err(|error| malformed(&error))?;
     body.insert(0, b'{');
     body.push(b':');
     body.extend_from_slice(text);
     body.push(b'}');
-    let mut decoded = json::decode(&body, &signature, true)?;
+    let mut decoded = json::decode(&body, &alone, true)?;
     decoded.inputs.pop().ok_or_else(|| Error::internal("a signature of one input gives one tensor; this is a bug"))
 }

@@ -41,8 +41,8 @@ pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>) {
         .service(resource("/models", false).route(get().to(describe_models)))
         .service(model("/models/{model}"))
         .service(model("/models/{model}/versions/{version}"))
-        .service(signature("/models/{model}/versions/{version}/{signature}"))
-        .service(signature("/models/{model}/{signature}"));
+        .service(signature("/models/{model}/versions/{version}/{signature:.+}"))
+        .service(signature("/models/{model}/{signature:.+}"));
     // With static files, a GET of a name that is no signature is theirs.
     let app = app.clone();
     let takes = move |context: &guard::GuardContext<'_>| {
@@ -50,7 +50,7 @@ pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>) {
         let is_signature = || app.catalog.model(None, None).is_ok_and(|model| model.servable(Some(name)).is_ok());
         !(app.has_static_files && http::is_get(&context.head().method)) || is_signature()
     };
-    config.service(signature("/{signature}").guard(guard::fn_guard(takes)));
+    config.service(signature("/{signature:.+}").guard(guard::fn_guard(takes)));
 }
 
 /// A resource whose unknown methods are answered 405 with the known ones.
@@ -126,31 +126,57 @@ async fn describe(request: &HttpRequest, description: &impl Serialize) -> HttpRe
 }
 
 async fn predict_signature(request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
-    let answer = answer_prediction(&request, payload, &app).await;
-    finish(&request, &app, answer)
+    let mut timings = Timings::default();
+    let answer = match answer_prediction(&request, payload, &app, &mut timings).await {
+        Ok(body) => Ok(answer::json(&request, body).await),
+        Err(error) => Err(error),
+    };
+    let mut response = finish(&request, &app, answer);
+    timings.write(response.headers_mut());
+    response
 }
 
-async fn answer_prediction(request: &HttpRequest, payload: web::Payload, app: &App) -> Answer {
+async fn answer_prediction(
+    request: &HttpRequest,
+    payload: web::Payload,
+    app: &App,
+    timings: &mut Timings,
+) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
     let servable = servable_of(request, app)?;
     let signature = servable.handle.signature();
     check_served(signature)?;
     let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
 
-    let mut timings = Timings::default();
     let start = Instant::now();
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let decoded = form::decode(content_type, &body.bytes, signature, app.batch_transpose).await?;
+    let decoded = form::decode(content_type, &body.bytes, signature, app.batch_transpose).await;
     timings.decode = start.elapsed();
+    let decoded = decoded.map_err(|error| hinting(error, request))?;
     if decoded.form == Form::Examples(0) {
-        return Ok(answer::predicted(request, b"[]".to_vec(), &timings).await);
+        return Ok(b"[]".to_vec());
     }
-    let prediction = predict(servable, decoded.inputs, deadline).await?;
+
+    let start = Instant::now();
+    let prediction = predict(servable, decoded.inputs, deadline).await.inspect_err(|error| {
+        // What was refused or late spent its time in the queue.
+        let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
+        *(if queued { &mut timings.queue } else { &mut timings.run }) = start.elapsed();
+    })?;
     timings.queue = prediction.queue_time;
     timings.run = prediction.run_time;
 
     let start = Instant::now();
     let encoded = answer::encode(signature, decoded.form, &prediction.outputs);
     timings.encode = start.elapsed();
-    Ok(answer::predicted(request, encoded, &timings).await)
+    Ok(encoded)
+}
+
+/// Says where the signature is described, unless the trouble is not with it.
+fn hinting(mut error: Error, request: &HttpRequest) -> Error {
+    if error.code == Code::InvalidArgument && !error.message.contains("malformed") {
+        let path: String = request.path().chars().take(80).collect();
+        error.message += &format!("; see GET {path}");
+    }
+    error
 }

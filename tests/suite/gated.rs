@@ -1,0 +1,60 @@
+//! A session whose runs can be held, so that requests gather behind it, and that records the rows of every run.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tfweb_engine::{Error, Session, Signature, Tensor};
+
+use crate::support::until;
+
+/// Another session behind a gate.
+pub(crate) struct Gated {
+    inner: Arc<dyn Session>,
+    held: Mutex<bool>,
+    released: Condvar,
+    run_rows: Mutex<Vec<usize>>,
+}
+
+impl Gated {
+    pub(crate) fn new(inner: Arc<dyn Session>) -> Arc<Self> {
+        Arc::new(Self { inner, held: Mutex::new(false), released: Condvar::new(), run_rows: Mutex::new(Vec::new()) })
+    }
+
+    /// Makes every run wait at its start until [`Gated::release`].
+    pub(crate) fn hold(&self) {
+        *lock(&self.held) = true;
+    }
+
+    /// Lets waiting and later runs go on.
+    pub(crate) fn release(&self) {
+        *lock(&self.held) = false;
+        self.released.notify_all();
+    }
+
+    /// The rows of every run begun so far, in order.
+    pub(crate) fn run_rows(&self) -> Vec<usize> {
+        lock(&self.run_rows).clone()
+    }
+
+    /// Waits until so many runs have begun.
+    #[track_caller]
+    pub(crate) fn until_runs(&self, count: usize) {
+        until(&format!("{count} runs have begun"), || lock(&self.run_rows).len() >= count);
+    }
+}
+
+impl Session for Gated {
+    fn signatures(&self) -> &[Signature] {
+        self.inner.signatures()
+    }
+
+    fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        let rows = requests.iter().map(|request| request[0].rows().unwrap_or(1)).sum();
+        lock(&self.run_rows).push(rows);
+        drop(self.released.wait_while(lock(&self.held), |held| *held));
+        self.inner.run(signature, requests)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,169 @@
+//! How the `tfweb` process starts, and what it says where it cannot. How it ends is in `shutdown`.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::client::Request;
+use crate::process::Process;
+
+const HALF_PLUS_TWO: &str = "--model tests/models/half_plus_two";
+
+/// Starts with flags that cannot work. Gives the one line that says why.
+#[track_caller]
+fn check_refused(flags: &str, variables: &[(&str, &str)], exit_code: i32, expect: &[&str]) {
+    let (status, stderr) = Process::start(flags, variables).ended();
+    assert_eq!(status.code(), Some(exit_code), "{flags}: {stderr:#?}");
+    let ours: Vec<&String> = stderr.iter().filter(|line| line.starts_with("tfweb: ")).collect();
+    assert!(ours.len() == 1 && stderr.last() == Some(ours[0]), "{flags}: one line, the last: {stderr:#?}");
+    assert!(expect.iter().all(|text| ours[0].contains(text)), "{flags}: expected {expect:?}, got {:?}", ours[0]);
+    assert!(!stderr.iter().any(|line| line.contains("panicked") || line.contains("stack backtrace")), "{flags}: {stderr:#?}");
+}
+
+#[test]
+fn bad_flags_exit_2_with_one_line() {
+    for (flags, variables, expect) in [
+        ("", &[][..], &["--model: expected a SavedModel directory"][..]),
+        ("--model m --batch_size 0", &[], &["--batch_size: expected at least 1, got 0"]),
+        ("--model m --batch_size many", &[], &["many"]),
+        ("--model m --colour blue", &[], &["--colour"]),
+        ("--model m --static_path no/such/place", &[], &["--static_path", "no/such/place", "not a directory"]),
+        ("--model a/m --model b/m", &[], &["two models are called `m`"]),
+        ("--model m extra", &[], &["extra"]),
+        ("--model m", &[("TFWEB_QUEUE_SIZE", "0")], &["--queue_size: expected at least 1"]),
+        ("--model m", &[("TFWEB_NO_CORS", "perhaps")], &["TFWEB_NO_CORS", "perhaps"]),
+        ("--model m", &[("TFWEB_PORT", "http")], &["http"]),
+    ] {
+        check_refused(flags, variables, 2, expect);
+    }
+}
+
+#[test]
+fn help_and_version_exit_0() {
+    for flag in ["--help", "-h", "--version"] {
+        let (status, stderr) = Process::start(flag, &[]).ended();
+        assert_eq!((status.code(), stderr), (Some(0), vec![]), "{flag}");
+    }
+}
+
+#[test]
+fn a_model_that_does_not_exist_exits_1() {
+    check_refused("--model no/such/model", &[], 1, &["no/such/model", "No such file or directory"]);
+    check_refused("--model tests/suite", &[], 1, &["`tests/suite` is no SavedModel", "expected saved_model.pb"]);
+}
+
+#[test]
+fn wrong_tags_exit_1_and_list_those_there_are() {
+    let expect = ["no graph with exactly the tags `serve,gpu`", "it has `serve`", "--tags"];
+    check_refused(&format!("{HALF_PLUS_TWO} --tags serve,gpu"), &[], 1, &expect);
+}
+
+#[test]
+fn a_wrong_library_exits_1() {
+    let place = tempfile::tempdir().unwrap();
+    let (status, stderr) = Process::start(&format!("{HALF_PLUS_TWO} --tensorflow_lib {}", place.path().display()), &[]).ended();
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.contains("pip install tensorflow-cpu")), "{stderr:#?}");
+}
+
+/// Copies a model and damages its saved_model.pb.
+fn damaged(damage: impl Fn(Vec<u8>) -> Vec<u8>) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let model = Path::new("tests/models/half_plus_two/1");
+    fs::create_dir(place.path().join("variables")).unwrap();
+    for entry in fs::read_dir(model.join("variables")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), place.path().join("variables").join(entry.file_name())).unwrap();
+    }
+    fs::write(place.path().join("saved_model.pb"), damage(fs::read(model.join("saved_model.pb")).unwrap())).unwrap();
+    place
+}
+
+#[test]
+fn a_damaged_model_exits_1() {
+    let halved = |mut bytes: Vec<u8>| {
+        bytes.truncate(bytes.len() / 2);
+        bytes
+    };
+    let noise = |bytes: Vec<u8>| (0..bytes.len()).map(|i| (i * 7919 % 251) as u8).collect();
+    for place in [damaged(halved), damaged(noise), damaged(|_| Vec::new())] {
+        let path = place.path().to_str().unwrap();
+        check_refused(&format!("--port 0 --model {path}"), &[], 1, &[path]);
+    }
+}
+
+#[test]
+fn a_port_in_use_exits_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let flags = format!("{HALF_PLUS_TWO} --host 127.0.0.1 --port {}", address.port());
+    check_refused(&flags, &[], 1, &[&format!("cannot listen on {address}"), "in use"]);
+}
+
+#[test]
+fn variables_do_what_flags_do() {
+    let variables = [
+        ("TFWEB_MODEL", "tests/models/half_plus_two,k=tests/models/kitchen"),
+        ("TFWEB_BATCH_TRANSPOSE", "1"),
+        ("TFWEB_PORT", "0"),
+        ("TFWEB_HOST", "127.0.0.1"),
+        ("TFWEB_NO_CORS", "true"),
+        ("TFWEB_REQUEST_SIZE", "100"),
+    ];
+    let process = Process::start("", &variables).ready();
+    let call = |request: &Request| process.connect().call(request).unwrap();
+    assert_eq!(call(&Request::post("/", r#"{"x": 1}"#)).text(), r#"{"y":2.5}"#);
+    assert_eq!(call(&Request::get("/models/k/versions/1/scalar")).status, 200);
+    assert_eq!(call(&Request::get("/").header("Origin", "https://a.example")).header("access-control-allow-origin"), None);
+    assert_eq!(call(&Request::post("/", " ".repeat(101))).status, 413);
+}
+
+#[test]
+fn a_flag_goes_before_its_variable() {
+    let variables = [("TFWEB_MODEL", "no/such/model"), ("TFWEB_PORT", "1"), ("TFWEB_HOST", "127.0.0.1")];
+    let process = Process::start(&format!("{HALF_PLUS_TWO} --port 0"), &variables).ready();
+    assert_eq!(process.connect().call(&Request::get("/livez")).unwrap().status, 200);
+}
+
+/// Serves a model that loads and cannot run. Gives what it says of it in the log and in the list of models.
+#[track_caller]
+fn check_warned(model: &str, expect: &str) {
+    let process = Process::serve(&format!("--model {model}"));
+    let call = |request: &Request| process.connect().call(request).unwrap();
+    let models = call(&Request::get("/models")).json();
+    let warning = models[0]["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.contains("serving_default") && warning.contains(expect), "{models}");
+    let log = process.stderr().join("\n");
+    let logged = log.split_once("WARN ").is_some_and(|(_, warned)| warned.contains(expect));
+    assert!(logged, "{log}");
+}
+
+#[test]
+fn a_model_that_cannot_run_is_served_with_a_warning() {
+    check_warned("tests/models/broken_variables", "save it with model.export(directory)");
+}
+
+#[test]
+fn a_model_without_its_variables_is_served_with_a_warning() {
+    let place = damaged(|bytes| bytes);
+    fs::remove_dir_all(place.path().join("variables")).unwrap();
+    check_warned(place.path().to_str().unwrap(), "a trial run on zeros failed");
+}
+
+#[test]
+fn a_model_that_cannot_run_answers_500() {
+    let process = Process::serve("--model tests/models/broken_variables");
+    let answer = process.connect().call(&Request::post("/", r#"{"x": [[1, 2]]}"#)).unwrap();
+    assert_eq!((answer.status, &answer.json()["code"]), (500, &json!("INTERNAL")), "the fault is not the caller's");
+}
+
+#[test]
+fn health_is_answered_once_models_are_loaded() {
+    let process = Process::serve(HALF_PLUS_TWO);
+    let call = |target| process.connect().call(&Request::get(target)).unwrap();
+    assert_eq!((call("/livez").status, call("/livez").json()), (200, json!({"status": "live"})));
+    let models = json!([{"name": "half_plus_two", "version": 1, "state": "AVAILABLE"}]);
+    assert_eq!((call("/readyz").status, call("/readyz").json()), (200, json!({"status": "ready", "models": models})));
+}

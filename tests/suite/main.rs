@@ -1,0 +1,26 @@
+//! The tests of tfweb from outside: real models in real TensorFlow, real sockets, and where a process matters the real binary.
+//!
+//! - `transcripts`: requests and the answers to them as text, in `tests/transcripts`. Most of what the API promises is there.
+//! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
+//! - `batching`: what shares a run, and who gets which answer, seen from clients.
+//! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
+//! - `tensorflow`: sessions of the engine on libtensorflow.
+//! - `fuzz`: bodies that nobody would send on purpose.
+//!
+//! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
+//! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`.
+
+#![forbid(unsafe_code)]
+
+mod batching;
+mod client;
+mod fuzz;
+mod gated;
+mod http;
+mod lifecycle;
+mod memory;
+mod process;
+mod shutdown;
+mod support;
+mod tensorflow;
+mod transcripts;

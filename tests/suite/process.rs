@@ -1,0 +1,120 @@
+//! The `tfweb` binary as a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::client::Connection;
+use crate::support::until;
+
+/// What the server says once it takes requests; the address follows.
+const READY: &str = "listening on http://";
+
+/// A running `tfweb`, or one that has ended. Dropped, it is killed.
+pub(crate) struct Process {
+    child: Child,
+    stderr: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    address: Option<SocketAddr>,
+}
+
+impl Process {
+    /// Starts it with the flags and variables given, and none of this process's own `TFWEB_…`.
+    pub(crate) fn start(flags: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tfweb"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TFWEB_")) {
+            command.env_remove(name);
+        }
+        command.args(flags.split_whitespace()).envs(variables.iter().copied());
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let stderr = Arc::new(Mutex::new(Vec::new()));
+        let reader = thread::spawn({
+            let stderr = Arc::clone(&stderr);
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    stderr.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                }
+            }
+        });
+        Self { child, stderr, reader: Some(reader), address: None }
+    }
+
+    /// Starts a server on a free port and waits until it listens.
+    #[track_caller]
+    pub(crate) fn serve(flags: &str) -> Self {
+        Self::start(&format!("--host 127.0.0.1 --port 0 {flags}"), &[]).ready()
+    }
+
+    /// Waits until it says where it listens.
+    #[track_caller]
+    pub(crate) fn ready(mut self) -> Self {
+        let line = self.until_says(READY);
+        let address = line.split(READY).nth(1).and_then(|address| address.trim().parse().ok());
+        self.address = Some(address.unwrap_or_else(|| panic!("an address in {line:?}")));
+        self
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.expect("a server that is ready")
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.address()).expect("the server accepts")
+    }
+
+    /// What it has written to stderr so far.
+    pub(crate) fn stderr(&self) -> Vec<String> {
+        self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for a line with this text on stderr, and gives the line.
+    #[track_caller]
+    pub(crate) fn until_says(&mut self, text: &str) -> String {
+        let mut found = None;
+        until(&format!("{text:?} is on stderr"), || {
+            found = self.stderr().into_iter().find(|line| line.contains(text));
+            if found.is_none() {
+                let ended = self.child.try_wait().expect("a child");
+                assert!(ended.is_none(), "ended with {ended:?}: {:#?}", self.stderr());
+            }
+            found.is_some()
+        });
+        found.expect("it was found")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("a `kill` command");
+        assert!(status.success(), "kill -s {name}: {status}");
+    }
+
+    /// Whether it is still running.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Waits for its end; gives its exit status and all of stderr.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> (ExitStatus, Vec<String>) {
+        until("the process ends", || !self.is_running());
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader of stderr ends with it");
+        }
+        (self.child.wait().expect("a child"), self.stderr())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

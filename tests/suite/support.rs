@@ -1,0 +1,213 @@
+//! Servers in this process, on real models or on a session of the test's own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{mpsc, Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use futures::channel::oneshot;
+use tfweb::catalog::Loaded;
+use tfweb::config::{Config, Flags};
+use tfweb::server::Server;
+use tfweb_actors::ModelHandle;
+use tfweb_engine::tensorflow::load_library;
+use tfweb_engine::Session;
+
+use crate::client::{Connection, Request, Response};
+
+/// How long anything may take that is waited for: only what never comes meets it.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often to look.
+pub(crate) const POLL: Duration = Duration::from_millis(1);
+
+/// The flags of the server that most tests share.
+pub(crate) const MODELS: &str = "--model tests/models/half_plus_two --model tests/models/kitchen --model examples/digits";
+
+/// Waits for what another thread will do soon.
+#[track_caller]
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {WAIT_MAX:?} until {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// Numbers that look like noise and are the same every time; xorshift64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A number less than `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        // The upper bits; the lower ones are less like noise.
+        usize::try_from(self.next() >> 33).expect("31 bits") % end
+    }
+}
+
+/// Whether this process runs nothing but the one test of that name; else runs it so, in a process of its own, and fails as
+/// it does. For what other tests in the same process would disturb.
+#[track_caller]
+pub(crate) fn is_alone(test: &str) -> bool {
+    const ALONE: &str = "SUITE_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let itself = std::env::current_exe().expect("the path of this binary");
+    let output = Command::new(itself).args(["--exact", test]).env(ALONE, "1").output().expect("this binary starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    false
+}
+
+/// Reads a command line as the binary does.
+pub(crate) fn config(flags: &str) -> Config {
+    let line = format!("tfweb --host 127.0.0.1 --port 0 {flags}");
+    let flags = Flags::parse(line.split_whitespace().map(str::to_owned));
+    flags.and_then(Config::new).unwrap_or_else(|usage| panic!("{}", usage.text))
+}
+
+/// Versions and sessions by the path they were loaded from.
+type Sessions = HashMap<PathBuf, (u64, Arc<dyn Session>)>;
+
+/// Loads models, each directory only once in this process.
+pub(crate) fn load(config: &Config) -> Vec<Loaded> {
+    static SESSIONS: Mutex<Option<Sessions>> = Mutex::new(None);
+    let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    let sessions = sessions.get_or_insert_with(|| {
+        load_library(config.tensorflow_lib.as_deref()).unwrap_or_else(|error| panic!("{error}"));
+        HashMap::new()
+    });
+    let load = |source: &tfweb::config::ModelSource| {
+        let (version, session) = sessions.entry(source.path.clone()).or_insert_with(|| {
+            let loaded = tfweb::load(source, config).unwrap_or_else(|error| panic!("{error}"));
+            (loaded.version, loaded.session)
+        });
+        Loaded { name: source.name.clone(), version: *version, session: Arc::clone(session) }
+    };
+    config.models.iter().map(load).collect()
+}
+
+/// The session of one real model.
+pub(crate) fn session(model: &str) -> Arc<dyn Session> {
+    load(&config(&format!("--model {model}"))).remove(0).session
+}
+
+/// A server in a thread of this process. Dropped, it stops.
+pub(crate) struct RunningServer {
+    pub(crate) address: SocketAddr,
+    /// By model and signature.
+    handles: HashMap<(String, String), ModelHandle>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RunningServer {
+    /// Serves the models that the flags name.
+    pub(crate) fn start(flags: &str) -> Self {
+        let config = config(flags);
+        let models = load(&config);
+        Self::serve(config, models)
+    }
+
+    /// Serves a session of the test's own, as the model `test`.
+    pub(crate) fn of(session: Arc<dyn Session>, flags: &str) -> Self {
+        let config = config(&format!("--model test {flags}"));
+        Self::serve(config, vec![Loaded { name: "test".into(), version: 1, session }])
+    }
+
+    /// The server of these flags that all tests share; it is never stopped.
+    pub(crate) fn shared(flags: &str) -> &'static Self {
+        static SERVERS: Mutex<Vec<(String, &'static RunningServer)>> = Mutex::new(Vec::new());
+        let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, server)) = servers.iter().find(|(known, _)| known == flags) {
+            return server;
+        }
+        let server = Box::leak(Box::new(Self::start(flags)));
+        servers.push((flags.to_owned(), server));
+        server
+    }
+
+    fn serve(config: Config, models: Vec<Loaded>) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (started, start) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            actix::System::new().block_on(async {
+                let server = Server::start(&config, models).expect("the server starts");
+                let mut handles = HashMap::new();
+                for model in server.catalog().models() {
+                    for servable in &model.servables {
+                        let signature = servable.handle.signature().name.clone();
+                        handles.insert((model.name.clone(), signature), servable.handle.clone());
+                    }
+                }
+                started.send((server.address(), handles)).expect("the test waits for this");
+                // A test that panics drops its end, which stops the server as well.
+                let _ = stopped.await;
+                server.stop().await.expect("the server stops");
+            });
+        });
+        let (address, handles) = start.recv().expect("the server says where it listens");
+        Self { address, handles, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(self.address).expect("the server accepts")
+    }
+
+    /// Sends a request on a connection of its own and waits for the answer.
+    #[track_caller]
+    pub(crate) fn call(&self, request: &Request) -> Response {
+        self.connect().call(request).expect("an answer")
+    }
+
+    /// Posts a body and gives status and text.
+    #[track_caller]
+    pub(crate) fn post(&self, target: &str, body: &str) -> (u16, String) {
+        let response = self.call(&Request::post(target, body));
+        (response.status, response.text())
+    }
+
+    /// Sends requests, each on a connection of its own, and waits for no answer.
+    pub(crate) fn send_all(&self, requests: impl IntoIterator<Item = Request>) -> Vec<Connection> {
+        let send = |request| {
+            let mut connection = self.connect();
+            connection.send(&request).expect("the server takes the request");
+            connection
+        };
+        requests.into_iter().map(send).collect()
+    }
+
+    /// Waits until so many requests are inside a model, and queued.
+    #[track_caller]
+    pub(crate) fn until_inside(&self, model: &str, count: usize) {
+        let handle = self.handles.iter().find(|((name, _), _)| name == model).map(|(_, handle)| handle).expect("a model");
+        until(&format!("{count} requests are inside"), || handle.queued_requests() == count);
+        // A request is counted just before it is sent to its actor, in the same turn of its thread. New connections go to the
+        // server's threads one after another: once each thread has answered something later, no request is between the two.
+        for _ in 0..2 * thread::available_parallelism().map_or(1, usize::from) {
+            assert_eq!(self.call(&Request::get("/livez")).status, 200);
+        }
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.handles.clear();
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let (Some(thread), false) = (self.thread.take(), thread::panicking()) {
+            thread.join().expect("the server's thread ends");
+        }
+    }
+}

@@ -20,12 +20,7 @@ pub async fn predict(servable: &Servable, inputs: Vec<Tensor>, deadline: Instant
     servable.handle.predict(inputs, deadline).await
 }
 
-/// Refuses signatures with a dtype that is not served. Doors call it before they decode, so that the answer names the dtype
-/// and not the value.
-///
-/// # Errors
-/// `Unimplemented` naming the tensor and its dtype.
-pub fn check_served(signature: &Signature) -> Result<(), Error> {
+fn check_served(signature: &Signature) -> Result<(), Error> {
     match signature.unserved() {
         None => Ok(()),
         Some(spec) => Err(Error::new(

@@ -71,7 +71,9 @@ impl Request {
         started: Arc<AtomicBool>,
         permit: Permit,
     ) -> Self {
-        let rows = if batchable { inputs.first().and_then(Tensor::rows).unwrap_or(1) } else { 1 };
+        // A door that does not check shapes may bring inputs that disagree: TensorFlow judges those, alone.
+        let rows = if batchable { common_rows(&inputs) } else { None };
+        let (batchable, rows) = (rows.is_some(), rows.unwrap_or(1));
         let reply = Reply::Caller(Caller { sender, started, _permit: permit });
         Self { inputs, rows, rows_total: rows, batchable, deadline, since: Instant::now(), reply }
     }
@@ -212,6 +214,12 @@ impl Caller {
         // A caller that went away in the meantime needs no answer.
         let _ = self.sender.send(answer);
     }
+}
+
+/// The number of rows that every input has.
+fn common_rows(inputs: &[Tensor]) -> Option<usize> {
+    let rows = inputs.first()?.rows()?;
+    inputs.iter().all(|tensor| tensor.rows() == Some(rows)).then_some(rows)
 }
 
 fn prediction(outputs: Vec<Tensor>, since: Instant, begun: Instant) -> Prediction {

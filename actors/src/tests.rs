@@ -228,3 +228,37 @@ async fn run_threads_run_side_by_side() {
     let (first, second, ()) = futures::join!(handle.predict(column(&[1.0]), soon()), second, open);
     assert_eq!([values(first), values(second)], [[2.5], [3.0]]);
 }
+
+#[actix::test]
+async fn a_busy_signature_does_not_starve_another() {
+    let fake = Arc::new(FakeSession::with_signatures(Behaviour::HalfPlusTwo, &["busy", "other"]));
+    let session: Arc<dyn Session> = fake.clone();
+    let handles = start_model(&Arbiter::current(), &session, POLICY).unwrap();
+    let (busy, other) = (&handles[0], &handles[1]);
+    fake.hold();
+    let many = join_all((0..200).map(|_| busy.predict(column(&[1.0]), soon())));
+    let one = async {
+        until(|| busy.queued_requests() == 200 && !fake.run_rows().is_empty()).await;
+        let release = async {
+            until(|| other.queued_requests() == 201).await;
+            fake.release();
+        };
+        futures::join!(other.predict(column(&[2.0]), soon()), release).0
+    };
+    let (answers, answer) = futures::join!(many, one);
+    assert_eq!(values(answer), [3.0]);
+    assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    let turn = fake.run_signatures().iter().position(|&signature| signature == 1);
+    assert!(turn.is_some_and(|turn| turn <= 3), "the other's turn: {:?}", fake.run_signatures());
+}
+
+#[actix::test]
+async fn inputs_that_disagree_on_rows_run_alone() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    let scalar = vec![Tensor::from_vec(&[], vec![2.0_f32])];
+    let requests = vec![handle.predict(scalar, soon()), handle.predict(column(&[2.0]), soon())];
+    let answers = behind_a_held_run(&fake, &handle, requests).await;
+    let dims: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().outputs[0].dims().to_vec()).collect();
+    assert_eq!(dims, [vec![], vec![1]]);
+    assert_eq!(fake.run_rows(), [1, 0, 1], "a scalar has no rows");
+}

@@ -37,22 +37,29 @@ pub struct FakeSession {
     behaviour: Behaviour,
     held: Mutex<bool>,
     changed: Condvar,
-    runs: Mutex<Vec<usize>>,
+    runs: Mutex<Vec<(usize, usize)>>,
 }
 
 impl FakeSession {
     /// Makes a session with one signature, `serving_default`: `x` to `y`.
     #[must_use]
     pub fn new(behaviour: Behaviour) -> Self {
+        Self::with_signatures(behaviour, &["serving_default"])
+    }
+
+    /// Makes a session with several signatures that all do the same.
+    #[must_use]
+    pub fn with_signatures(behaviour: Behaviour, names: &[&str]) -> Self {
         let dims = if matches!(behaviour, Behaviour::Echo) { vec![None, None] } else { vec![None] };
         let spec = |name: &str| TensorSpec { name: name.into(), dtype: DType::Float32, shape: PartialShape::new(dims.clone()) };
+        let signature = |name: &&str| Signature {
+            name: (*name).into(),
+            method: "tensorflow/serving/predict".into(),
+            inputs: vec![spec("x")],
+            outputs: vec![spec("y")],
+        };
         Self {
-            signatures: vec![Signature {
-                name: "serving_default".into(),
-                method: "tensorflow/serving/predict".into(),
-                inputs: vec![spec("x")],
-                outputs: vec![spec("y")],
-            }],
+            signatures: names.iter().map(signature).collect(),
             behaviour,
             held: Mutex::new(false),
             changed: Condvar::new(),
@@ -74,7 +81,13 @@ impl FakeSession {
     /// The rows of every run begun so far, in order.
     #[must_use]
     pub fn run_rows(&self) -> Vec<usize> {
-        lock(&self.runs).clone()
+        lock(&self.runs).iter().map(|&(_, rows)| rows).collect()
+    }
+
+    /// The index of the signature of every run begun so far, in order.
+    #[must_use]
+    pub fn run_signatures(&self) -> Vec<usize> {
+        lock(&self.runs).iter().map(|&(signature, _)| signature).collect()
     }
 
     /// Waits until `count` runs have begun.
@@ -96,10 +109,10 @@ impl Session for FakeSession {
         &self.signatures
     }
 
-    fn run(&self, _signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+    fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
         let x = batch::merge(requests, 0)?;
         let values = x.as_slice::<f32>().ok_or_else(|| Error::invalid("expected float32"))?;
-        lock(&self.runs).push(x.rows().unwrap_or(0));
+        lock(&self.runs).push((signature, x.rows().unwrap_or(0)));
         self.changed.notify_all();
         drop(self.changed.wait_while(lock(&self.held), |held| *held));
 

@@ -6,76 +6,20 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::os::raw::c_void;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 
-use tensorflow::{DataType, Operation, SessionRunArgs, Status, TensorInner, TensorType};
+use tensorflow::{Operation, SessionRunArgs, Status, TensorInner, TensorType};
 use tensorflow_sys_runtime as tf;
 
+use super::elements::{dtype_of, Element, StringElement};
 use crate::batch::merged_dims;
 use crate::dtype::{DType, Scalar};
 use crate::error::{Code, Error};
 use crate::shape::Dims;
-use crate::tensor::{Storage, StringStorage, Tensor};
+use crate::tensor::Tensor;
 use crate::with_scalar;
-
-macro_rules! data_types {
-    ($($dtype:ident = $data_type:ident),* $(,)?) => {
-        /// The crate's name of a dtype that is served.
-        pub(super) fn data_type_of(dtype: DType) -> Option<DataType> {
-            match dtype {
-                $(DType::$dtype => Some(DataType::$data_type),)*
-                DType::Complex64 | DType::Complex128 | DType::Other(_) => None,
-            }
-        }
-
-        /// Our name of the crate's data type; reference types (`float_ref`) are the type they refer to.
-        pub(super) fn dtype_of(data_type: DataType) -> DType {
-            match data_type {
-                $(DataType::$data_type => DType::$dtype,)*
-                DataType::Complex64 => DType::Complex64,
-                DataType::Complex128 => DType::Complex128,
-                DataType::UnrecognizedEnumValue(number) => DType::from_number(number),
-                _ => DType::Other(0),
-            }
-        }
-    };
-}
-
-data_types! {
-    Float16 = Half, Bfloat16 = BFloat16, Float32 = Float, Float64 = Double,
-    Int8 = Int8, Int16 = Int16, Int32 = Int32, Int64 = Int64,
-    Uint8 = UInt8, Uint16 = UInt16, Uint32 = UInt32, Uint64 = UInt64,
-    Bool = Bool, String = String,
-}
-
-/// One scalar as TensorFlow lays it out, which is as Rust does.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Element<T>(T);
-
-/// One string as TensorFlow lays it out: a tagged union that may own heap memory.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-pub(super) struct StringElement(tf::TF_TString);
-
-impl StringElement {
-    fn as_bytes(&self) -> &[u8] {
-        // SAFETY: `self` lies in a string tensor's memory and was initialised by TensorFlow or by `Memory::new_inner`; pointer
-        // and size describe bytes that live as long as the tensor, which `&self` borrows.
-        unsafe {
-            let size = tf::TF_StringGetSize(&self.0);
-            let data = tf::TF_StringGetDataPointer(&self.0);
-            if size == 0 {
-                &[]
-            } else {
-                slice::from_raw_parts(data.cast(), size)
-            }
-        }
-    }
-}
 
 /// A C tensor, owned, and its elements.
 pub(super) struct Memory<T> {
@@ -90,11 +34,6 @@ pub(super) struct Memory<T> {
 unsafe impl<T: Send> Send for Memory<T> {}
 // SAFETY: as above; shared access only reads.
 unsafe impl<T: Sync> Sync for Memory<T> {}
-// SAFETY: a `TF_TString` is plain data or the owner of heap bytes; reading it from several threads changes nothing.
-unsafe impl Send for StringElement {}
-// SAFETY: as above.
-unsafe impl Sync for StringElement {}
-
 impl<T> Memory<T> {
     /// Takes over a C tensor.
     ///
@@ -175,149 +114,6 @@ impl<T: Allocate> TensorInner<T> for Memory<T> {
     }
 }
 
-macro_rules! tensor_type {
-    () => {
-        type InnerType = Memory<Self>;
-
-        fn zero() -> Self {
-            Self::default()
-        }
-
-        fn one() -> Self {
-            unreachable!("only graph building asks for it; this is a bug")
-        }
-
-        fn is_repr_c() -> bool {
-            true
-        }
-
-        fn unpack(_data: &[u8], _count: usize) -> Result<Vec<Self>, Status> {
-            unreachable!("elements are read in place; this is a bug")
-        }
-
-        fn pack(_data: &[Self], _dims: &[u64]) -> Result<*mut tf::TF_Tensor, Status> {
-            unreachable!("elements are written in place; this is a bug")
-        }
-    };
-}
-
-impl<T: Scalar> TensorType for Element<T> {
-    tensor_type!();
-
-    fn data_type() -> DataType {
-        data_type_of(T::DTYPE).expect("every scalar dtype is served; this is a bug")
-    }
-}
-
-impl<T: Scalar> Allocate for Element<T> {
-    fn allocate(dims: &[i64], count: usize) -> *mut tf::TF_Tensor {
-        let rank = i32::try_from(dims.len()).expect("rank is limited; this is a bug");
-        // SAFETY: `dims` holds `rank` numbers; the byte length is that of `count` elements. The memory is not initialised: the
-        // one caller, `Feed::merge`, writes every element before anything reads one.
-        unsafe { tf::TF_AllocateTensor(c_data_type(T::DTYPE), dims.as_ptr(), rank, count * size_of::<T>()) }
-    }
-}
-
-impl TensorType for StringElement {
-    tensor_type!();
-
-    fn data_type() -> DataType {
-        DataType::String
-    }
-}
-
-impl Allocate for StringElement {
-    fn allocate(dims: &[i64], count: usize) -> *mut tf::TF_Tensor {
-        let rank = i32::try_from(dims.len()).expect("rank is limited; this is a bug");
-        let elements: Box<[Self]> = vec![Self::default(); count].into_boxed_slice();
-        let bytes = size_of_val(&*elements);
-        let data = Box::into_raw(elements).cast::<c_void>();
-        // SAFETY: `data` are `count` initialised strings that `free_strings` gives back exactly once, when the last user of the
-        // buffer lets go (tf_tensor.h, TF_NewTensor: "The data will be deallocated by a subsequent call to TF_DeleteTensor").
-        unsafe {
-            tf::TF_NewTensor(tf::TF_DataType::TF_STRING, dims.as_ptr(), rank, data, bytes, Some(free_strings), std::ptr::null_mut())
-        }
-    }
-}
-
-/// Frees what `StringElement::allocate` made: each string's heap memory, then the strings.
-unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_void) {
-    let count = bytes / size_of::<StringElement>();
-    // SAFETY: called once by TensorFlow with the pointer and length that `allocate` gave it.
-    let mut elements = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data.cast::<StringElement>(), count)) };
-    for element in &mut elements {
-        // SAFETY: each element is an initialised string.
-        unsafe { tf::TF_StringDealloc(&mut element.0) }
-    }
-}
-
-impl Default for StringElement {
-    fn default() -> Self {
-        let mut string = std::mem::MaybeUninit::<tf::TF_TString>::uninit();
-        // SAFETY: TF_StringInit makes an empty string of whatever was there.
-        unsafe {
-            tf::TF_StringInit(string.as_mut_ptr());
-            Self(string.assume_init())
-        }
-    }
-}
-
-impl fmt::Debug for StringElement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        String::from_utf8_lossy(self.as_bytes()).fmt(f)
-    }
-}
-
-impl fmt::Display for StringElement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
-    }
-}
-
-impl<T: Scalar> fmt::Display for Element<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<T: Scalar> Storage<T> for tensorflow::Tensor<Element<T>> {
-    fn as_slice(&self) -> &[T] {
-        let elements: &[Element<T>] = self;
-        // SAFETY: `Element<T>` is a transparent wrapper of `T`.
-        unsafe { slice::from_raw_parts(elements.as_ptr().cast(), elements.len()) }
-    }
-}
-
-impl StringStorage for tensorflow::Tensor<StringElement> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn get(&self, index: usize) -> &[u8] {
-        self[index].as_bytes()
-    }
-}
-
-fn c_data_type(dtype: DType) -> tf::TF_DataType {
-    match dtype {
-        DType::Float16 => tf::TF_DataType::TF_HALF,
-        DType::Bfloat16 => tf::TF_DataType::TF_BFLOAT16,
-        DType::Float32 => tf::TF_DataType::TF_FLOAT,
-        DType::Float64 => tf::TF_DataType::TF_DOUBLE,
-        DType::Int8 => tf::TF_DataType::TF_INT8,
-        DType::Int16 => tf::TF_DataType::TF_INT16,
-        DType::Int32 => tf::TF_DataType::TF_INT32,
-        DType::Int64 => tf::TF_DataType::TF_INT64,
-        DType::Uint8 => tf::TF_DataType::TF_UINT8,
-        DType::Uint16 => tf::TF_DataType::TF_UINT16,
-        DType::Uint32 => tf::TF_DataType::TF_UINT32,
-        DType::Uint64 => tf::TF_DataType::TF_UINT64,
-        DType::Bool => tf::TF_DataType::TF_BOOL,
-        DType::String => tf::TF_DataType::TF_STRING,
-        DType::Complex64 | DType::Complex128 | DType::Other(_) => unreachable!("not a served dtype; this is a bug"),
-    }
-}
-
 /// An input of a run, in TensorFlow's memory.
 pub(super) trait Feed {
     /// Hands the tensor to a run.
@@ -370,9 +166,7 @@ pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed
         let mut merged = tensorflow::Tensor::<StringElement>::new(&dims);
         let values = parts.filter_map(Tensor::as_strings).flat_map(|strings| strings.iter());
         for (element, value) in merged.iter_mut().zip(values) {
-            // SAFETY: the element is an initialised string; `value` is that many readable bytes. TensorFlow copies them: a view
-            // would outlive them where an operation keeps the string.
-            unsafe { tf::TF_StringCopy(&mut element.0, value.as_ptr().cast(), value.len()) }
+            element.set(value);
         }
         Box::new(merged)
     }))

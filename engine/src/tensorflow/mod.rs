@@ -2,10 +2,12 @@
 //! that knows the crates `tensorflow` and `tensorflow-sys-runtime`.
 //!
 //! - `library`: finds and opens libtensorflow, once per process.
+//! - `elements`: scalars and strings as TensorFlow lays them out.
 //! - `memory`: tensors in TensorFlow's memory; requests are merged into them, answers are windows onto them.
 //! - `session`: loads a SavedModel and runs its signatures.
 //! - `probe`: tries each signature at load.
 
+mod elements;
 mod library;
 mod memory;
 mod probe;

@@ -6,7 +6,8 @@ use tensorflow::{
     Code as TfCode, FetchToken, Graph, Operation, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
 };
 
-use super::memory::{dtype_of, merge, take_output, Feed};
+use super::elements::dtype_of;
+use super::memory::{merge, take_output, Feed};
 use super::probe;
 use crate::error::{Code, Error};
 use crate::saved_model::tag_sets;

@@ -26,7 +26,7 @@ use crate::body;
 use crate::catalog::{Model, Servable};
 use crate::http::{self, App};
 use crate::json::Form;
-use crate::predict::{check_served, predict};
+use crate::predict::predict;
 use crate::status;
 use answer::Timings;
 
@@ -145,7 +145,6 @@ async fn answer_prediction(
     let deadline = Instant::now() + app.request_timeout;
     let servable = servable_of(request, app)?;
     let signature = servable.handle.signature();
-    check_served(signature)?;
     let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
 
     let start = Instant::now();

@@ -17,6 +17,7 @@ use actix_web::http::header::{self, AcceptEncoding, Encoding, Header, HeaderName
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::{from_fn, Compress, Next};
 use actix_web::{guard, web, HttpRequest, HttpResponse};
+use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::Compression;
 
@@ -60,21 +61,23 @@ pub struct App {
 
 /// Makes ids that no other process makes: a random part for the process, and a count.
 pub struct RequestIds {
-    process: u64,
+    process: String,
     next: AtomicU64,
 }
 
 impl Default for RequestIds {
     fn default() -> Self {
         // The standard library seeds each RandomState anew from the system's randomness.
-        Self { process: RandomState::new().build_hasher().finish(), next: AtomicU64::new(1) }
+        Self { process: format!("{:016x}-", RandomState::new().build_hasher().finish()), next: AtomicU64::new(1) }
     }
 }
 
 impl RequestIds {
     fn make(&self) -> HeaderValue {
-        let count = self.next.fetch_add(1, Ordering::Relaxed);
-        HeaderValue::try_from(format!("{:016x}-{count:x}", self.process)).expect("hexadecimal is a header value; this is a bug")
+        let mut count = itoa::Buffer::new();
+        let count = count.format(self.next.fetch_add(1, Ordering::Relaxed));
+        let id = [self.process.as_bytes(), count.as_bytes()].concat();
+        HeaderValue::from_maybe_shared(Bytes::from(id)).expect("letters and digits are a header value; this is a bug")
     }
 }
 
@@ -179,7 +182,7 @@ pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
     if body.len() <= COMPRESS_INLINE_BYTES_MAX {
         return (gzip(&body), true);
     }
-    let body = bytes::Bytes::from(body);
+    let body = Bytes::from(body);
     let copy = body.clone();
     match web::block(move || gzip(&copy)).await {
         Ok(compressed) => (compressed, true),

@@ -19,7 +19,6 @@ use std::time::Instant;
 use actix_web::http::header::{HeaderValue, ALLOW, CONTENT_TYPE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
-use serde::Serialize;
 use tfweb_engine::{Code, Error};
 
 use crate::body;
@@ -32,17 +31,23 @@ use answer::Timings;
 
 type Answer = Result<HttpResponse, Error>;
 
+/// What a route is about: GET describes it; POST predicts, but for the list of models.
+#[derive(Clone, Copy, PartialEq)]
+enum Subject {
+    Models,
+    Model,
+    Signature,
+}
+
 /// Mounts the routes. Those that read a single name come last, so that they take no other route's path.
 pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>) {
-    let model = |path| resource(path, true).route(get().to(describe_model)).route(web::post().to(predict_signature));
-    let signature = |path| resource(path, true).route(get().to(describe_signature)).route(web::post().to(predict_signature));
     config
-        .service(model("/"))
-        .service(resource("/models", false).route(get().to(describe_models)))
-        .service(model("/models/{model}"))
-        .service(model("/models/{model}/versions/{version}"))
-        .service(signature("/models/{model}/versions/{version}/{signature:.+}"))
-        .service(signature("/models/{model}/{signature:.+}"));
+        .service(resource("/", Subject::Model))
+        .service(resource("/models", Subject::Models))
+        .service(resource("/models/{model}", Subject::Model))
+        .service(resource("/models/{model}/versions/{version}", Subject::Model))
+        .service(resource("/models/{model}/versions/{version}/{signature:.+}", Subject::Signature))
+        .service(resource("/models/{model}/{signature:.+}", Subject::Signature));
     // With static files, a GET of a name that is no signature is theirs.
     let app = app.clone();
     let takes = move |context: &guard::GuardContext<'_>| {
@@ -50,35 +55,54 @@ pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>) {
         let is_signature = || app.catalog.model(None, None).is_ok_and(|model| model.servable(Some(name)).is_ok());
         !(app.has_static_files && http::is_get(&context.head().method)) || is_signature()
     };
-    config.service(signature("/{signature:.+}").guard(guard::fn_guard(takes)));
+    config.service(resource("/{signature:.+}", Subject::Signature).guard(guard::fn_guard(takes)));
 }
 
-/// A resource whose unknown methods are answered 405 with the known ones.
-pub fn resource(path: &str, posts: bool) -> Resource {
-    let allow = http::allow(posts);
-    web::resource(path).default_service(web::to(move |request: HttpRequest, app: web::Data<App>| async move {
-        if request.method() == Method::OPTIONS {
-            let response = app.options(&request, allow);
-            return finish(&request, &app, Ok(response));
+/// One handler for all methods: a route for each would be asked in turn at every request.
+fn resource(path: &str, subject: Subject) -> Resource {
+    web::resource(path).to(move |request, payload, app| serve(subject, request, payload, app))
+}
+
+async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
+    let posts = subject != Subject::Models;
+    match *request.method() {
+        Method::POST if posts => {
+            let mut timings = Timings::default();
+            let answer = match predict_signature(&request, payload, &app, &mut timings).await {
+                Ok(body) => Ok(answer::json(&request, body).await),
+                Err(error) => Err(error),
+            };
+            let mut response = finish(&request, &app, answer);
+            timings.write(response.headers_mut());
+            response
         }
-        let error =
-            Error::new(Code::Unimplemented, format!("method {} is not allowed here; expected one of {allow}", request.method()));
-        let mut response = error::respond(StatusCode::METHOD_NOT_ALLOWED, &error);
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        finish(&request, &app, Ok(response))
-    }))
+        Method::GET | Method::HEAD => {
+            let answer = match describe(subject, &request, &app) {
+                Ok(body) => Ok(answer::json(&request, body).await),
+                Err(error) => Err(error),
+            };
+            finish(&request, &app, answer)
+        }
+        _ => other_method(&request, &app, posts),
+    }
 }
 
-/// A route for GET, and HEAD with it.
-pub fn get() -> actix_web::Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+/// Answers OPTIONS, and methods that a route does not have.
+pub fn other_method(request: &HttpRequest, app: &App, posts: bool) -> HttpResponse {
+    let allow = http::allow(posts);
+    if request.method() == Method::OPTIONS {
+        return finish(request, app, Ok(app.options(request, allow)));
+    }
+    let text = format!("method {} is not allowed here; expected one of {allow}", request.method());
+    let mut response = error::respond(StatusCode::METHOD_NOT_ALLOWED, &Error::new(Code::Unimplemented, text));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    finish(request, app, Ok(response))
 }
 
 /// Answers paths that nothing else takes.
 pub async fn not_found(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if request.method() == Method::OPTIONS {
-        let response = app.options(&request, http::allow(false));
-        return finish(&request, &app, Ok(response));
+        return other_method(&request, &app, false);
     }
     let path: String = request.path().chars().take(80).collect();
     finish(&request, &app, Err(Error::new(Code::NotFound, format!("no route {path:?}; see GET / and GET /models"))))
@@ -100,43 +124,16 @@ fn servable_of<'a>(request: &HttpRequest, app: &'a App) -> Result<&'a Servable, 
     model_of(request, app)?.servable(request.match_info().get("signature"))
 }
 
-async fn describe_models(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let answer = describe(&request, &describe::models(app.catalog.models())).await;
-    finish(&request, &app, Ok(answer))
-}
-
-async fn describe_model(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let answer = match model_of(&request, &app) {
-        Ok(model) => Ok(describe(&request, &describe::model(model)).await),
-        Err(error) => Err(error),
+fn describe(subject: Subject, request: &HttpRequest, app: &App) -> Result<Vec<u8>, Error> {
+    let body = match subject {
+        Subject::Models => serde_json::to_vec(&describe::models(app.catalog.models())),
+        Subject::Model => serde_json::to_vec(&describe::model(model_of(request, app)?)),
+        Subject::Signature => serde_json::to_vec(&describe::signature(servable_of(request, app)?.handle.signature())),
     };
-    finish(&request, &app, answer)
+    Ok(body.expect("names and numbers serialize; this is a bug"))
 }
 
-async fn describe_signature(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
-    let answer = match servable_of(&request, &app) {
-        Ok(servable) => Ok(describe(&request, &describe::signature(servable.handle.signature())).await),
-        Err(error) => Err(error),
-    };
-    finish(&request, &app, answer)
-}
-
-async fn describe(request: &HttpRequest, description: &impl Serialize) -> HttpResponse {
-    answer::json(request, serde_json::to_vec(description).expect("names and numbers serialize; this is a bug")).await
-}
-
-async fn predict_signature(request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
-    let mut timings = Timings::default();
-    let answer = match answer_prediction(&request, payload, &app, &mut timings).await {
-        Ok(body) => Ok(answer::json(&request, body).await),
-        Err(error) => Err(error),
-    };
-    let mut response = finish(&request, &app, answer);
-    timings.write(response.headers_mut());
-    response
-}
-
-async fn answer_prediction(
+async fn predict_signature(
     request: &HttpRequest,
     payload: web::Payload,
     app: &App,

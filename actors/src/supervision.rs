@@ -2,11 +2,14 @@
 
 use std::cell::Cell;
 use std::panic;
+use std::sync::Once;
 
 use actix::ArbiterHandle;
 
 /// The process's exit code after an actor's panic: EX_SOFTWARE of sysexits.h.
 const EXIT_CODE: i32 = 70;
+
+static HOOK: Once = Once::new();
 
 thread_local! {
     static RUNS_ACTORS: Cell<bool> = const { Cell::new(false) };
@@ -15,12 +18,14 @@ thread_local! {
 /// Makes a panic on `arbiter`'s thread end the process, after the usual message.
 pub fn exit_on_actor_panic(arbiter: &ArbiterHandle) {
     arbiter.spawn_fn(|| RUNS_ACTORS.set(true));
-    let before = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        before(info);
-        if RUNS_ACTORS.get() {
-            tracing::error!("an actor panicked; the process ends so that it can be started anew");
-            std::process::exit(EXIT_CODE);
-        }
-    }));
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            before(info);
+            if RUNS_ACTORS.get() {
+                tracing::error!("an actor panicked; the process ends so that it can be started anew");
+                std::process::exit(EXIT_CODE);
+            }
+        }));
+    });
 }

@@ -19,8 +19,6 @@ mod decode_tests;
 #[cfg(test)]
 mod encode_tests;
 #[cfg(test)]
-mod fuzz_tests;
-#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod value_tests;

@@ -9,20 +9,25 @@ use tfweb_engine::{batch, Code, Error, Session, Tensor};
 use crate::batcher::Waiting;
 use crate::request::Request;
 
-/// Failed runs in a row, with none between that succeeded, after which the session itself is taken to be broken and the rest
-/// of the batch is answered without trying. Failures that TensorFlow blames on the values do not count: those are narrowed
-/// down to the last request. Finding one culprit among 32 requests takes at most five failures in a row.
-const SESSION_FAILURES_MAX: usize = 8;
+/// Failed runs in a row, beyond those it takes to find one culprit, after which the session itself is taken to be broken and the
+/// rest of the batch is answered without trying. Failures that TensorFlow blames on the values do not count: those are always
+/// narrowed down to the last request.
+const SPARE_FAILURES_MAX: usize = 2;
 
 /// Runs a batch of requests that stack and answers each of them.
 pub(crate) fn run_batch(session: &dyn Session, signature: usize, requests: Vec<Request>) {
-    Runner { session, signature, failures: 0 }.run(requests);
+    let halvings = requests.len().checked_ilog2().unwrap_or(0) as usize;
+    // The whole batch fails, and then the half with the culprit in it each time.
+    let failures_max = 1 + halvings + SPARE_FAILURES_MAX;
+    Runner { session, signature, failures: 0, failures_max }.run(requests);
 }
 
 struct Runner<'a> {
     session: &'a dyn Session,
     signature: usize,
+    /// Failures in a row that the values are not blamed for.
     failures: usize,
+    failures_max: usize,
 }
 
 impl Runner<'_> {
@@ -39,7 +44,7 @@ impl Runner<'_> {
             }
             Err(error) => {
                 self.failures += usize::from(error.code != Code::InvalidArgument);
-                if requests.len() == 1 || self.failures >= SESSION_FAILURES_MAX {
+                if requests.len() == 1 || self.failures >= self.failures_max {
                     for request in requests {
                         request.fail(&error);
                     }

@@ -121,6 +121,15 @@ async fn a_panic_hurts_only_its_own_request_and_the_thread_lives_on() {
 }
 
 #[actix::test]
+async fn one_panic_among_a_thousand_requests_is_found() {
+    let (fake, handle) = start(Behaviour::PanicsOnNegative, Policy { batch_rows_max: 1024, ..POLICY });
+    let requests = (0..1000_i16).map(|i| handle.predict(column(&[if i == 0 { -1.0 } else { f32::from(i) }]), soon())).collect();
+    let answers = behind_a_held_run(&fake, &handle, requests).await;
+    let failed: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.is_err()).map(|(i, _)| i).collect();
+    assert_eq!(failed, [0]);
+}
+
+#[actix::test]
 async fn a_broken_session_is_not_run_for_ever() {
     let (fake, handle) = start(Behaviour::AlwaysFails, POLICY);
     let requests = (0..32).map(|_| handle.predict(column(&[1.0]), soon())).collect();

@@ -117,7 +117,7 @@ impl Encoding {
 
     fn inflate(self, bytes: &[u8], max: usize) -> Result<Bytes, Error> {
         // One byte more than allowed shows that there is more; the rest is never inflated.
-        let limit = max as u64 + 1;
+        let limit = (max as u64).saturating_add(1);
         let mut inflated = Vec::new();
         match self {
             Self::Identity => Ok(bytes.len()),

@@ -12,6 +12,10 @@ use tfweb_engine::tensorflow::InterOp;
 const QUEUE_BYTES_MAX: usize = 1 << 30;
 /// Run threads, unless said otherwise: past four, TensorFlow's own threads already fill most machines.
 const RUN_THREADS_MAX: usize = 4;
+/// The most run threads that can be asked for: far past any use, and still a number of threads that a system can give.
+const RUN_THREADS_LIMIT: usize = 256;
+/// The longest time a request can be given: a day.
+const REQUEST_TIMEOUT_MS_LIMIT: usize = 86_400_000;
 /// gRPC's port by tradition, where the flag is not given.
 const GRPC_PORT: u16 = 50051;
 
@@ -57,7 +61,7 @@ pub struct Flags {
     pub queue_size: usize,
     /// Most time for a request, waiting included
     #[structopt(long = "request_timeout_ms", env = "TFWEB_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "30000", parse(try_from_str = number))]
-    pub request_timeout_ms: u64,
+    pub request_timeout_ms: usize,
     /// Directory or file of libtensorflow; found by itself in the usual places
     #[structopt(long = "tensorflow_lib", env = "TFWEB_TENSORFLOW_LIB", value_name = "PATH", parse(from_os_str))]
     pub tensorflow_lib: Option<PathBuf>,
@@ -199,6 +203,10 @@ impl Config {
             0 => Err(Usage::wrong(format!("--{flag}: expected at least 1, got 0"))),
             value => Ok(value),
         };
+        let within = |flag: &str, value: usize, limit: usize| match at_least_one(flag, value)? {
+            value if value > limit => Err(Usage::wrong(format!("--{flag}: expected at most {limit}, got {value}"))),
+            value => Ok(value),
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut notices = Vec::new();
         if let Some(port) = flags.grpc_port.filter(|&port| port != 0) {
@@ -209,7 +217,7 @@ impl Config {
         if let Some(path) = flags.static_path.as_ref().filter(|path| !path.is_dir()) {
             return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
         }
-        let timeout_ms = at_least_one("request_timeout_ms", usize::try_from(flags.request_timeout_ms).unwrap_or(usize::MAX))?;
+        let timeout_ms = within("request_timeout_ms", flags.request_timeout_ms, REQUEST_TIMEOUT_MS_LIMIT)?;
         Ok(Self {
             models: sources(&flags.model)?,
             tags: flags.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
@@ -224,7 +232,7 @@ impl Config {
             queue_bytes_max: QUEUE_BYTES_MAX,
             request_timeout: Duration::from_millis(timeout_ms as u64),
             tensorflow_lib: flags.tensorflow_lib,
-            run_threads: at_least_one("run_threads", flags.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)))?,
+            run_threads: within("run_threads", flags.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), RUN_THREADS_LIMIT)?,
             inter_op: match flags.inter_op.as_str() {
                 "caller" => InterOp::Caller,
                 "pool" => InterOp::Pool,
@@ -313,6 +321,8 @@ mod tests {
         refused("", "--model: expected a SavedModel directory");
         refused("--model m --batch_size 0", "--batch_size: expected at least 1, got 0");
         refused("--model m --queue_size 0", "--queue_size: expected at least 1");
+        refused("--model m --request_timeout_ms 18446744073709551615", "--request_timeout_ms: expected at most 86400000");
+        refused("--model m --run_threads 1000000", "--run_threads: expected at most 256");
         refused("--model m --batch_size many", "many");
         refused("--model m --colour", "--colour");
         refused("--model m --port 70000", "70000");

@@ -100,8 +100,8 @@ fn static_files(directory: &Path) -> Files {
     let root = directory.clone();
     Files::new("", directory)
         .index_file("index.html")
-        // Hidden files and `..` are refused by Files itself; this refuses links that lead out of the directory. What does not
-        // exist is let through, to be answered 404.
+        // Hidden files and `..` are refused by Files itself; this refuses links that lead out of the directory, and what
+        // does not exist: all are answered 404.
         .path_filter(move |path: &Path, _| root.join(path).canonicalize().is_ok_and(|full| full.starts_with(&root)))
         .guard(guard::Any(guard::Get()).or(guard::Head()))
         .default_handler(web::to(native::not_found))

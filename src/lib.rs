@@ -30,7 +30,7 @@ use tfweb_engine::{saved_model, Error, Session};
 
 use catalog::Loaded;
 use config::{Config, ModelSource};
-use server::Server;
+use server::{Server, Signals};
 
 /// Loads the models and serves them until a signal.
 ///
@@ -45,12 +45,14 @@ pub fn serve(config: &Config) -> Result<(), Error> {
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
     let models = config.models.iter().map(|source| load(source, config)).collect::<Result<Vec<_>, _>>()?;
     actix::System::new().block_on(async {
+        let system = |error: std::io::Error| Error::internal(error.to_string());
+        let signals = Signals::listen().map_err(system)?;
         let server = Server::start(config, models)?;
         for model in server.catalog().models() {
             announce(model);
         }
         tracing::info!("ready: listening on http://{}", server.address());
-        server.serve_until_signal().await.map_err(|error| Error::internal(error.to_string()))
+        server.serve_until(signals).await.map_err(system)
     })
 }
 

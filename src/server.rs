@@ -11,7 +11,7 @@ use actix_web::{web, HttpServer};
 use tfweb_actors::admission::Admission;
 use tfweb_actors::{exit_on_actor_panic, Policy};
 use tfweb_engine::{Code, Error};
-use tokio::signal::unix::{signal, SignalKind};
+use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::body::{Limits, BODIES_BYTES_MAX};
 use crate::catalog::{Catalog, Loaded};
@@ -34,6 +34,30 @@ const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 const CONNECTIONS_MAX: usize = 10_000;
 /// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
 const SECOND_SIGNAL_EXIT: i32 = 130;
+
+/// The signals that end a server. Listened for before it takes requests, so that none ends it unprepared.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Starts listening for SIGTERM and SIGINT.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one; gives its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
 
 /// A server that listens.
 pub struct Server {
@@ -101,23 +125,17 @@ impl Server {
         &self.app.catalog
     }
 
-    /// Serves until SIGTERM or SIGINT, then stops; a second signal ends the process at once.
+    /// Serves until a signal, then stops; a second one ends the process at once.
     ///
     /// # Errors
-    /// If signals cannot be listened for, or the listener fails.
-    pub async fn serve_until_signal(self) -> io::Result<()> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
+    /// If the listener fails.
+    pub async fn serve_until(self, mut signals: Signals) -> io::Result<()> {
+        let name = signals.next().await;
         tracing::info!("{name}: finishing the requests that are here, then stopping");
         actix::spawn(async move {
             let again = Instant::now() + SECOND_SIGNAL_AFTER;
-            while Instant::now() < again {
-                tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), () = tokio::time::sleep_until(again.into()) => () }
-            }
-            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+            while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
+            signals.next().await;
             tracing::warn!("second signal: stopping at once");
             std::process::exit(SECOND_SIGNAL_EXIT);
         });

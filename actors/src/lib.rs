@@ -20,6 +20,8 @@
 //! ([`exit_on_actor_panic`]): a server whose actors are half dead would fail every request for ever, and the supervisor
 //! outside can restart a whole one. (The FetcherActor, which will fetch URL inputs, goes beside these in `fetcher.rs`.)
 
+#![forbid(unsafe_code)]
+
 pub mod admission;
 pub mod batcher;
 mod model;

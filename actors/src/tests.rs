@@ -223,6 +223,27 @@ async fn a_deadline_names_its_stage_and_costs_no_run() {
 }
 
 #[actix::test]
+async fn a_late_request_costs_no_run_even_if_its_caller_has_not_noticed() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    fake.hold();
+    let running = actix::spawn({
+        let handle = handle.clone();
+        async move { handle.predict(column(&[0.0]), soon()).await }
+    });
+    until(|| fake.run_rows().len() == 1).await;
+    let deadline = Instant::now() + Duration::from_millis(20);
+    let mut late = std::pin::pin!(handle.predict(column(&[1.0]), deadline));
+    // Sent, and then not looked at: its own timer cannot tell it.
+    assert!(futures::poll!(late.as_mut()).is_pending());
+    until(|| Instant::now() > deadline).await;
+    fake.release();
+    running.await.unwrap().unwrap();
+    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [3.0]);
+    assert_eq!(late.await.unwrap_err().code, Code::DeadlineExceeded);
+    assert_eq!(fake.run_rows(), [1, 1]);
+}
+
+#[actix::test]
 async fn run_threads_run_side_by_side() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { run_threads: 2, ..POLICY });
     fake.hold();

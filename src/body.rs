@@ -1,7 +1,6 @@
 //! Reads a request's body: at most so many bytes, inflated if it came compressed, in the request's time, and with room in
 //! the memory that all bodies share.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +8,10 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderMap, CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::web;
 use bytes::{Bytes, BytesMut};
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use futures::StreamExt;
 use tfweb_actors::admission::{Admission, Full, Permit};
-use tfweb_engine::{Code, Error};
+use tfweb_actors::inflate::{Encoding, InflateError, Inflater};
+use tfweb_engine::{quoted, Code, Error};
 
 /// The most bytes that the bodies of all requests being read or served may hold together.
 pub const BODIES_BYTES_MAX: usize = 1 << 30;
@@ -42,7 +41,7 @@ pub struct Limits {
 /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
 /// compression, `Cancelled` where the client stopped sending.
 pub async fn read(headers: &HeaderMap, payload: web::Payload, limits: &Limits, deadline: Instant) -> Result<Body, Error> {
-    let encoding = Encoding::of(headers)?;
+    let encoding = encoding_of(headers)?;
     let declared: usize = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     if declared > limits.body_bytes_max {
         return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));
@@ -57,9 +56,9 @@ pub async fn read(headers: &HeaderMap, payload: web::Payload, limits: &Limits, d
         Encoding::Gzip | Encoding::Deflate => {
             let max = limits.body_bytes_max;
             let inflated = if bytes.len() <= INFLATE_INLINE_BYTES_MAX {
-                encoding.inflate(&bytes, max)
+                inflate(encoding, &bytes, max)
             } else {
-                web::block(move || encoding.inflate(&bytes, max)).await.map_err(|error| Error::internal(error.to_string()))?
+                web::block(move || inflate(encoding, &bytes, max)).await.map_err(|error| Error::internal(error.to_string()))?
             }?;
             room.grow(inflated.len()).map_err(no_room)?;
             inflated
@@ -92,44 +91,19 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &
     Ok(if bytes.is_empty() { first } else { bytes.freeze() })
 }
 
-#[derive(Clone, Copy)]
-enum Encoding {
-    Identity,
-    Gzip,
-    Deflate,
+fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Error> {
+    let name = headers.get(CONTENT_ENCODING).map_or("", |value| value.to_str().unwrap_or("unreadable"));
+    Encoding::named(name)
+        .ok_or_else(|| Error::invalid(format!("Content-Encoding: expected gzip, deflate or identity, got {}", quoted(name))))
 }
 
-impl Encoding {
-    fn of(headers: &HeaderMap) -> Result<Self, Error> {
-        let Some(value) = headers.get(CONTENT_ENCODING) else {
-            return Ok(Self::Identity);
-        };
-        match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-            "identity" | "" => Ok(Self::Identity),
-            "gzip" | "x-gzip" => Ok(Self::Gzip),
-            "deflate" => Ok(Self::Deflate),
-            other => {
-                let short: String = other.chars().take(80).collect();
-                Err(Error::invalid(format!("Content-Encoding: expected gzip, deflate or identity, got {short:?}")))
-            }
-        }
-    }
-
-    fn inflate(self, bytes: &[u8], max: usize) -> Result<Bytes, Error> {
-        // One byte more than allowed shows that there is more; the rest is never inflated.
-        let limit = (max as u64).saturating_add(1);
-        let mut inflated = Vec::new();
-        match self {
-            Self::Identity => Ok(bytes.len()),
-            Self::Gzip => MultiGzDecoder::new(bytes).take(limit).read_to_end(&mut inflated),
-            Self::Deflate => ZlibDecoder::new(bytes).take(limit).read_to_end(&mut inflated),
-        }
-        .map_err(|error| Error::invalid(format!("the body cannot be inflated: {error}")))?;
-        if inflated.len() > max {
-            return Err(too_large("more when inflated", max));
-        }
-        Ok(inflated.into())
-    }
+fn inflate(encoding: Encoding, bytes: &[u8], max: usize) -> Result<Bytes, Error> {
+    let mut inflater = Inflater::new(encoding, max, 0);
+    let inflated = inflater.push(bytes).and_then(|()| inflater.finish());
+    inflated.map(Bytes::from).map_err(|error| match error {
+        InflateError::TooLarge => too_large("more when inflated", max),
+        InflateError::Damaged(what) => Error::invalid(format!("the body cannot be inflated: {what}")),
+    })
 }
 
 fn too_large(came: &str, max: usize) -> Error {
@@ -149,21 +123,4 @@ fn broken(error: PayloadError) -> Error {
         return Error::new(Code::Cancelled, "the body ended early");
     }
     Error::invalid(format!("the body cannot be read: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-
-    #[test]
-    fn inflating_stops_at_the_limit() {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(&vec![b' '; 50_000_000]).unwrap();
-        let bomb = encoder.finish().unwrap();
-        let error = Encoding::Gzip.inflate(&bomb, 1000).unwrap_err();
-        assert_eq!(error.code, Code::OutOfRange);
-        assert!(Encoding::Gzip.inflate(&bomb[..20], 1000).unwrap_err().message.contains("cannot be inflated"));
-        assert!(Encoding::Deflate.inflate(b"plain", 1000).unwrap_err().message.contains("cannot be inflated"));
-    }
 }

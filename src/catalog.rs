@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::ArbiterHandle;
 use tfweb_actors::{start_model, ModelHandle, Policy};
-use tfweb_engine::{Code, Error, Session};
+use tfweb_engine::{quoted, Code, Error, Session};
 
 /// The most names an error lists, so that it stays readable.
 const LISTED_MAX: usize = 50;
@@ -106,12 +106,6 @@ impl Model {
             Error::new(Code::NotFound, format!("no signature {}; this model has {known}", quoted(wanted)))
         })
     }
-}
-
-/// A name from outside, quoted and cut at 80 characters.
-fn quoted(name: &str) -> String {
-    let short: String = name.chars().take(80).collect();
-    format!("{short:?}")
 }
 
 fn quoted_list<'a>(names: impl Iterator<Item = &'a str>) -> String {

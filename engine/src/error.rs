@@ -2,6 +2,18 @@
 
 use std::fmt;
 
+/// The most characters of a caller's own text that an error repeats.
+const QUOTED_CHARS_MAX: usize = 80;
+
+/// Quotes a caller's own text for an error, cut to a length that fits a log line.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
+        None => format!("\"{}\"", text.escape_debug()),
+    }
+}
+
 /// What kind of failure an [`Error`] is; each wire protocol maps it to its own status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {

@@ -18,7 +18,7 @@ mod tensor;
 pub mod tensorflow;
 
 pub use dtype::{bf16, f16, DType, Scalar};
-pub use error::{Code, Error};
+pub use error::{quoted, Code, Error};
 pub use session::Session;
 pub use shape::{element_count, Dims, PartialShape, RANK_MAX};
 pub use signature::{Signature, TensorSpec};

@@ -6,21 +6,10 @@
 use std::fmt::{self, Write as _};
 
 use serde::de;
-use tfweb_engine::{Code, DType, Dims, Error, Signature};
-
-/// The most characters of a caller's own text that an error repeats.
-const QUOTED_CHARS_MAX: usize = 80;
+use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
 
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";
-
-/// Quotes a caller's own text, cut to a length that fits a log line.
-pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_CHARS_MAX) {
-        Some((end, _)) => format!("\"{}…\"", text[..end].escape_debug()),
-        None => format!("\"{}\"", text.escape_debug()),
-    }
-}
 
 /// A JSON value as it came, for the elements to accept or an error to describe.
 #[derive(Clone, Copy, Debug)]

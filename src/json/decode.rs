@@ -7,9 +7,9 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use tfweb_engine::{Code, DType, Error, Signature, Tensor, TensorSpec};
+use tfweb_engine::{quoted, Code, DType, Error, Signature, Tensor, TensorSpec};
 
-use super::context::{quoted, Context, Found, Problem};
+use super::context::{Context, Found, Problem};
 use super::elements::Input;
 use super::values::visit_scalars;
 

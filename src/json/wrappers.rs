@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tfweb_engine::{Code, DType};
+use tfweb_engine::{quoted, Code, DType};
 
-use super::context::{quoted, Context, Found, Problem};
+use super::context::{Context, Found, Problem};
 use super::elements::Elements;
 use super::values::{visit_scalars, Scope};
 

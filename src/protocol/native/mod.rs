@@ -19,7 +19,7 @@ use std::time::Instant;
 use actix_web::http::header::{HeaderValue, ALLOW, CONTENT_TYPE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
-use tfweb_engine::{Code, Error};
+use tfweb_engine::{quoted, Code, Error};
 
 use crate::body;
 use crate::catalog::{Model, Servable};
@@ -104,8 +104,8 @@ pub async fn not_found(request: HttpRequest, app: web::Data<App>) -> HttpRespons
     if request.method() == Method::OPTIONS {
         return other_method(&request, &app, false);
     }
-    let path: String = request.path().chars().take(80).collect();
-    finish(&request, &app, Err(Error::new(Code::NotFound, format!("no route {path:?}; see GET / and GET /models"))))
+    let text = format!("no route {}; see GET / and GET /models", quoted(request.path()));
+    finish(&request, &app, Err(Error::new(Code::NotFound, text)))
 }
 
 /// The last step of every handler: an error becomes this protocol's answer, and every answer carries the door's headers.

@@ -1,12 +1,17 @@
 //! What the user typed ([`Flags`]) and what it means ([`Config`]): checked, typed, with units.
 
+mod urls;
+
 use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use structopt::clap::ErrorKind;
+use structopt::clap::{ArgMatches, ErrorKind};
 use structopt::StructOpt;
+use tfweb_actors::fetcher::FetchPolicy;
 use tfweb_engine::tensorflow::InterOp;
+
+pub use urls::UrlFlags;
 
 /// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
 const QUEUE_BYTES_MAX: usize = 1 << 30;
@@ -71,6 +76,9 @@ pub struct Flags {
     /// Where operations of a run execute: the run's own thread, TensorFlow's pool, or what a trial at load finds faster
     #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
     pub inter_op: String,
+    /// Those of URL inputs.
+    #[structopt(flatten)]
+    pub urls: UrlFlags,
 }
 
 /// Why the command line was not taken, or that it asked for help; `Display` gives what to print.
@@ -101,17 +109,11 @@ impl Flags {
             Usage::wrong(first_line(&error.message))
         })?;
         let mut flags = Self::from_clap(&matches);
-        match usize::try_from(matches.occurrences_of("model")) {
-            // From the variable, where there is one.
-            Ok(0) | Err(_) => {
-                let listed = flags.model.iter().flat_map(|models| models.split(','));
-                flags.model = listed.filter(|model| !model.is_empty()).map(str::to_owned).collect();
-            }
-            // clap puts the variable's behind those of the command line, which are meant instead.
-            Ok(typed) => flags.model.truncate(typed),
-        }
+        repeated(&matches, "model", &mut flags.model);
+        repeated(&matches, "url_allow", &mut flags.urls.url_allow);
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
+        flags.urls.no_url |= switched_on("TFWEB_NO_URL")?;
         Ok(flags)
     }
 }
@@ -123,6 +125,19 @@ fn underscored(arg: String) -> String {
     };
     let (name, value) = flag.split_at(flag.find('=').unwrap_or(flag.len()));
     format!("--{}{value}", name.replace('-', "_"))
+}
+
+/// Settles the values of a flag that may repeat: those typed, or those of its variable between commas.
+fn repeated(matches: &ArgMatches<'_>, flag: &str, values: &mut Vec<String>) {
+    match usize::try_from(matches.occurrences_of(flag)) {
+        // From the variable, where there is one.
+        Ok(0) | Err(_) => {
+            let listed = values.iter().flat_map(|listed| listed.split(','));
+            *values = listed.filter(|value| !value.is_empty()).map(str::to_owned).collect();
+        }
+        // clap puts the variable's behind those of the command line, which are meant instead.
+        Ok(typed) => values.truncate(typed),
+    }
 }
 
 fn first_line(message: &str) -> String {
@@ -144,6 +159,18 @@ fn switched_on(variable: &str) -> Result<bool, Usage> {
         "1" | "true" | "yes" | "on" => Ok(true),
         "" | "0" | "false" | "no" | "off" => Ok(false),
         other => Err(Usage::wrong(format!("{variable}: expected true or false, got `{other}`"))),
+    }
+}
+
+fn at_least_one(flag: &str, value: usize) -> Result<usize, Usage> {
+    within(flag, value, usize::MAX)
+}
+
+fn within(flag: &str, value: usize, limit: usize) -> Result<usize, Usage> {
+    match value {
+        0 => Err(Usage::wrong(format!("--{flag}: expected at least 1, got 0"))),
+        value if value > limit => Err(Usage::wrong(format!("--{flag}: expected at most {limit}, got {value}"))),
+        value => Ok(value),
     }
 }
 
@@ -181,6 +208,8 @@ pub struct Config {
     pub queue_requests_max: usize,
     /// Most bytes of inputs inside one model.
     pub queue_bytes_max: usize,
+    /// What urls may name, and how they are fetched; none where they are switched off.
+    pub fetch: Option<FetchPolicy>,
     /// Most time for one request.
     pub request_timeout: Duration,
     /// Where libtensorflow is, if said.
@@ -199,14 +228,6 @@ impl Config {
     /// # Errors
     /// [`Usage`] naming the flag, what was expected and what came.
     pub fn new(flags: Flags) -> Result<Self, Usage> {
-        let at_least_one = |flag: &str, value: usize| match value {
-            0 => Err(Usage::wrong(format!("--{flag}: expected at least 1, got 0"))),
-            value => Ok(value),
-        };
-        let within = |flag: &str, value: usize, limit: usize| match at_least_one(flag, value)? {
-            value if value > limit => Err(Usage::wrong(format!("--{flag}: expected at most {limit}, got {value}"))),
-            value => Ok(value),
-        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut notices = Vec::new();
         if let Some(port) = flags.grpc_port.filter(|&port| port != 0) {
@@ -218,6 +239,7 @@ impl Config {
             return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
         }
         let timeout_ms = within("request_timeout_ms", flags.request_timeout_ms, REQUEST_TIMEOUT_MS_LIMIT)?;
+        let queue_requests_max = at_least_one("queue_size", flags.queue_size)?;
         Ok(Self {
             models: sources(&flags.model)?,
             tags: flags.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
@@ -228,8 +250,9 @@ impl Config {
             body_bytes_max: at_least_one("request_size", flags.request_size)?,
             host: flags.host,
             port: flags.port,
-            queue_requests_max: at_least_one("queue_size", flags.queue_size)?,
+            queue_requests_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
+            fetch: flags.urls.policy(queue_requests_max)?,
             request_timeout: Duration::from_millis(timeout_ms as u64),
             tensorflow_lib: flags.tensorflow_lib,
             run_threads: within("run_threads", flags.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), RUN_THREADS_LIMIT)?,

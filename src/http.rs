@@ -21,6 +21,8 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::Compression;
 
+use tfweb_actors::fetcher::FetcherHandle;
+
 use crate::body::Limits;
 use crate::catalog::Catalog;
 use crate::health;
@@ -49,6 +51,8 @@ pub struct App {
     pub cors: bool,
     /// Whether a directory of static files is served.
     pub has_static_files: bool,
+    /// Fetches what urls name; none where they are switched off.
+    pub fetcher: Option<FetcherHandle>,
     /// Limits of request bodies.
     pub bodies: Limits,
     /// Most time for one request.

@@ -3,7 +3,8 @@
 //! 1. [`http`]: the door gives it an id and finds the route of its protocol.
 //! 2. [`protocol`]: looks up the signature in the [`catalog`], reads the [`body`] within its limits and decodes it ([`json`])
 //!    into tensors of the signature's dtypes and shapes.
-//! 3. [`predict`]: the use case, the same for every protocol; hands the tensors to the signature's actor
+//! 3. [`predict`]: the use case, the same for every protocol; has what [`urls`] name fetched
+//!    ([`tfweb_actors::fetcher::FetcherHandle`]) and hands the tensors to the signature's actor
 //!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
 //! 4. [`protocol`]: encodes the outputs, or the error by the code's [`status`].
 //!
@@ -21,6 +22,7 @@ pub mod predict;
 pub mod protocol;
 pub mod server;
 pub mod status;
+pub mod urls;
 
 use std::sync::Arc;
 use std::time::Instant;

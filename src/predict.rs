@@ -1,23 +1,78 @@
-//! The use case: run a signature on one request's inputs. Every wire protocol calls this one function; what differs between
-//! them, decoding and encoding, happens before and after it on the door's own thread.
+//! The use case: fetch what URLs name, then run a signature on one request's inputs. Every wire protocol calls this one
+//! function; what differs between them, decoding and encoding, happens before and after it on the door's own thread.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tfweb_actors::Prediction;
+use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_engine::{Code, Error, Signature, Tensor};
 
 use crate::catalog::Servable;
+use crate::urls::{self, PendingUrl};
 
-/// Runs a signature; `inputs` are in the signature's order.
+/// What a request asks to be run.
+pub struct Call {
+    /// In the signature's order.
+    pub inputs: Vec<Tensor>,
+    /// Elements of `inputs` still to be fetched, sorted by input and element.
+    pub urls: Vec<PendingUrl>,
+    /// When the request's time is over.
+    pub deadline: Instant,
+}
+
+/// How long each stage of a request took.
+#[derive(Clone, Debug, Default)]
+pub struct Timings {
+    /// Body into tensors.
+    pub decode: Duration,
+    /// What URLs name.
+    pub fetch: Duration,
+    /// Waiting for a run.
+    pub queue: Duration,
+    /// The run.
+    pub run: Duration,
+    /// Tensors into the answer's body.
+    pub encode: Duration,
+}
+
+/// Runs a signature, and notes how long fetch, queue and run took. `fetcher` is none where the server takes no URLs.
 ///
 /// # Errors
-/// `Unimplemented` for dtypes that are not served; `Unavailable` where the queue is full; `DeadlineExceeded`; the session's own.
+/// `Unimplemented` for dtypes that are not served; those of [`FetcherHandle::fetch`]; `Unavailable` where the queue is full;
+/// `DeadlineExceeded`; the session's own.
 ///
 /// # Cancel safety
-/// Dropped, the request is left out of every batch not yet formed.
-pub async fn predict(servable: &Servable, inputs: Vec<Tensor>, deadline: Instant) -> Result<Prediction, Error> {
+/// Dropped, its fetches end unless others wait for them, and the request is left out of every batch not yet formed.
+pub async fn predict(
+    servable: &Servable,
+    fetcher: Option<&FetcherHandle>,
+    mut call: Call,
+    timings: &mut Timings,
+) -> Result<Vec<Tensor>, Error> {
     check_served(servable.handle.signature())?;
-    servable.handle.predict(inputs, deadline).await
+    if !call.urls.is_empty() {
+        let start = Instant::now();
+        let fetched = fetch(fetcher, &mut call).await;
+        timings.fetch = start.elapsed();
+        fetched?;
+    }
+    let start = Instant::now();
+    let prediction = servable.handle.predict(call.inputs, call.deadline).await.inspect_err(|error| {
+        // What was refused or late spent its time in the queue.
+        let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
+        *(if queued { &mut timings.queue } else { &mut timings.run }) = start.elapsed();
+    })?;
+    timings.queue = prediction.queue_time;
+    timings.run = prediction.run_time;
+    Ok(prediction.outputs)
+}
+
+async fn fetch(fetcher: Option<&FetcherHandle>, call: &mut Call) -> Result<(), Error> {
+    let off = || Error::new(Code::FailedPrecondition, "this server takes no urls (--no_url)");
+    let fetcher = fetcher.ok_or_else(off)?;
+    let texts: Vec<&str> = call.urls.iter().map(|pending| pending.url.as_str()).collect();
+    let bodies = fetcher.fetch(&texts, call.deadline).await?;
+    urls::fill(&mut call.inputs, &call.urls, bodies);
+    Ok(())
 }
 
 fn check_served(signature: &Signature) -> Result<(), Error> {

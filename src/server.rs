@@ -9,6 +9,7 @@ use actix::Arbiter;
 use actix_web::dev::ServerHandle;
 use actix_web::{web, HttpServer};
 use tfweb_actors::admission::Admission;
+use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_actors::{exit_on_actor_panic, Policy};
 use tfweb_engine::{Code, Error};
 use tokio::signal::unix::{signal, Signal, SignalKind};
@@ -65,7 +66,8 @@ pub struct Server {
     app: web::Data<App>,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
-    arbiter: Arbiter,
+    /// Of the models, and of the fetcher.
+    arbiters: [Arbiter; 2],
 }
 
 impl Server {
@@ -82,11 +84,14 @@ impl Server {
             queue_bytes_max: config.queue_bytes_max,
             run_threads: config.run_threads,
         };
+        // Its own thread: a fetch must not come between a model and its next batch.
+        let fetching = Arbiter::new();
         let app = web::Data::new(App {
             catalog: Catalog::start(models, policy, &arbiter.handle())?,
             batch_transpose: config.batch_transpose,
             cors: config.cors,
             has_static_files: config.static_path.is_some(),
+            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
             bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
             request_timeout: config.request_timeout,
             draining: AtomicBool::new(false),
@@ -110,7 +115,7 @@ impl Server {
         let address = http.addrs()[0];
         let server = http.run();
         let handle = server.handle();
-        Ok(Self { address, app, handle, ended: actix::spawn(server), arbiter })
+        Ok(Self { address, app, handle, ended: actix::spawn(server), arbiters: [arbiter, fetching] })
     }
 
     /// Where it listens; with port 0 the one that was picked.
@@ -151,7 +156,9 @@ impl Server {
         tokio::time::sleep(DRAIN_DELAY).await;
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)??;
-        self.arbiter.stop();
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
         Ok(())
     }
 }

@@ -24,6 +24,7 @@
 
 pub mod admission;
 pub mod batcher;
+pub mod fetcher;
 pub mod inflate;
 mod model;
 mod outbox;

@@ -83,6 +83,16 @@ impl Strings {
         self.len == 0
     }
 
+    /// The bytes of string `index` of the window, NULs and all.
+    ///
+    /// # Panics
+    /// If the window shows no more than `index` strings.
+    #[must_use]
+    pub fn get(&self, index: usize) -> &[u8] {
+        assert!(index < self.len, "string {index} of {}", self.len);
+        self.storage.get(self.start + index)
+    }
+
     /// The strings in the window, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (self.start..self.start + self.len).map(|index| self.storage.get(index))

@@ -6,6 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use serde::de;
+use tfweb_actors::fetcher::REQUEST_URLS_MAX;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
 
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
@@ -119,6 +120,8 @@ pub(super) struct Context {
     pub(super) example: Option<usize>,
     /// The input being read when reading stopped, by its position in the signature.
     pub(super) input: Option<usize>,
+    /// How many urls came so far.
+    urls: usize,
     /// Whether values are examples' own, without the outer dimension.
     pub(super) without_rows: bool,
     /// The indices of the lists being read when reading stopped, innermost first.
@@ -134,10 +137,20 @@ impl Context {
             reserve_elements: body_bytes / 2 + 1,
             example: None,
             input: None,
+            urls: 0,
             without_rows: false,
             place: Dims::new(),
             problem: None,
         }
+    }
+
+    /// Counts a url.
+    pub(super) fn count_url(&mut self) -> Result<(), Problem> {
+        self.urls += 1;
+        if self.urls <= REQUEST_URLS_MAX {
+            return Ok(());
+        }
+        Err(Problem::Other(Code::InvalidArgument, format!("a request may name at most {REQUEST_URLS_MAX} urls")))
     }
 
     /// Keeps what could not be accepted, and gives the error that ends the reading.

@@ -12,12 +12,15 @@ use tfweb_engine::{quoted, Code, DType, Error, Signature, Tensor, TensorSpec};
 use super::context::{Context, Found, Problem};
 use super::elements::Input;
 use super::values::visit_scalars;
+use crate::urls::PendingUrl;
 
 /// What a JSON body asked for.
 #[derive(Debug)]
 pub struct Decoded {
     /// One tensor per input, in the signature's order, outer dimension included.
     pub inputs: Vec<Tensor>,
+    /// Elements of `inputs` that are still to be fetched, sorted by input and element.
+    pub urls: Vec<PendingUrl>,
     /// The form of the body, which is the form of the answer.
     pub form: Form,
 }
@@ -38,7 +41,7 @@ pub enum Form {
 ///
 /// # Errors
 /// `InvalidArgument` where the body is not JSON (naming line and column) or does not fit the signature (naming example,
-/// input and place). `Unimplemented` for dtypes that are not served and for `url` inputs.
+/// input and place). `Unimplemented` for dtypes that are not served.
 pub fn decode(body: &[u8], signature: &Signature, batch_transpose: bool) -> Result<Decoded, Error> {
     let mut request = Request::new(body, signature, batch_transpose)?;
     let mut json = serde_json::Deserializer::from_slice(body);
@@ -101,7 +104,11 @@ impl<'s> Request<'s> {
         Err(self.context.refuse(Problem::Other(Code::InvalidArgument, text)))
     }
 
-    fn finish(self, form: Form) -> Result<Decoded, Error> {
+    fn finish(mut self, form: Form) -> Result<Decoded, Error> {
+        let of_input = |(input, read): (usize, &mut Input<'_>)| {
+            read.take_urls().into_iter().map(move |(element, url)| PendingUrl { input, element, url })
+        };
+        let urls = self.inputs.iter_mut().enumerate().flat_map(of_input).collect();
         let rows = match form {
             Form::Columns => None,
             Form::Example => Some(1),
@@ -111,7 +118,7 @@ impl<'s> Request<'s> {
         if self.batchable {
             rows_agree(&inputs, self.signature)?;
         }
-        Ok(Decoded { inputs, form })
+        Ok(Decoded { inputs, urls, form })
     }
 }
 

@@ -42,6 +42,11 @@ pub(super) trait Elements {
 
     /// Takes the text of a `b64` wrapper: one element, or the bytes of a value whose lists would start at `depth`.
     fn push_base64(&mut self, text: &str, shape: &mut SeenShape<'_>, depth: usize) -> Result<(), Problem>;
+
+    /// Takes the text of a `url` wrapper: the element is what can be fetched there.
+    fn push_url(&mut self, _: &str) -> Result<(), Problem> {
+        Err(Problem::got("an object with the key \"url\"").noting("only string inputs take urls"))
+    }
 }
 
 impl<T: FromJson> Elements for Vec<T> {
@@ -95,6 +100,11 @@ impl Elements for PackedStrings {
     fn push_base64(&mut self, text: &str, _: &mut SeenShape<'_>, _: usize) -> Result<(), Problem> {
         Self::push_base64(self, text).map_err(not_base64)
     }
+
+    fn push_url(&mut self, text: &str) -> Result<(), Problem> {
+        Self::push_url(self, text);
+        Ok(())
+    }
 }
 
 fn not_base64(what: String) -> Problem {
@@ -124,6 +134,14 @@ macro_rules! collections {
                 match self {
                     $(Self::$variant(elements) => Value { elements, scope, depth }.deserialize(json),)*
                     Self::String(elements) => Value { elements, scope, depth }.deserialize(json),
+                }
+            }
+
+            /// Elements that are still to be fetched, by their position, in order.
+            fn take_urls(&mut self) -> Vec<(usize, String)> {
+                match self {
+                    $(Self::$variant(_) => Vec::new(),)*
+                    Self::String(elements) => elements.take_urls(),
                 }
             }
 
@@ -162,6 +180,11 @@ impl<'s> Input<'s> {
     pub(super) fn read<'de, D: Deserializer<'de>>(&mut self, json: D, context: &mut Context, start: usize) -> Result<(), D::Error> {
         self.values_read += 1;
         self.collection.read(json, &mut Scope { shape: &mut self.shape, context, start })
+    }
+
+    /// Elements that are still to be fetched, by their position, in order. They are empty until then.
+    pub(super) fn take_urls(&mut self) -> Vec<(usize, String)> {
+        self.collection.take_urls()
     }
 
     /// Makes the tensor of what was read; `rows` where each value was a row.

@@ -32,6 +32,7 @@ pub(super) fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), String>
 pub(super) struct PackedStrings {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    urls: Vec<(usize, String)>,
 }
 
 impl PackedStrings {
@@ -54,6 +55,17 @@ impl PackedStrings {
         decode_base64(text, &mut self.bytes)?;
         self.ends.push(self.bytes.len());
         Ok(())
+    }
+
+    /// Appends a string that is empty until it is fetched.
+    pub(super) fn push_url(&mut self, url: &str) {
+        self.urls.push((self.ends.len(), url.to_owned()));
+        self.push("");
+    }
+
+    /// The strings to be fetched, by their position, in order.
+    pub(super) fn take_urls(&mut self) -> Vec<(usize, String)> {
+        std::mem::take(&mut self.urls)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tfweb_engine::{quoted, Code, DType};
+use tfweb_engine::{quoted, DType};
 
 use super::context::{Context, Found, Problem};
 use super::elements::Elements;
@@ -76,7 +76,7 @@ impl<C: Elements> WrapperText<'_, '_, '_, C> {
         };
         let read = match self.kind {
             WrapperKind::B64 => self.elements.push_base64(text, self.scope.shape, self.scope.start),
-            WrapperKind::Url => push_url(self.elements, text),
+            WrapperKind::Url => self.scope.context.count_url().and_then(|()| self.elements.push_url(text)),
         };
         read.map_err(|problem| self.scope.context.refuse(problem))
     }
@@ -88,14 +88,6 @@ impl<C: Elements> WrapperText<'_, '_, '_, C> {
         };
         self.scope.context.refuse(Problem::expected(format!("text in \"{key}\""), found.to_string()))
     }
-}
-
-/// Takes the address in a `url` wrapper: the element is what can be fetched there.
-fn push_url<C: Elements>(_: &mut C, _: &str) -> Result<(), Problem> {
-    if C::DTYPE == DType::String {
-        return Err(Problem::Other(Code::Unimplemented, "url inputs are not available yet in this version".into()));
-    }
-    Err(Problem::got("an object with the key \"url\"").noting("only string inputs take urls"))
 }
 
 impl<'de, C: Elements> DeserializeSeed<'de> for WrapperText<'_, '_, '_, C> {

@@ -1,7 +1,5 @@
 //! The answer to a prediction: the outputs in the form the request had, and where its time went.
 
-use std::time::Duration;
-
 use actix_web::http::header::{ContentEncoding, HeaderMap, HeaderName, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_engine::{Signature, Tensor};
@@ -9,45 +7,33 @@ use tfweb_engine::{Signature, Tensor};
 use crate::http;
 use crate::json::encode;
 use crate::json::Form;
+use crate::predict::Timings;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// How long each stage took.
-#[derive(Default)]
-pub(super) struct Timings {
-    pub(super) decode: Duration,
-    pub(super) fetch: Duration,
-    pub(super) queue: Duration,
-    pub(super) run: Duration,
-    pub(super) encode: Duration,
+/// Puts the `Server-Timing` header on an answer.
+pub(super) fn write_timings(timings: &Timings, headers: &mut HeaderMap) {
+    headers.insert(SERVER_TIMING, server_timing(timings));
 }
 
-impl Timings {
-    /// Puts the `Server-Timing` header on an answer.
-    pub(super) fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(SERVER_TIMING, self.header());
-    }
-
-    /// The value of a `Server-Timing` header (<https://www.w3.org/TR/server-timing/>), in milliseconds.
-    fn header(&self) -> HeaderValue {
-        let stages =
-            [("decode", self.decode), ("fetch", self.fetch), ("queue", self.queue), ("run", self.run), ("encode", self.encode)];
-        let mut text = Vec::with_capacity(96);
-        let mut digits = itoa::Buffer::new();
-        for (name, time) in stages {
-            if !text.is_empty() {
-                text.extend_from_slice(b", ");
-            }
-            text.extend_from_slice(name.as_bytes());
-            text.extend_from_slice(b";dur=");
-            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-            text.extend_from_slice(digits.format(micros / 1000).as_bytes());
-            let thousandths = digits.format(1000 + micros % 1000).as_bytes();
-            text.push(b'.');
-            text.extend_from_slice(&thousandths[1..]);
+/// The value of a `Server-Timing` header (<https://www.w3.org/TR/server-timing/>), in milliseconds.
+fn server_timing(timings: &Timings) -> HeaderValue {
+    let Timings { decode, fetch, queue, run, encode } = timings;
+    let mut text = Vec::with_capacity(96);
+    let mut digits = itoa::Buffer::new();
+    for (name, time) in [("decode", decode), ("fetch", fetch), ("queue", queue), ("run", run), ("encode", encode)] {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("digits and names are a header value; this is a bug")
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b";dur=");
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        text.extend_from_slice(digits.format(micros / 1000).as_bytes());
+        let thousandths = digits.format(1000 + micros % 1000).as_bytes();
+        text.push(b'.');
+        text.extend_from_slice(&thousandths[1..]);
     }
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("digits and names are a header value; this is a bug")
 }
 
 /// Writes outputs in the request's form. Where an output has not a row for each example, there is nothing to divide by
@@ -79,12 +65,13 @@ pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn timings_are_milliseconds() {
         let timings = Timings { decode: Duration::from_micros(5), run: Duration::from_micros(12_345), ..Timings::default() };
         assert_eq!(
-            timings.header().to_str().unwrap(),
+            server_timing(&timings).to_str().unwrap(),
             "decode;dur=0.005, fetch;dur=0.000, queue;dur=0.000, run;dur=12.345, encode;dur=0.000"
         );
     }

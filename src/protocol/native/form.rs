@@ -48,7 +48,7 @@ fn raw(essence: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Er
         )));
     }
     let tensor = strings(spec, vec![body.clone()])?;
-    Ok(Decoded { inputs: vec![tensor], form: one_example(signature) })
+    Ok(Decoded { inputs: vec![tensor], urls: Vec::new(), form: one_example(signature) })
 }
 
 fn one_example(signature: &Signature) -> Form {
@@ -98,7 +98,7 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     let inputs: Vec<Tensor> =
         signature.inputs.iter().zip(values).map(|(spec, values)| part_tensor(signature, spec, values)).collect::<Result<_, _>>()?;
     if !signature.is_batchable() {
-        return Ok(Decoded { inputs, form: Form::Columns });
+        return Ok(Decoded { inputs, urls: Vec::new(), form: Form::Columns });
     }
     let rows = inputs[0].rows().unwrap_or(1);
     if let Some(other) = inputs.iter().position(|tensor| tensor.rows() != Some(rows)) {
@@ -108,7 +108,7 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
             "expected as many parts of each input, got {rows} of {first:?} and {got} of {second:?}"
         )));
     }
-    Ok(Decoded { inputs, form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
+    Ok(Decoded { inputs, urls: Vec::new(), form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
 }
 
 async fn read_part(field: &mut Field) -> Result<Bytes, Error> {

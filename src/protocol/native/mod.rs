@@ -25,9 +25,8 @@ use crate::body;
 use crate::catalog::{Model, Servable};
 use crate::http::{self, App};
 use crate::json::Form;
-use crate::predict::predict;
+use crate::predict::{predict, Call, Timings};
 use crate::status;
-use answer::Timings;
 
 type Answer = Result<HttpResponse, Error>;
 
@@ -73,7 +72,7 @@ async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, ap
                 Err(error) => Err(error),
             };
             let mut response = finish(&request, &app, answer);
-            timings.write(response.headers_mut());
+            answer::write_timings(&timings, response.headers_mut());
             response
         }
         Method::GET | Method::HEAD => {
@@ -153,17 +152,11 @@ async fn predict_signature(
         return Ok(b"[]".to_vec());
     }
 
-    let start = Instant::now();
-    let prediction = predict(servable, decoded.inputs, deadline).await.inspect_err(|error| {
-        // What was refused or late spent its time in the queue.
-        let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
-        *(if queued { &mut timings.queue } else { &mut timings.run }) = start.elapsed();
-    })?;
-    timings.queue = prediction.queue_time;
-    timings.run = prediction.run_time;
+    let call = Call { inputs: decoded.inputs, urls: decoded.urls, deadline };
+    let outputs = predict(servable, app.fetcher.as_ref(), call, timings).await?;
 
     let start = Instant::now();
-    let encoded = answer::encode(signature, decoded.form, &prediction.outputs);
+    let encoded = answer::encode(signature, decoded.form, &outputs);
     timings.encode = start.elapsed();
     Ok(encoded)
 }

@@ -1,0 +1,151 @@
+//! Opens connections for awc: finds a host's addresses, checks every one of them, and dials those and no others. There is no
+//! second look-up between the check and the connection that an attacker's name server could answer otherwise.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_service::fn_service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::http::{header, Uri};
+use awc::{Client, Connector};
+use futures::future::BoxFuture;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::rules::{Refusal, Rules};
+
+/// How long an idle connection is kept. Shorter than servers usually keep theirs, so that few close under a request.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(4);
+
+/// How many of a host's addresses are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// Finds the addresses of a host name.
+pub trait Resolve: fmt::Debug + Send + Sync {
+    /// All addresses of `host`, which is a name and not an address.
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+}
+
+/// Asks the system: its hosts file, its name servers.
+#[derive(Debug)]
+pub struct SystemResolver {
+    /// A look-up cannot be cut short: it keeps its thread, and its place here, for as long as the system takes.
+    lookups: Arc<Semaphore>,
+}
+
+impl SystemResolver {
+    /// Makes a resolver that runs at most so many look-ups at once; others wait.
+    #[must_use]
+    pub fn new(lookups_max: usize) -> Self {
+        Self { lookups: Arc::new(Semaphore::new(lookups_max)) }
+    }
+}
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let lookups = Arc::clone(&self.lookups);
+        Box::pin(async move {
+            let place = lookups.acquire_owned().await.map_err(io::Error::other)?;
+            let lookup = move || {
+                let _place = place;
+                let addresses = (host.as_str(), 0).to_socket_addrs()?;
+                Ok(addresses.map(|address| address.ip()).collect())
+            };
+            tokio::task::spawn_blocking(lookup).await.map_err(io::Error::other)?
+        })
+    }
+}
+
+/// Makes clients that dial by the rules.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    tls: Arc<ClientConfig>,
+    rules: Arc<Rules>,
+    resolver: Arc<dyn Resolve>,
+    timeout: Duration,
+}
+
+impl Dialer {
+    pub(super) fn new(rules: Arc<Rules>, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
+        Self { tls: tls(), rules, resolver, timeout }
+    }
+
+    /// A client with a pool of its own; dropped, its idle connections close.
+    pub(super) fn client(&self) -> Client {
+        let dialer = self.clone();
+        let dial = move |info: ConnectInfo<Uri>| {
+            let dialer = dialer.clone();
+            async move {
+                let addresses = dialer.addresses(info.hostname(), info.port()).await;
+                let addresses = addresses.map_err(|refusal| ConnectError::Resolver(Box::new(refusal)))?;
+                let stream = dialer.connect(&addresses).await.map_err(ConnectError::Io)?;
+                Ok(Connection::new(info.request().clone(), stream))
+            }
+        };
+        // The fetch as a whole has a time limit; awc's own for each step must not come before it.
+        let connector = Connector::new()
+            .connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(dial))
+            .rustls_0_23(Arc::clone(&self.tls))
+            .timeout(self.timeout)
+            .handshake_timeout(self.timeout)
+            .conn_keep_alive(KEEP_ALIVE)
+            .limit(0);
+        Client::builder()
+            .connector(connector)
+            .disable_timeout()
+            .disable_redirects()
+            .no_default_headers()
+            .add_default_header((header::USER_AGENT, concat!("tfweb/", env!("CARGO_PKG_VERSION"))))
+            .add_default_header((header::ACCEPT, "*/*"))
+            .add_default_header((header::ACCEPT_ENCODING, "gzip, deflate"))
+            .finish()
+    }
+
+    /// The addresses of a host, each of which may be dialled.
+    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+        let literal: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        let addresses = match literal {
+            Some(address) => vec![address],
+            None => self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))?,
+        };
+        self.rules.check_addresses(host, port, &addresses)?;
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// Tries one address after another. None may use up the time of those behind it.
+    async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+        let mut last = io::ErrorKind::TimedOut.into();
+        for (tried, address) in addresses.iter().take(ADDRESSES_MAX).enumerate() {
+            let left = addresses.len().min(ADDRESSES_MAX) - tried;
+            match tokio::time::timeout(self.timeout / (left as u32), TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => last = error,
+                Err(_) => {}
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Verifies servers against the system's roots and Mozilla's: containers often have none of their own.
+fn tls() -> Arc<ClientConfig> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::debug!("system's root certificates: {error}");
+    }
+    roots.add_parsable_certificates(system.certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has TLS 1.2 and 1.3; this is a bug")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // A connection a fetch: with HTTP/2 one slow body would share its connection with others.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}

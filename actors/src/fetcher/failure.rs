@@ -1,0 +1,166 @@
+//! Why a fetch gave no bytes: for the counters, for the log, and for the caller.
+
+use std::io;
+use std::time::Duration;
+
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use tfweb_engine::Code;
+
+use super::observation::Outcome;
+use super::rules::Refusal;
+
+/// A fetch that gave no bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) outcome: Outcome,
+    pub(super) code: Code,
+    /// What the caller learns, behind the URL's name.
+    pub(super) told: String,
+    /// What the log says, where that is more.
+    pub(super) reason: Option<String>,
+}
+
+impl Failure {
+    fn new(outcome: Outcome, code: Code, told: impl Into<String>) -> Self {
+        Self { outcome, code, told: told.into(), reason: None }
+    }
+
+    /// The URL's own fault.
+    pub(super) fn failed(told: impl Into<String>) -> Self {
+        Self::new(Outcome::Failed, Code::FailedPrecondition, told)
+    }
+
+    pub(super) fn timed_out(limit: Duration) -> Self {
+        Self::new(Outcome::TimedOut, Code::FailedPrecondition, format!("timed out after {} s", limit.as_secs_f64()))
+    }
+
+    /// A body of so many bytes, or of nobody knows how many.
+    pub(super) fn too_large(bytes: Option<u64>, bytes_max: usize) -> Self {
+        let limit = size(bytes_max as u64);
+        let told = match bytes {
+            Some(bytes) => format!("is {}, limit {limit}", size(bytes)),
+            None => format!("is larger than the limit of {limit}"),
+        };
+        Self::new(Outcome::TooLarge, Code::OutOfRange, told)
+    }
+
+    /// The bodies of one request together.
+    pub(super) fn too_large_together(bytes_max: usize) -> Self {
+        let limit = size(bytes_max as u64);
+        let told = format!("is one too many: the urls of one request may hold {limit} together; raise --url_memory");
+        Self::new(Outcome::TooLarge, Code::OutOfRange, told)
+    }
+
+    pub(super) fn queue_full(limit: usize) -> Self {
+        let told =
+            format!("was not fetched: {limit} urls wait to be fetched (limit {limit}); retry after 1 s or raise --queue_size");
+        Self::new(Outcome::Overloaded, Code::Unavailable, told)
+    }
+
+    pub(super) fn no_memory(limit: Duration) -> Self {
+        let told = format!("waited {} s for memory (limit --url_memory); retry after 1 s", limit.as_secs_f64());
+        Self::new(Outcome::Overloaded, Code::Unavailable, told)
+    }
+
+    pub(super) fn panicked() -> Self {
+        Self::new(Outcome::Failed, Code::Internal, "could not be fetched: the fetcher panicked; this is a bug")
+    }
+
+    pub(super) fn of_body(error: &PayloadError) -> Self {
+        if let PayloadError::Incomplete(_) | PayloadError::Io(_) = error {
+            Self::failed("broke off before its end")
+        } else {
+            Self::failed(format!("cannot be read: {error}"))
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Malformed(_) | Refusal::TooLong(_) => Code::InvalidArgument,
+            Refusal::Scheme
+            | Refusal::Credentials
+            | Refusal::Domain
+            | Refusal::Address(_)
+            | Refusal::Unresolved(_)
+            | Refusal::Downgrade
+            | Refusal::Redirects(_) => Code::FailedPrecondition,
+        };
+        Self { reason: Some(refusal.to_string()), ..Self::new(Outcome::Refused, code, refusal.tell()) }
+    }
+}
+
+impl From<SendRequestError> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "awc's list is open, and the rest is told as it is")]
+    fn from(error: SendRequestError) -> Self {
+        match error {
+            SendRequestError::Connect(ConnectError::Resolver(error)) => match error.downcast::<Refusal>() {
+                Ok(refusal) => (*refusal).into(),
+                Err(error) => Self::failed(format!("could not be reached: {error}")),
+            },
+            SendRequestError::Connect(ConnectError::Io(error)) => of_connecting(&error),
+            SendRequestError::Connect(ConnectError::Disconnected) => Self::failed("ended the connection without an answer"),
+            SendRequestError::Send(error) => Self::failed(format!("broke the connection: {}", io_text(&error))),
+            SendRequestError::Response(error) => Self::failed(format!("gave no valid HTTP answer: {error}")),
+            error => Self::failed(format!("could not be reached: {error}")),
+        }
+    }
+}
+
+fn of_connecting(error: &io::Error) -> Failure {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(what)) => Failure::failed(format!("has no certificate to trust: {what}")),
+        Some(error) => Failure::failed(format!("failed its TLS handshake: {error}")),
+        None => Failure::failed(format!("could not be reached: {}", io_text(error))),
+    }
+}
+
+/// An error of the system without the number that the standard library adds.
+fn io_text(error: &io::Error) -> String {
+    if error.raw_os_error().is_some() {
+        error.kind().to_string()
+    } else {
+        error.to_string()
+    }
+}
+
+/// A number of bytes for people: `31.2 MiB`, `16 MiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
+    let unit = (bytes.max(1).ilog2() / 10).min(3);
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    let name = UNITS[unit as usize];
+    if tenths.is_multiple_of(10) {
+        format!("{} {name}", tenths / 10)
+    } else {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (bytes, expect) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1 KiB"),
+            (16 << 20, "16 MiB"),
+            (32_715_571, "31.1 MiB"),
+            (1 << 30, "1 GiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ] {
+            assert_eq!(size(bytes), expect);
+        }
+    }
+
+    #[test]
+    fn messages_name_limits() {
+        assert_eq!(Failure::timed_out(Duration::from_secs(10)).told, "timed out after 10 s");
+        assert_eq!(Failure::timed_out(Duration::from_millis(250)).told, "timed out after 0.25 s");
+        assert_eq!(Failure::too_large(Some(31 << 20), 16 << 20).told, "is 31 MiB, limit 16 MiB");
+    }
+}

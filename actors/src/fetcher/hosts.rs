@@ -1,0 +1,172 @@
+//! Who may fetch now: so many at once from one host, so many from all, and as many bytes as there is room for.
+//!
+//! One host gets a quarter of what there is, of fetches as of memory, so that a slow one does not take the place of others.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use awc::Client;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::dial::{Dialer, KEEP_ALIVE};
+use super::failure::Failure;
+use super::observation::Counters;
+use super::FetchPolicy;
+
+/// The part of everything that one host, or one request, may have.
+pub(super) const SHARE: usize = 4;
+/// The most hosts whose connections are kept when nothing is fetched from them; those of more would only cost descriptors.
+const IDLE_HOSTS_MAX: usize = 16;
+/// Memory is counted in pieces of so many bytes.
+const ROOM_UNIT_BYTES: usize = 1024;
+
+/// What one host's fetches share.
+pub(super) struct Host {
+    pub(super) client: Client,
+    slots: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    used: Cell<Instant>,
+}
+
+/// All hosts that are fetched from, or were a moment ago.
+pub(super) struct Hosts {
+    known: RefCell<HashMap<String, Rc<Host>>>,
+    dialer: Dialer,
+    slots: Arc<Semaphore>,
+    slots_per_host: usize,
+    room: Arc<Semaphore>,
+    room_per_host: usize,
+    queue_max: usize,
+    counters: Arc<Counters>,
+}
+
+/// The right to fetch, from one host.
+pub(super) struct Turn {
+    _host_slot: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
+    _in_flight: Counted,
+}
+
+/// Room for the bytes of one body.
+pub(super) struct Room {
+    /// Until it is read.
+    _host_room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
+}
+
+impl Hosts {
+    pub(super) fn new(policy: &FetchPolicy, dialer: Dialer, counters: Arc<Counters>) -> Self {
+        let room = units(policy.memory_bytes_max);
+        Self {
+            known: RefCell::default(),
+            dialer,
+            slots: Arc::new(Semaphore::new(policy.fetches_max)),
+            slots_per_host: policy.fetches_max.div_ceil(SHARE),
+            room: Arc::new(Semaphore::new(room)),
+            room_per_host: units(policy.body_bytes_max).max(room / SHARE),
+            queue_max: policy.queue_max,
+            counters,
+        }
+    }
+
+    /// Finds a host by its name, or makes it known.
+    pub(super) fn host(&self, name: &str) -> Rc<Host> {
+        let mut known = self.known.borrow_mut();
+        if let Some(host) = known.get(name) {
+            host.used.set(Instant::now());
+            return Rc::clone(host);
+        }
+        let idle = || known.iter().filter(|(_, host)| Rc::strong_count(host) == 1);
+        if idle().count() >= IDLE_HOSTS_MAX {
+            let oldest = idle().min_by_key(|(_, host)| host.used.get()).map(|(name, _)| name.clone());
+            known.remove(&oldest.unwrap_or_default());
+        }
+        let host = Rc::new(Host {
+            client: self.dialer.client(),
+            slots: Arc::new(Semaphore::new(self.slots_per_host)),
+            room: Arc::new(Semaphore::new(self.room_per_host)),
+            used: Cell::new(Instant::now()),
+        });
+        known.insert(name.to_owned(), Rc::clone(&host));
+        host
+    }
+
+    /// Forgets hosts whose connections have been idle for too long to be used again, which closes them.
+    pub(super) fn sweep(&self) {
+        self.known.borrow_mut().retain(|_, host| Rc::strong_count(host) > 1 || host.used.get().elapsed() < KEEP_ALIVE);
+    }
+
+    /// Waits for a turn to fetch from a host.
+    ///
+    /// # Errors
+    /// If as many wait as may.
+    pub(super) async fn turn(&self, host: &Host) -> Result<Turn, Failure> {
+        let at_once = || {
+            let host_slot = Arc::clone(&host.slots).try_acquire_owned().ok()?;
+            Some((host_slot, Arc::clone(&self.slots).try_acquire_owned().ok()?))
+        };
+        let (host_slot, slot) = match at_once() {
+            Some(slots) => slots,
+            None => {
+                let _waiting = Counted::within(&self.counters, |counters| &counters.waiting, self.queue_max)
+                    .ok_or_else(|| Failure::queue_full(self.queue_max))?;
+                // The host's first: who waits for a slow host takes none of the places that others could use.
+                let host_slot = acquire(&host.slots, 1).await;
+                (host_slot, acquire(&self.slots, 1).await)
+            }
+        };
+        let in_flight = Counted::within(&self.counters, |counters| &counters.in_flight, usize::MAX);
+        Ok(Turn { _host_slot: host_slot, _slot: slot, _in_flight: in_flight.expect("no limit is reached; this is a bug") })
+    }
+
+    /// Waits for room for a body of at most so many bytes. All of it is taken before the first byte is read: bodies that each
+    /// held a part and waited for the rest would wait for each other.
+    pub(super) async fn room(&self, host: &Host, bytes: usize) -> Room {
+        let host_room = acquire(&host.room, units(bytes)).await;
+        Room { _host_room: host_room, room: acquire(&self.room, units(bytes)).await }
+    }
+}
+
+impl Room {
+    /// Gives back what a body of so many bytes does not need.
+    pub(super) fn settle(self, bytes: usize) -> OwnedSemaphorePermit {
+        let mut room = self.room;
+        drop(room.split(room.num_permits().saturating_sub(units(bytes))));
+        room
+    }
+}
+
+fn units(bytes: usize) -> usize {
+    bytes.div_ceil(ROOM_UNIT_BYTES).min(u32::MAX as usize)
+}
+
+async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePermit {
+    let permits = u32::try_from(permits).expect("units fit 32 bits; this is a bug");
+    Arc::clone(semaphore).acquire_many_owned(permits).await.expect("these semaphores are never closed; this is a bug")
+}
+
+/// One in a gauge, for as long as it lives.
+struct Counted {
+    counters: Arc<Counters>,
+    gauge: fn(&Counters) -> &AtomicUsize,
+}
+
+impl Counted {
+    fn within(counters: &Arc<Counters>, gauge: fn(&Counters) -> &AtomicUsize, max: usize) -> Option<Self> {
+        if gauge(counters).load(Ordering::Relaxed) >= max {
+            return None;
+        }
+        gauge(counters).fetch_add(1, Ordering::Relaxed);
+        Some(Self { counters: Arc::clone(counters), gauge })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        (self.gauge)(&self.counters).fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,273 @@
+//! The rules of URL inputs: what may be fetched, from which addresses, over which redirects. Pure: no actor, no socket, no
+//! clock.
+//!
+//! A URL is checked as text ([`Rules::target`]), each redirect anew ([`Rules::redirect`]), and of each host that is to be
+//! dialled every address ([`Rules::check_addresses`]).
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use url::{Host, Url};
+
+use super::address::{is_public, meant};
+
+/// The longest URL that is fetched, in bytes: servers take no longer ones (RFC 9110 asks for 8000).
+pub const URL_BYTES_MAX: usize = 8192;
+
+/// What to say of all that is refused, whatever the reason: more would tell strangers about the network inside.
+const NOT_ALLOWED: &str = "is not allowed; it must lead to a public http or https address, without user and password";
+
+/// What URL inputs may name.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Names and addresses that may be fetched although they are not public.
+    pub allow: Vec<Allow>,
+    /// The only hosts that may be fetched; empty for any.
+    pub domains: Vec<Domain>,
+    /// The most redirects on the way to one body.
+    pub redirects_max: usize,
+}
+
+/// An exception: a host or network that may be fetched although it is not public.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// A name, whatever it resolves to; on any port, or on one.
+    Name(String, Option<u16>),
+    /// Addresses, whatever name leads there; on any port, or on one.
+    Addresses(IpNet, Option<u16>),
+}
+
+impl FromStr for Allow {
+    type Err = String;
+
+    /// Reads `HOST`, `HOST:PORT`, an address, `ADDRESS:PORT`, or `ADDRESS/PREFIX`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected HOST, HOST:PORT or ADDRESS/PREFIX, got `{text}`");
+        if let Ok(net) = text.parse::<IpNet>() {
+            return Ok(Self::Addresses(net, None));
+        }
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self::Addresses(meant(address).into(), None));
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        match Host::parse(host).map_err(|_| wrong())? {
+            Host::Domain(name) => Ok(Self::Name(without_dot(&name).to_owned(), port)),
+            Host::Ipv4(address) => Ok(Self::Addresses(IpAddr::V4(address).into(), port)),
+            Host::Ipv6(address) => Ok(Self::Addresses(meant(address.into()).into(), port)),
+        }
+    }
+}
+
+/// A host that may be fetched: a name, or with `*.` in front all names below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Domain {
+    host: String,
+    below: bool,
+}
+
+impl FromStr for Domain {
+    type Err = String;
+
+    /// Reads `example.org`, `*.example.org`, or an address.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (below, host) = text.strip_prefix("*.").map_or((false, text), |host| (true, host));
+        let host = Host::parse(host).map_err(|error| format!("expected a host name, got `{text}` ({error})"))?;
+        Ok(Self { host: without_dot(&host.to_string()).to_owned(), below })
+    }
+}
+
+impl Domain {
+    fn matches(&self, host: &str) -> bool {
+        if self.below {
+            host.strip_suffix(&self.host).is_some_and(|front| front.ends_with('.'))
+        } else {
+            host == self.host
+        }
+    }
+}
+
+/// What a URL that may be fetched is.
+#[derive(Debug)]
+pub enum Target<'a> {
+    /// A `data:` URL, which holds its bytes itself.
+    Data(&'a str),
+    /// Something to fetch over HTTP or HTTPS.
+    Web(Url),
+}
+
+/// Why something is not fetched. `Display` is for the log; the caller gets [`Refusal::tell`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Neither http, https nor data.
+    Scheme,
+    /// A user or password in it.
+    Credentials,
+    /// A host that is not among those allowed.
+    Domain,
+    /// An address that is not public.
+    Address(IpAddr),
+    /// A name without an address.
+    Unresolved(String),
+    /// A redirect from https to http.
+    Downgrade,
+    /// No URL at all.
+    Malformed(String),
+    /// Longer than [`URL_BYTES_MAX`].
+    TooLong(usize),
+    /// One redirect more than there may be.
+    Redirects(usize),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scheme => f.write_str("its scheme is not http, https or data"),
+            Self::Credentials => f.write_str("it has a user or password"),
+            Self::Domain => f.write_str("its host is not one of --url_domains"),
+            Self::Address(address) => write!(f, "{address} is not public, and not opened by --url_allow"),
+            Self::Unresolved(error) => write!(f, "its host has no address: {error}"),
+            Self::Downgrade => f.write_str("it redirects from https to http"),
+            Self::Malformed(error) => write!(f, "it is not a URL: {error}"),
+            Self::TooLong(bytes) => write!(f, "it has {bytes} bytes, limit {URL_BYTES_MAX}"),
+            Self::Redirects(max) => write!(f, "it redirects more than {max} times"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    /// What the caller learns.
+    #[must_use]
+    pub fn tell(&self) -> String {
+        match self {
+            Self::Malformed(error) => format!("is not a URL: {error}"),
+            Self::TooLong(bytes) => format!("is {bytes} bytes long, limit {URL_BYTES_MAX}"),
+            Self::Redirects(max) => format!("redirects more than {max} times"),
+            Self::Scheme | Self::Credentials | Self::Domain | Self::Address(_) | Self::Unresolved(_) | Self::Downgrade => {
+                NOT_ALLOWED.to_owned()
+            }
+        }
+    }
+}
+
+impl Rules {
+    /// Checks the text of a URL, and its host where that is an address.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn target<'a>(&self, text: &'a str) -> Result<Target<'a>, Refusal> {
+        let text = text.trim_matches(|c: char| c <= ' ');
+        // Looked at first: other schemes have rules of their own, and are refused however they go on.
+        match scheme(text).as_deref() {
+            Some("data") => return Ok(Target::Data(text)),
+            Some("http" | "https") | None => {}
+            Some(_) => return Err(Refusal::Scheme),
+        }
+        if text.len() > URL_BYTES_MAX {
+            return Err(Refusal::TooLong(text.len()));
+        }
+        let url = Url::parse(text).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        self.check(url).map(Target::Web)
+    }
+
+    /// Where a redirect leads, after `taken` others.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn redirect(&self, from: &Url, location: &str, taken: usize) -> Result<Url, Refusal> {
+        if taken >= self.redirects_max {
+            return Err(Refusal::Redirects(self.redirects_max));
+        }
+        if location.len() > URL_BYTES_MAX {
+            return Err(Refusal::TooLong(location.len()));
+        }
+        let to = from.join(location).map_err(|error| Refusal::Malformed(format!("redirects to none: {error}")))?;
+        if from.scheme() == "https" && to.scheme() == "http" {
+            return Err(Refusal::Downgrade);
+        }
+        self.check(to)
+    }
+
+    fn check(&self, mut url: Url) -> Result<Url, Refusal> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refusal::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refusal::Credentials);
+        }
+        let host = without_dot(url.host_str().unwrap_or_default());
+        if !self.domains.is_empty() && !self.domains.iter().any(|domain| domain.matches(host)) {
+            return Err(Refusal::Domain);
+        }
+        let literal = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            Some(Host::Domain(_)) | None => None,
+        };
+        if let (Some(address), Some(port)) = (literal, url.port_or_known_default()) {
+            self.check_addresses(host, port, &[address])?;
+        }
+        // Never sent, and the same body with and without.
+        url.set_fragment(None);
+        Ok(url)
+    }
+
+    /// Checks every address that a host has.
+    ///
+    /// # Errors
+    /// [`Refusal`] if there is none, or one that is neither public nor opened.
+    pub fn check_addresses(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<(), Refusal> {
+        if addresses.is_empty() {
+            return Err(Refusal::Unresolved("none found".into()));
+        }
+        let host = without_dot(host);
+        let is_open = |address: &IpAddr| {
+            self.allow.iter().any(|allow| match allow {
+                Allow::Name(name, only) => name == host && only.is_none_or(|only| only == port),
+                Allow::Addresses(net, only) => net.contains(&meant(*address)) && only.is_none_or(|only| only == port),
+            })
+        };
+        match addresses.iter().find(|address| !is_public(**address) && !is_open(address)) {
+            Some(&address) => Err(Refusal::Address(address)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The scheme a text starts with, in lower case.
+fn scheme(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once(':')?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    is_scheme.then(|| scheme.to_ascii_lowercase())
+}
+
+/// A host without the dot that may end it; `localhost.` is `localhost`.
+fn without_dot(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// A caller's URL with neither password nor, for the log, query: both may hold secrets.
+#[must_use]
+pub fn without_secrets(text: &str, query: bool) -> String {
+    let end = if query { None } else { text.find(['?', '#']) };
+    let text = &text[..end.unwrap_or(text.len())];
+    let Some(start) = text.find("://").map(|at| at + 3) else {
+        return text.to_owned();
+    };
+    let authority = text[start..].find(['/', '?', '#', '\\']).map_or(text.len(), |at| start + at);
+    match text[start..authority].rfind('@') {
+        Some(at) => format!("{}…{}", &text[..start], &text[start + at..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

@@ -17,9 +17,10 @@ run: build
 	@echo
 	@echo 'Serving examples/digits on :$(PORT). In another terminal:'
 	@echo
-	@echo "  curl --data-binary @examples/digits_images/7.png -H 'Content-Type: image/png' localhost:$(PORT)/predict"
+	@echo "  curl -d '{\"image\": {\"url\": \"http://localhost:$(PORT)/web/7.png\"}}' localhost:$(PORT)/predict"
 	@echo
-	target/release/tfweb --model examples/digits --batch_transpose --port $(PORT)
+	target/release/tfweb --model examples/digits --batch_transpose --port $(PORT) \
+		--static_path examples/digits_images --url_allow localhost:$(PORT)
 
 build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked

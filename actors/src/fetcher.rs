@@ -15,6 +15,7 @@ mod failure;
 mod hosts;
 mod observation;
 pub mod rules;
+mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

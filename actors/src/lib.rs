@@ -16,9 +16,11 @@
 //!
 //! Handlers are O(1) or nearly so and copy no tensor: all parsing happens on the door's thread, all copying on a run thread.
 //!
+//! Beside these, the FetcherActor ([`fetcher`]) has what URLs name fetched before a request goes to its model.
+//!
 //! Supervision: a panic in a run is answered as an error and its thread lives on. A panic in an actor ends the process
 //! ([`exit_on_actor_panic`]): a server whose actors are half dead would fail every request for ever, and the supervisor
-//! outside can restart a whole one. (The FetcherActor, which will fetch URL inputs, goes beside these in `fetcher.rs`.)
+//! outside can restart a whole one. A panic within a fetch fails that fetch.
 
 #![forbid(unsafe_code)]
 

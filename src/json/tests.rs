@@ -4,6 +4,7 @@ use tfweb_engine::{Code, DType, Error, PartialShape, Signature, Tensor, TensorSp
 
 use super::encode::write_tensor;
 use super::{decode, Decoded};
+use crate::urls::PendingUrl;
 
 /// Makes an input or output of text such as `x: float32 [-1, 2]`; `?` is a shape of unknown rank.
 fn spec(text: &str) -> TensorSpec {
@@ -41,7 +42,9 @@ pub(super) fn decoded_text(decoded: &Result<Decoded, Error>, signature: &Signatu
         Ok(decoded) => {
             let inputs = signature.inputs.iter().zip(&decoded.inputs);
             let inputs: Vec<String> = inputs.map(|(spec, tensor)| format!("{} = {}", spec.name, tensor_text(tensor))).collect();
-            format!("{:?} {}", decoded.form, inputs.join("; "))
+            let url = |url: &PendingUrl| format!("; {}[{}] <- {}", signature.inputs[url.input].name, url.element, url.url);
+            let urls: String = decoded.urls.iter().map(url).collect();
+            format!("{:?} {}{urls}", decoded.form, inputs.join("; "))
         }
         Err(error) if error.code == Code::InvalidArgument => format!("! {}", error.message),
         Err(error) => format!("! {}: {}", error.code.name(), error.message),

@@ -1,6 +1,7 @@
 //! Tests of decoding values: which element each JSON value becomes, dtype by dtype, and what wrappers stand for.
 
-use super::tests::{check, check_transposed};
+use super::decode;
+use super::tests::{check, check_transposed, signature};
 
 #[test]
 fn floats_accept_numbers_and_three_words() {
@@ -186,17 +187,22 @@ fn wrappers_have_a_single_key() {
 }
 
 #[test]
-fn urls_are_not_available_yet() {
+fn urls_are_noted_with_their_places() {
     check(
         "x: string [-1]",
-        r#"{"x":["a",{"url":"http://localhost/a"}]}"#,
-        r#"! UNIMPLEMENTED: input "x": url inputs are not available yet in this version at [1]"#,
+        r#"{"x":["a",{"url":"http://localhost/a"},{"b64":"YQ=="}]}"#,
+        r#"Columns x = [3] ["a","","a"]; x[1] <- http://localhost/a"#,
     );
     check(
-        "x: string [-1]",
-        r#"[{"x":{"url":"data:,a"}}]"#,
-        r#"! UNIMPLEMENTED: example 0, input "x": url inputs are not available yet in this version"#,
+        "x: string [-1, 2]; y: string [-1]",
+        r#"[{"y":{"url":"b"},"x":["a","b"]},{"x":[{"url":"c"},{"url":"d"}],"y":""}]"#,
+        r#"Examples(2) x = [2, 2] [["a","b"],["",""]]; y = [2] ["",""]; x[2] <- c; x[3] <- d; y[0] <- b"#,
     );
+    check_transposed("x: string [-1]", r#"{"x":{"url":"data:,a"}}"#, r#"Example x = [1] [""]; x[0] <- data:,a"#);
+    check("x: string []", r#"{"x":{"url":""}}"#, r#"Columns x = [] ""; x[0] <- "#);
+    let many = |count: usize| format!(r#"{{"x":[{}]}}"#, vec![r#"{"url":"u"}"#; count].join(","));
+    assert!(decode(many(256).as_bytes(), &signature("x: string [-1]"), false).is_ok_and(|decoded| decoded.urls.len() == 256));
+    check("x: string [-1]", &many(257), r#"! input "x": a request may name at most 256 urls at [256]"#);
     check("x: string [-1]", r#"{"x":[{"url":5}]}"#, r#"! input "x": expected text in "url", got the number 5 at [0]"#);
     check(
         "x: int32 [-1]",

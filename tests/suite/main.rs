@@ -14,13 +14,17 @@
 
 mod batching;
 mod client;
+mod fetcher;
 mod fuzz;
 mod gated;
 mod http;
 mod lifecycle;
 mod memory;
+mod origin;
 mod process;
 mod shutdown;
 mod support;
 mod tensorflow;
+mod tls;
 mod transcripts;
+mod urls;

@@ -12,11 +12,14 @@ use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::{header, Uri};
 use awc::{Client, Connector};
 use futures::future::BoxFuture;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{crypto, ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
 
 use super::rules::{Refusal, Rules};
+use super::wire::{Link, Wire};
 
 /// How long an idle connection is kept. Shorter than servers usually keep theirs, so that few close under a request.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(4);
@@ -63,7 +66,7 @@ impl Resolve for SystemResolver {
 /// Makes clients that dial by the rules.
 #[derive(Clone)]
 pub(super) struct Dialer {
-    tls: Arc<ClientConfig>,
+    tls: TlsConnector,
     rules: Arc<Rules>,
     resolver: Arc<dyn Resolve>,
     timeout: Duration,
@@ -74,24 +77,25 @@ impl Dialer {
         Self { tls: tls(), rules, resolver, timeout }
     }
 
-    /// A client with a pool of its own; dropped, its idle connections close.
-    pub(super) fn client(&self) -> Client {
+    /// A client for one host with a pool of its own; dropped, its idle connections close. It is given `http` URLs only: where
+    /// they stand for `https`, TLS is spoken here, so that an end within an answer is seen over TLS too ([`Wire`]).
+    pub(super) fn client(&self, secure: bool) -> Client {
         let dialer = self.clone();
         let dial = move |info: ConnectInfo<Uri>| {
             let dialer = dialer.clone();
             async move {
                 let addresses = dialer.addresses(info.hostname(), info.port()).await;
                 let addresses = addresses.map_err(|refusal| ConnectError::Resolver(Box::new(refusal)))?;
-                let stream = dialer.connect(&addresses).await.map_err(ConnectError::Io)?;
-                Ok(Connection::new(info.request().clone(), stream))
+                let tcp = dialer.connect(&addresses).await.map_err(ConnectError::Io)?;
+                let link =
+                    if secure { dialer.secure(info.hostname(), tcp).await.map_err(ConnectError::Io)? } else { Link::Tcp(tcp) };
+                Ok(Connection::new(info.request().clone(), Wire::new(link)))
             }
         };
         // The fetch as a whole has a time limit; awc's own for each step must not come before it.
         let connector = Connector::new()
             .connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(dial))
-            .rustls_0_23(Arc::clone(&self.tls))
             .timeout(self.timeout)
-            .handshake_timeout(self.timeout)
             .conn_keep_alive(KEEP_ALIVE)
             .limit(0);
         Client::builder()
@@ -107,10 +111,9 @@ impl Dialer {
 
     /// The addresses of a host, each of which may be dialled.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
-        let literal: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-        let addresses = match literal {
-            Some(address) => vec![address],
-            None => self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))?,
+        let addresses = match without_brackets(host).parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))?,
         };
         self.rules.check_addresses(host, port, &addresses)?;
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
@@ -129,17 +132,27 @@ impl Dialer {
         }
         Err(last)
     }
+
+    async fn secure(&self, host: &str, tcp: TcpStream) -> io::Result<Link> {
+        let name = ServerName::try_from(without_brackets(host).to_owned()).map_err(io::Error::other)?;
+        Ok(Link::Tls(Box::new(self.tls.connect(name, tcp).await?)))
+    }
+}
+
+/// A host that is an IPv6 address without the brackets that it has in URLs.
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 /// Verifies servers against the system's roots and Mozilla's: containers often have none of their own.
-fn tls() -> Arc<ClientConfig> {
+fn tls() -> TlsConnector {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
         tracing::debug!("system's root certificates: {error}");
     }
     roots.add_parsable_certificates(system.certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has TLS 1.2 and 1.3; this is a bug")
@@ -147,5 +160,5 @@ fn tls() -> Arc<ClientConfig> {
         .with_no_client_auth();
     // A connection a fetch: with HTTP/2 one slow body would share its connection with others.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+    Arc::new(config).into()
 }

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use awc::error::{ConnectError, SendRequestError};
-use awc::http::{header, StatusCode};
+use actix_http::error::ParseError;
+use awc::error::{PayloadError, SendRequestError};
+use awc::http::{header, StatusCode, Version};
 use awc::ClientResponse;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -16,6 +17,7 @@ use url::Url;
 use super::failure::Failure;
 use super::hosts::{Host, Hosts};
 use super::rules::Rules;
+use super::wire::Ended;
 use crate::inflate::{Encoding, InflateError, Inflater};
 
 /// Compressed bytes are inflated so many at a time: a thousandfold of them is done in a few milliseconds, after which others
@@ -84,14 +86,21 @@ impl Net {
         if let Some(bytes) = declared.filter(|&bytes| bytes > self.body_bytes_max as u64) {
             return Err(Failure::too_large(Some(bytes), self.body_bytes_max));
         }
-        let expected = declared.and_then(|bytes| usize::try_from(bytes).ok()).filter(|_| encoding == Encoding::Identity);
+        let known = declared.and_then(|bytes| usize::try_from(bytes).ok()).filter(|_| encoding == Encoding::Identity);
+        let bytes_expected = known.unwrap_or(self.body_bytes_max);
         waits_for_room.set(true);
-        let room = self.hosts.room(host, expected.unwrap_or(self.body_bytes_max)).await;
+        let room = self.hosts.room(host, bytes_expected).await;
         waits_for_room.set(false);
 
-        let mut inflater = Inflater::new(encoding, self.body_bytes_max, expected.unwrap_or(0));
+        // Memory that is not written to costs nothing, while a vector that grows is copied, and is there twice meanwhile.
+        let mut inflater = Inflater::new(encoding, self.body_bytes_max, bytes_expected);
+        let unbounded = answer.version() == Version::HTTP_10 && declared.is_none();
         while let Some(chunk) = answer.next().await {
-            let chunk = chunk.map_err(|error| Failure::of_body(&error))?;
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(PayloadError::Incomplete(Some(error))) if unbounded && Ended::is(&error) => break,
+                Err(error) => return Err(Failure::of_body(&error)),
+            };
             if encoding == Encoding::Identity {
                 self.push(&mut inflater, &chunk)?;
                 continue;
@@ -101,7 +110,8 @@ impl Net {
                 tokio::task::yield_now().await;
             }
         }
-        let bytes = inflater.finish().map_err(|error| self.not_inflated(error))?;
+        let mut bytes = inflater.finish().map_err(|error| self.not_inflated(error))?;
+        bytes.shrink_to_fit();
         let _room = room.settle(bytes.len());
         Ok(Bytes::from_owner(Fetched { bytes, _room }))
     }
@@ -124,10 +134,8 @@ fn answered(status: StatusCode) -> Failure {
 
 /// Asks for a URL; once more where a connection ended before any answer, as kept ones do that the server closes just then.
 async fn get(host: &Host, url: &Url) -> Result<ClientResponse, Failure> {
-    match host.client.get(url.as_str()).send().await {
-        Err(SendRequestError::Connect(ConnectError::Disconnected) | SendRequestError::Send(_)) => {
-            Ok(host.client.get(url.as_str()).send().await?)
-        }
+    match host.get(url).await {
+        Err(SendRequestError::Send(_) | SendRequestError::Response(ParseError::Io(_))) => Ok(host.get(url).await?),
         sent => Ok(sent?),
     }
 }

@@ -3,8 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use tfweb_engine::Code;
+use tokio_rustls::rustls::Error;
 
 use super::observation::Outcome;
 use super::rules::Refusal;
@@ -100,8 +102,8 @@ impl From<SendRequestError> for Failure {
                 Err(error) => Self::failed(format!("could not be reached: {error}")),
             },
             SendRequestError::Connect(ConnectError::Io(error)) => of_connecting(&error),
-            SendRequestError::Connect(ConnectError::Disconnected) => Self::failed("ended the connection without an answer"),
             SendRequestError::Send(error) => Self::failed(format!("broke the connection: {}", io_text(&error))),
+            SendRequestError::Response(ParseError::Io(_)) => Self::failed("ended the connection without an answer"),
             SendRequestError::Response(error) => Self::failed(format!("gave no valid HTTP answer: {error}")),
             error => Self::failed(format!("could not be reached: {error}")),
         }
@@ -109,8 +111,8 @@ impl From<SendRequestError> for Failure {
 }
 
 fn of_connecting(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(what)) => Failure::failed(format!("has no certificate to trust: {what}")),
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(what)) => Failure::failed(format!("has no certificate to trust: {what}")),
         Some(error) => Failure::failed(format!("failed its TLS handshake: {error}")),
         None => Failure::failed(format!("could not be reached: {}", io_text(error))),
     }

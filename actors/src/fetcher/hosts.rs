@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
-use awc::Client;
+use awc::{Client, SendClientRequest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
 
 use super::dial::{Dialer, KEEP_ALIVE};
 use super::failure::Failure;
@@ -26,10 +27,26 @@ const ROOM_UNIT_BYTES: usize = 1024;
 
 /// What one host's fetches share.
 pub(super) struct Host {
-    pub(super) client: Client,
+    plain: Client,
+    secure: Client,
     slots: Arc<Semaphore>,
     room: Arc<Semaphore>,
     used: Cell<Instant>,
+}
+
+impl Host {
+    /// Asks for a URL of this host.
+    pub(super) fn get(&self, url: &Url) -> SendClientRequest {
+        if url.scheme() == "http" {
+            return self.plain.get(url.as_str()).send();
+        }
+        let mut shown = url.clone();
+        let port = url.port_or_known_default();
+        // Cannot fail: both schemes are of the kind that has hosts and ports.
+        let _ = shown.set_scheme("http");
+        let _ = shown.set_port(port);
+        self.secure.get(shown.as_str()).send()
+    }
 }
 
 /// All hosts that are fetched from, or were a moment ago.
@@ -86,7 +103,8 @@ impl Hosts {
             known.remove(&oldest.unwrap_or_default());
         }
         let host = Rc::new(Host {
-            client: self.dialer.client(),
+            plain: self.dialer.client(false),
+            secure: self.dialer.client(true),
             slots: Arc::new(Semaphore::new(self.slots_per_host)),
             room: Arc::new(Semaphore::new(self.room_per_host)),
             used: Cell::new(Instant::now()),

@@ -202,6 +202,9 @@ impl Rules {
             return Err(Refusal::Credentials);
         }
         let host = without_dot(url.host_str().unwrap_or_default());
+        if host.is_empty() {
+            return Err(Refusal::Malformed("empty host".into()));
+        }
         if !self.domains.is_empty() && !self.domains.iter().any(|domain| domain.matches(host)) {
             return Err(Refusal::Domain);
         }

@@ -87,9 +87,9 @@ fn names_that_resolve_to_what_is_private_are_refused() {
 
 #[test]
 fn a_name_that_moves_inside_is_refused_then() {
-    let public = Origin::at(SocketAddr::from((loopback(2), 0)), |stream| Ok(Box::new(stream)));
-    let port = public.address.port();
-    let private = Origin::at(SocketAddr::from((loopback(1), port)), |stream| Ok(Box::new(stream)));
+    // On all addresses, so that the one port is free on both that count; who came is seen by where the name led.
+    let everywhere = Origin::at(SocketAddr::from(([0, 0, 0, 0], 0)), |stream| Ok(Box::new(stream)));
+    let port = everywhere.address.port();
     let names = || Names::of(&[("moves.example", &[&[loopback(2)], &[loopback(1)]])]);
     let open = || FetchPolicy { resolver: names(), ..policy("--url_allow 127.0.0.2") };
     let url = |path: &str| format!("http://moves.example:{port}{path}");
@@ -100,7 +100,8 @@ fn a_name_that_moves_inside_is_refused_then() {
     });
     // A redirect back to the same name, on a connection that is closed.
     with_fetcher(open(), async |fetcher| check_refused(&fetch(fetcher, &url("/away//text/secret")).await));
-    assert_eq!((public.gets("/once"), public.gets("/away//text/secret"), private.connections()), (1, 1, 0));
+    assert_eq!((everywhere.gets("/once"), everywhere.gets("/away//text/secret"), everywhere.gets("/text/secret")), (1, 1, 0));
+    assert_eq!(everywhere.connections(), 2, "the second address was not dialled");
 }
 
 #[test]
@@ -322,8 +323,7 @@ fn of_100_000_urls_nothing_private_passes() {
             } else {
                 // A name, whose addresses are checked when it is looked up; never a number that a resolver reads as one.
                 let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-                let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
-                assert!(!last.is_empty() && (!is_number || host.contains("..")), "{text} led to {host}");
+                assert!(!last.bytes().all(|byte| byte.is_ascii_digit()), "{text} led to {host}");
             }
         }
     }

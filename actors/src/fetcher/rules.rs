@@ -202,8 +202,8 @@ impl Rules {
             return Err(Refusal::Credentials);
         }
         let host = without_dot(url.host_str().unwrap_or_default());
-        if host.is_empty() {
-            return Err(Refusal::Malformed("empty host".into()));
+        if host.split('.').any(str::is_empty) {
+            return Err(Refusal::Malformed("empty label in its host".into()));
         }
         if !self.domains.is_empty() && !self.domains.iter().any(|domain| domain.matches(host)) {
             return Err(Refusal::Domain);

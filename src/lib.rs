@@ -7,6 +7,8 @@
 //!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
 //! 4. [`protocol`]: encodes the outputs, or the error by the code's [`status`].
 //!
+//! Models come from directories, stores and archives by way of [`store`].
+//!
 //! [`config`] is what the user asked for, [`server`] starts and stops it all, [`health`] tells others how it is.
 
 #![forbid(unsafe_code)]
@@ -21,6 +23,7 @@ pub mod predict;
 pub mod protocol;
 pub mod server;
 pub mod status;
+pub mod store;
 
 use std::sync::Arc;
 use std::time::Instant;

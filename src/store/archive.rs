@@ -96,14 +96,10 @@ impl Archive {
     pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
         let (place, number, fingerprint) = (self.place.clone(), version.number, version.fingerprint());
         let snapshots = blocking(move || Ok(place.snapshots(WHOLE))).await?;
+        // Not touched: that is for the newest, and this may be another.
         for (name, manifest) in snapshots {
             if let Some(directory) = self.holds(&manifest, number, fingerprint) {
-                let place = self.place.clone();
-                return blocking(move || {
-                    place.touch(&name);
-                    Ok(place.snapshot(&name).join(directory))
-                })
-                .await;
+                return Ok(self.place.snapshot(&name).join(directory));
             }
         }
         Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache as it was; look again")))
@@ -227,10 +223,13 @@ impl Archive {
             let unwritable = |error: std::io::Error| place.cannot_write(&error);
             let (downloaded, unpacked) = (part.path().join(DOWNLOADED), part.path().join(UNPACKED));
             std::fs::create_dir(&unpacked).map_err(unwritable)?;
-            let files = unpack(&uri.to_string(), packing, &downloaded, &unpacked, &limits).map_err(|failure| match failure {
-                Failure::Refused(error) => error,
-                Failure::Unwritable(error) => unwritable(error),
-            })?;
+            let mut files =
+                unpack(&uri.to_string(), packing, &downloaded, &unpacked, &limits).map_err(|failure| match failure {
+                    Failure::Refused(error) => error,
+                    Failure::Unwritable(error) => unwritable(error),
+                })?;
+            // Whatever order they were packed in.
+            files.sort();
             std::fs::remove_file(&downloaded).map_err(unwritable)?;
             layout(&uri, files.clone())?;
             let whole = Version { number: 0, directory: String::new(), files, missing: None };

@@ -102,6 +102,7 @@ pub(super) fn explain(uri: &ModelUri, doing: &str, error: &opendal::Error) -> Er
     #[allow(clippy::wildcard_enum_match_arm, reason = "opendal adds kinds as it likes")]
     let code = match error.kind() {
         ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::ConfigInvalid if error.message().contains("NoSuchBucket") => Code::NotFound,
         ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::ConfigInvalid => Code::InvalidArgument,
         ErrorKind::Unsupported => Code::Unimplemented,
@@ -122,10 +123,18 @@ pub(super) fn explain(uri: &ModelUri, doing: &str, error: &opendal::Error) -> Er
 
 /// The innermost reason: the rest repeats it around requests, which are long and hold signatures.
 fn reason(error: &opendal::Error) -> String {
+    let message = without_queries(error.message());
     match std::error::Error::source(error) {
-        Some(source) => format!("{}: {}", without_queries(error.message()), cause(source)),
-        None => format!("{}: {}", error.kind(), without_queries(error.message())),
+        Some(source) => format!("{message}: {}", cause(source)),
+        None if message.is_empty() => error.kind().to_string(),
+        None => answered(&message).unwrap_or_else(|| format!("{}: {message}", error.kind())),
     }
+}
+
+/// `S3Error { code: "NoSuchBucket", message: "It does not exist", … }` as `NoSuchBucket: It does not exist`.
+fn answered(message: &str) -> Option<String> {
+    let field = |name: &str| message.split_once(&format!("{name}: \""))?.1.split('"').next();
+    Some(format!("{}: {}", field("code")?, field("message")?))
 }
 
 /// Whether this is a machine of the service's cloud, and it has credentials for who runs on it.
@@ -158,4 +167,34 @@ async fn region_of(bucket: &str, client: &Client) -> String {
     let response = client.head(format!("{AWS_ENDPOINT}/{bucket}")).send().await;
     let region = response.ok().and_then(|response| response.headers().get("x-amz-bucket-region")?.to_str().ok().map(str::to_owned));
     region.unwrap_or_else(|| "us-east-1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_one_line_with_what_the_store_said() {
+        let uri = ModelUri::parse("s3://b/m").unwrap();
+        let said = |kind, message: &str| explain(&uri, "cannot list", &opendal::Error::new(kind, message));
+        let error = said(ErrorKind::ConfigInvalid, r#"S3Error { code: "NoSuchBucket", message: "no such", resource: "" }"#);
+        assert_eq!((error.code, error.message.as_str()), (Code::NotFound, "`s3://b/m`: cannot list: NoSuchBucket: no such"));
+        let error = said(ErrorKind::PermissionDenied, "");
+        assert!(error.message.starts_with("`s3://b/m`: cannot list: PermissionDenied; see AWS_ACCESS_KEY_ID"), "{error}");
+        let error = said(ErrorKind::Unexpected, "bad\nthing at http://h/x?sig=secret");
+        assert_eq!(error.message, "`s3://b/m`: cannot list: Unexpected: bad thing at http://h/x?…");
+    }
+
+    #[test]
+    fn what_is_not_built_in_says_which_feature_it_takes() {
+        for (service, feature, is_built) in [
+            (Service::Hf, "hf", cfg!(feature = "hf")),
+            (Service::HdfsNative, "hdfs-native", cfg!(feature = "hdfs-native")),
+            (Service::S3, "s3", cfg!(feature = "s3")),
+        ] {
+            let built = check_built(&ModelUri::parse("hf://o/r").unwrap(), service);
+            let expected = format!("`hf://o/r`: this tfweb was built without it; build it with --features {feature}");
+            assert_eq!(built.map_err(|error| error.message), if is_built { Ok(()) } else { Err(expected) });
+        }
+    }
 }

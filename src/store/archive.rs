@@ -3,6 +3,7 @@
 //! A redirect to another host is followed, but without the URL's user and password; the client sees to that (`http`).
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
@@ -10,7 +11,7 @@ use tfweb_engine::{Code, Error};
 use tokio::io::AsyncWriteExt;
 
 use super::cache::{Manifest, ManifestFile, Part, Place};
-use super::http::{self, cause, code_of};
+use super::http::{self, cause};
 use super::listing::{File, Fingerprint, Listing, Version};
 use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
@@ -137,7 +138,7 @@ impl Archive {
                 Attempt::Again(error) if retry < http::RETRIES => error,
                 Attempt::Again(error) | Attempt::Failed(error) => return Err(error),
             };
-            let delay = http::retry_delay(retry);
+            let delay = retry_delay(retry);
             tracing::warn!("{error}; trying again in {} ms", delay.as_millis());
             tokio::time::sleep(delay).await;
         }
@@ -304,6 +305,23 @@ fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
         }
         (None, _) => Err(at_root),
     }
+}
+
+/// What a status other than success means.
+fn code_of(status: StatusCode) -> Code {
+    match status.as_u16() {
+        404 | 410 => Code::NotFound,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        408 | 429 | 500..=599 => Code::Unavailable,
+        _ => Code::FailedPrecondition,
+    }
+}
+
+/// The time before a retry, the first being 0.
+fn retry_delay(retry: usize) -> Duration {
+    let factor = 1_u32 << retry.min(16);
+    http::RETRY_DELAY_MIN.saturating_mul(factor).min(http::RETRY_DELAY_MAX)
 }
 
 #[cfg(test)]

@@ -55,3 +55,9 @@ fn only_what_is_new_is_asked_for() {
     assert_eq!(sent(None, 100, None), "");
     assert_eq!(sent(Some(("bad\nheader", "Mon")), 0, None), "if-modified-since=Mon");
 }
+
+#[test]
+fn delays_double_up_to_a_limit() {
+    let delays: Vec<u128> = (0..6).map(|retry| retry_delay(retry).as_millis()).collect();
+    assert_eq!(delays, [300, 600, 1200, 2400, 4800, 5000]);
+}

@@ -228,6 +228,7 @@ impl Place {
     }
 
     /// The name of the snapshot of a version that was published or touched last.
+    #[cfg(feature = "http")]
     pub(super) fn newest(&self, version: &str) -> Option<String> {
         let modified = |name: &str| fs::metadata(self.manifest_path(name)).and_then(|metadata| metadata.modified()).ok();
         self.snapshots(version).into_iter().map(|(name, _)| name).max_by_key(|name| modified(name))

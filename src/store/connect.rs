@@ -76,7 +76,7 @@ pub(super) fn check_built(uri: &ModelUri, service: Service) -> Result<(), Error>
 }
 
 #[allow(unused_variables, reason = "without features no service takes options")]
-#[allow(unreachable_patterns, reason = "with all of them none is left")]
+#[allow(unreachable_code, unreachable_patterns, reason = "with all of them no other is left, with none all are")]
 #[allow(clippy::wildcard_enum_match_arm, reason = "which are left depends on features")]
 fn build(uri: &ModelUri, service: Service, options: HashMap<String, String>) -> Result<Operator, Error> {
     let operator: opendal::Result<Operator> = match service {

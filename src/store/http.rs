@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, ClientBuilder, StatusCode};
-use tfweb_engine::{Code, Error};
+use reqwest::{Client, ClientBuilder};
+use tfweb_engine::Error;
 
 /// The most time to reach a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,17 +55,6 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     attempt.follow()
 }
 
-/// What a status other than success means.
-pub(super) fn code_of(status: StatusCode) -> Code {
-    match status.as_u16() {
-        404 | 410 => Code::NotFound,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        408 | 429 | 500..=599 => Code::Unavailable,
-        _ => Code::FailedPrecondition,
-    }
-}
-
 /// The innermost reason of an error, which says the most in the fewest words, without the queries of URLs.
 pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
@@ -90,12 +79,6 @@ pub(super) fn without_queries(text: &str) -> String {
     words.join(" ").chars().take(REASON_CHARS_MAX).collect()
 }
 
-/// The time before a retry, the first being 0.
-pub(super) fn retry_delay(retry: usize) -> Duration {
-    let factor = 1_u32 << retry.min(16);
-    RETRY_DELAY_MIN.saturating_mul(factor).min(RETRY_DELAY_MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,11 +88,5 @@ mod tests {
         let text = "cannot get\nhttps://h/m.zip?sig=secret  for (http://h/?a=secret): why?";
         assert_eq!(without_queries(text), "cannot get https://h/m.zip?… for (http://h/?… why?");
         assert_eq!(without_queries(&"x".repeat(1000)).len(), REASON_CHARS_MAX);
-    }
-
-    #[test]
-    fn delays_double_up_to_a_limit() {
-        let delays: Vec<u128> = (0..6).map(|retry| retry_delay(retry).as_millis()).collect();
-        assert_eq!(delays, [300, 600, 1200, 2400, 4800, 5000]);
     }
 }

@@ -38,6 +38,7 @@ impl Progress {
     }
 
     /// It starts again, and will be so many bytes.
+    #[cfg(feature = "http")]
     pub(super) fn restart(&self, bytes: u64, done: u64) {
         self.bytes.store(bytes, Ordering::Relaxed);
         self.done.store(done, Ordering::Relaxed);

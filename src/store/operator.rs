@@ -63,8 +63,10 @@ impl OperatorConfig {
             ModelUri::Azure { endpoint, container, prefix } => azure(uri, endpoint.as_deref(), container, prefix, env),
             ModelUri::WebHdfs { endpoint, prefix } => Ok(web_hdfs(endpoint, prefix, env)),
             ModelUri::Hdfs { name_node, prefix } => {
+                let with_port = |node: &str| if node.contains(':') { node.to_owned() } else { format!("{node}:{NAMENODE_PORT}") };
+                let nodes: Vec<String> = name_node.split(',').filter(|node| !node.is_empty()).map(with_port).collect();
                 // The client itself reads HADOOP_CONF_DIR and HADOOP_USER_NAME.
-                Ok(Self::of(Service::HdfsNative, prefix).with("name_node", format!("hdfs://{name_node}")))
+                Ok(Self::of(Service::HdfsNative, prefix).with("name_node", format!("hdfs://{}", nodes.join(","))))
             }
             ModelUri::Hf { repository, revision, prefix } => Ok(hugging_face(repository, revision.as_ref(), prefix, env)),
             ModelUri::Local(_) | ModelUri::Archive { .. } => Err(Error::internal(format!("`{uri}` is no store; this is a bug"))),
@@ -103,6 +105,9 @@ impl fmt::Debug for OperatorConfig {
         write!(f, "{:?} {:?} {:?}", self.service, self.signing, self.options.keys())
     }
 }
+
+/// A namenode's port for its own protocol, by Hadoop's tradition.
+const NAMENODE_PORT: u16 = 8020;
 
 const AWS_HINTS: [&str; 6] = [
     "AWS_PROFILE",

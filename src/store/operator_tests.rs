@@ -113,6 +113,7 @@ fn hadoop_and_hugging_face() {
         "WebHdfs Credentials disable_list_batch=true endpoint=http://nn:9870 root=/a/m user_name=me",
     );
     check("hdfs://nn:8020/a/m", &[], "HdfsNative Credentials name_node=hdfs://nn:8020 root=/a/m");
+    check("hdfs://one,two:8021/m", &[], "HdfsNative Credentials name_node=hdfs://one:8020,two:8021 root=/m");
     check("hf://o/r", &[], "Hf Credentials download_mode=http repo_id=o/r repo_type=model root=/");
     check(
         "hf://o/r@v1/sub",

@@ -56,7 +56,7 @@ pub enum ModelUri {
     },
     /// Hadoop's file system, by its own protocol.
     Hdfs {
-        /// `host:port`, or the name of a nameservice.
+        /// `host:port`, port 8020 unless it is given; several with commas between are one namenode and those in reserve.
         name_node: String,
         /// The directory.
         prefix: String,
@@ -120,7 +120,7 @@ impl ModelUri {
             "abfs" | "abfss" => {
                 data_lake(authority, prefix).ok_or_else(|| wrong("abfss://container@account.dfs.core.windows.net/path"))
             }
-            "hdfs" if is_host(authority) => Ok(Self::Hdfs { name_node: authority.to_owned(), prefix }),
+            "hdfs" if is_host(&authority.replace(',', "")) => Ok(Self::Hdfs { name_node: authority.to_owned(), prefix }),
             "hdfs" => Err(wrong("hdfs://namenode:port/path")),
             "webhdfs" if is_host(authority) => Ok(Self::WebHdfs { endpoint: format!("http://{authority}"), prefix }),
             "swebhdfs" if is_host(authority) => Ok(Self::WebHdfs { endpoint: format!("https://{authority}"), prefix }),
@@ -324,6 +324,7 @@ mod tests {
         check("abfs://c@acc.dfs.core.windows.net/a/m", "abfss://c@acc.dfs.core.windows.net/a/m", "m");
         check("abfss://c@acc.dfs.core.chinacloudapi.cn/m", "abfss://c@acc.dfs.core.chinacloudapi.cn/m", "m");
         check("hdfs://namenode:8020/a/m", "hdfs://namenode:8020/a/m", "m");
+        check("hdfs://one,two:8021/m", "hdfs://one,two:8021/m", "m");
         check("webhdfs://namenode:9870/a/m/1", "webhdfs://namenode:9870/a/m/1", "m");
         check("swebhdfs://[::1]:9871/m", "swebhdfs://[::1]:9871/m", "m");
         check("hf://owner/repo", "hf://owner/repo", "repo");

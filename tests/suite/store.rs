@@ -191,6 +191,19 @@ fn version_that_changes_meanwhile_is_not_taken() {
 }
 
 #[test]
+fn large_file_is_read_in_ranges() {
+    let (server, proxy) = s3_server();
+    let mut random = Random(11);
+    let large: Vec<u8> = (0..(33 << 20) / 8).flat_map(|_| random.next().to_le_bytes()).chain([1, 2, 3]).collect();
+    server.put("PUT", "/bucket/models/half_plus_two/1/assets/large", &large);
+    let local = Local::new();
+    let directory = run(newest(&local.open(S3_MODEL, &s3(proxy.address)))).unwrap_or_else(|error| panic!("{error}"));
+    assert!(files(&directory)["assets/large"] == large);
+    let ranges = proxy.heads().iter().filter(|head| head.contains("/large ") && head.contains("\nrange: bytes=")).count();
+    assert_eq!(ranges, 9, "of 4 MiB each");
+}
+
+#[test]
 fn server_that_dies_leaves_nothing_half_written() {
     let (server, proxy) = s3_server();
     let mut random = Random(7);

@@ -127,6 +127,26 @@ fn gcs_has_the_model() {
 }
 
 #[test]
+fn azure_has_the_model() {
+    let directory = model();
+    let server = PythonServer::start("azblob.py", &[directory.parent().expect("a parent")]);
+    let proxy = Proxy::start(server.address);
+    let settings = |more: &str| format!("AccountName=dev;BlobEndpoint=http://{}/dev;{more}", proxy.address);
+    for (more, authorization) in
+        [("AccountKey=c2VjcmV0", "authorization: SharedKey dev:"), ("SharedAccessSignature=sig=secret", "sig=secret")]
+    {
+        let env = Env::of(&[("AZURE_STORAGE_CONNECTION_STRING", &settings(more))]);
+        let local = Local::new();
+        check_brought(&local, &local.open("az://half_plus_two", &env));
+        check_brought(&local, &local.open("az://half_plus_two/1", &env));
+        assert!(proxy.heads().iter().all(|head| head.contains(authorization)));
+        let error = run(local.open("az://nowhere/m", &env).look()).unwrap_err();
+        assert!(error.code == Code::NotFound && !error.message.contains("secret"), "{error}");
+        proxy.heads();
+    }
+}
+
+#[test]
 fn webhdfs_has_the_model() {
     let directory = model();
     let server = PythonServer::start("webhdfs.py", &[directory.parent().expect("a parent")]);

@@ -91,10 +91,26 @@ fn build(uri: &ModelUri, service: Service, options: HashMap<String, String>) -> 
         #[cfg(feature = "hdfs-native")]
         Service::HdfsNative => Operator::from_iter::<opendal::services::HdfsNative>(options),
         #[cfg(feature = "hf")]
-        Service::Hf => Operator::from_iter::<opendal::services::Hf>(options),
+        Service::Hf => hugging_face(&options),
         _ => return check_built(uri, service).and(Err(Error::internal("no such service; this is a bug"))),
     };
     operator.map_err(|error| Error::invalid(format!("`{uri}`: {}", reason(&error))))
+}
+
+/// By the builder: its configuration does not read its own enums as text.
+#[cfg(feature = "hf")]
+fn hugging_face(options: &HashMap<String, String>) -> opendal::Result<Operator> {
+    // The builder takes what is empty as not given.
+    let option = |name: &str| options.get(name).map_or("", String::as_str);
+    let builder = opendal::services::Hf::default()
+        .repo_type(option("repo_type"))
+        .repo_id(option("repo_id"))
+        .revision(option("revision"))
+        .root(option("root"))
+        .token(option("token"))
+        .endpoint(option("endpoint"))
+        .download_mode(option("download_mode"));
+    Operator::new(builder)
 }
 
 /// What an error of opendal means; `doing` is such as "cannot list".
@@ -195,6 +211,35 @@ mod tests {
             let built = check_built(&ModelUri::parse("hf://o/r").unwrap(), service);
             let expected = format!("`hf://o/r`: this tfweb was built without it; build it with --features {feature}");
             assert_eq!(built.map_err(|error| error.message), if is_built { Ok(()) } else { Err(expected) });
+        }
+    }
+
+    #[test]
+    fn every_service_takes_its_configuration() {
+        let variables = [
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "eu-central-1"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/key.json"),
+            ("AZURE_STORAGE_KEY", "c2VjcmV0"),
+            ("HADOOP_USER_NAME", "me"),
+            ("HF_TOKEN", "token"),
+            ("HF_ENDPOINT", "http://localhost"),
+        ];
+        let uris = [
+            "s3://b/m",
+            "gs://b/m",
+            "abfss://c@acc.dfs.core.windows.net/m",
+            "webhdfs://nn:9870/m",
+            "hdfs://one,two/m",
+            "hf://o/r@v1/m",
+        ];
+        for uri in uris {
+            let uri = ModelUri::parse(uri).unwrap();
+            let config = OperatorConfig::new(&uri, &super::super::Env::of(&variables)).unwrap();
+            let connected = actix::System::new().block_on(async { connect(&uri, &config, &http::client().unwrap()).await });
+            let is_built = check_built(&uri, config.service).is_ok();
+            assert_eq!(connected.is_ok(), is_built, "{uri}: {connected:?}");
         }
     }
 }

@@ -143,7 +143,8 @@ impl Store {
 
     async fn fetch_all(&self, directory: &str, files: &[File], into: &Path, progress: &Progress) -> Result<(), Error> {
         let operator = self.operator().await?;
-        let fetches = files.iter().map(|file| self.fetch(operator, directory, file, into, progress));
+        // Gathered first: a stream that made them on the way could not be sent to another thread, for all the compiler knows.
+        let fetches: Vec<_> = files.iter().map(|file| self.fetch(operator, directory, file, into, progress)).collect();
         futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect().await
     }
 

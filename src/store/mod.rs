@@ -166,3 +166,26 @@ async fn lock(place: &Place, version: &str) -> Result<Lock, Error> {
         tokio::time::sleep(LOCK_POLL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_thread_may_ask() {
+        fn is_for_all<T: Send + Sync>(_: &T) {}
+        fn is_sent<T: Send>(_: &T) {}
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(Some(directory.path()), &Env::of(&[])).unwrap();
+        let origin = Origin::open(&ModelUri::parse("tests/models/half_plus_two").unwrap(), &cache, &Env::of(&[])).unwrap();
+        is_for_all(&origin);
+        let work = async {
+            let listing = origin.look().await?;
+            origin.bring(&listing.versions[0]).await
+        };
+        is_sent(&work);
+        let brought = actix::System::new().block_on(work).unwrap();
+        assert_eq!(brought, PathBuf::from("tests/models/half_plus_two/1"), "not by way of the cache");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+}

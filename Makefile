@@ -25,7 +25,7 @@ run: build
 build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
-test: .venv/tensorflow-$(TENSORFLOW)
+test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers
 	cargo test --workspace --locked
 
 check:
@@ -47,6 +47,11 @@ models: .venv/models
 .venv/tensorflow-$(TENSORFLOW):
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet tensorflow-cpu==$(TENSORFLOW)
+	@touch $@
+
+# The stores that the suite starts: S3 and Google Cloud Storage.
+.venv/test-servers: .venv/tensorflow-$(TENSORFLOW)
+	.venv/bin/pip install --quiet 'moto[server]==5.2.5' gcp-storage-emulator==2026.7.19
 	@touch $@
 
 .venv/models: .venv/tensorflow-$(TENSORFLOW)

@@ -8,6 +8,8 @@
 //!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
 //! 4. [`protocol`]: encodes the outputs, or the error by the code's [`status`].
 //!
+//! Models come from directories, stores and archives by way of [`store`].
+//!
 //! [`config`] is what the user asked for, [`server`] starts and stops it all, [`health`] tells others how it is.
 
 #![forbid(unsafe_code)]
@@ -22,6 +24,7 @@ pub mod predict;
 pub mod protocol;
 pub mod server;
 pub mod status;
+pub mod store;
 pub mod urls;
 
 use std::sync::Arc;

@@ -4,11 +4,13 @@
 //! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
 //! - `batching`: what shares a run, and who gets which answer, seen from clients.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
+//! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `fuzz`: bodies that nobody would send on purpose.
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
-//! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`.
+//! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
+//! those of `store` need the servers that `make test` installs there.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +25,8 @@ mod memory;
 mod origin;
 mod process;
 mod shutdown;
+mod store;
+mod store_servers;
 mod support;
 mod tensorflow;
 mod tls;

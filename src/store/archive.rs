@@ -1,0 +1,329 @@
+//! Archives that web servers have: fetched whole, unpacked into the cache, and fetched again only when they have changed.
+//!
+//! A redirect to another host is followed, but without the URL's user and password; the client sees to that (`http`).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::{Client, Response, StatusCode, Url};
+use tfweb_engine::{Code, Error};
+use tokio::io::AsyncWriteExt;
+
+use super::cache::{Manifest, ManifestFile, Part, Place};
+use super::http::{self, cause};
+use super::listing::{File, Fingerprint, Listing, Version};
+use super::progress::Progress;
+use super::unpack::{unpack, Failure, Limits};
+use super::uri::{ModelUri, Packing};
+use super::{blocking, lock};
+
+/// What snapshots of an archive are called, for it may hold several versions.
+const WHOLE: &str = "archive";
+/// Where the archive itself lies until it is unpacked.
+const DOWNLOADED: &str = "downloaded";
+/// Where it is unpacked.
+const UNPACKED: &str = "unpacked";
+
+/// An archive at a URL.
+#[derive(Debug)]
+pub(super) struct Archive {
+    uri: ModelUri,
+    url: Url,
+    packing: Packing,
+    place: Place,
+    client: Client,
+    limits: Limits,
+}
+
+/// What is in a snapshot: the directory in which versions are, and those.
+struct Content {
+    /// Below the snapshot; empty, or one level down.
+    top: String,
+    listing: Listing,
+}
+
+/// What has come of an archive.
+#[derive(Default)]
+struct Fetched {
+    bytes: u64,
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+/// What came of an attempt to fetch it.
+enum Attempt {
+    Unchanged,
+    Whole,
+    Failed(Error),
+    /// Failed, but may not if tried again.
+    Again(Error),
+}
+
+impl Archive {
+    pub(super) fn new(uri: &ModelUri, url: Url, packing: Packing, place: Place) -> Result<Self, Error> {
+        Ok(Self { uri: uri.clone(), url, packing, place, client: http::client()?, limits: Limits::USUAL })
+    }
+
+    /// Asks whether it has changed, and brings it if so.
+    pub(super) async fn look(&self) -> Result<Listing, Error> {
+        let lock = lock(&self.place, WHOLE).await?;
+        let known = self.newest().await?;
+        let place = self.place.clone();
+        let (part, _lock) = blocking(move || {
+            place.remove_parts(WHOLE, &lock);
+            Ok((place.part(WHOLE)?, lock))
+        })
+        .await?;
+        let progress = Progress::new(self.uri.to_string(), 0);
+        let etags = known.as_ref().map(|(_, manifest)| manifest);
+        let fetched = progress.during(self.fetch(etags, &part.path().join(DOWNLOADED), &progress)).await?;
+        match (fetched, known) {
+            (None, Some((name, manifest))) => {
+                let place = self.place.clone();
+                blocking(move || {
+                    place.touch(&name);
+                    Ok(())
+                })
+                .await?;
+                Ok(self.content(&manifest)?.listing)
+            }
+            (Some(fetched), _) => Ok(self.content(&self.unpack(part, fetched).await?)?.listing),
+            (None, None) => Err(Error::internal("unchanged from nothing; this is a bug")),
+        }
+    }
+
+    /// The directory of a version in the cache.
+    pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
+        let (place, number, fingerprint) = (self.place.clone(), version.number, version.fingerprint());
+        let snapshots = blocking(move || Ok(place.snapshots(WHOLE))).await?;
+        // Not touched: that is for the newest, and this may be another.
+        for (name, manifest) in snapshots {
+            if let Some(directory) = self.holds(&manifest, number, fingerprint) {
+                return Ok(self.place.snapshot(&name).join(directory));
+            }
+        }
+        Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache as it was; look again")))
+    }
+
+    /// Where in a snapshot that version is.
+    fn holds(&self, manifest: &Manifest, number: u64, fingerprint: Fingerprint) -> Option<PathBuf> {
+        let content = self.content(manifest).ok()?;
+        let version = content.listing.version(number).filter(|version| version.fingerprint() == fingerprint)?;
+        Some([UNPACKED, &content.top, &version.directory].iter().filter(|part| !part.is_empty()).collect())
+    }
+
+    /// What is in a snapshot.
+    fn content(&self, manifest: &Manifest) -> Result<Content, Error> {
+        let strip = |file: &ManifestFile| {
+            let path = file.path.strip_prefix(UNPACKED)?.strip_prefix('/')?;
+            Some(File { path: path.to_owned(), size: file.size, stamp: file.stamp.clone() })
+        };
+        layout(&self.uri, manifest.files.iter().filter_map(strip).collect())
+    }
+
+    /// The snapshot that was found or confirmed last.
+    async fn newest(&self) -> Result<Option<(String, Manifest)>, Error> {
+        let place = self.place.clone();
+        blocking(move || Ok(place.newest(WHOLE).and_then(|name| place.whole(&name).map(|manifest| (name, manifest))))).await
+    }
+
+    /// Fetches it, with retries; `None` where it has not changed.
+    async fn fetch(&self, known: Option<&Manifest>, into: &Path, progress: &Progress) -> Result<Option<Fetched>, Error> {
+        let mut fetched = Fetched::default();
+        for retry in 0.. {
+            let error = match self.attempt(known, &mut fetched, into, progress).await {
+                Attempt::Unchanged => return Ok(None),
+                Attempt::Whole => return Ok(Some(fetched)),
+                Attempt::Again(error) if retry < http::RETRIES => error,
+                Attempt::Again(error) | Attempt::Failed(error) => return Err(error),
+            };
+            let delay = retry_delay(retry);
+            tracing::warn!("{error}; trying again in {} ms", delay.as_millis());
+            tokio::time::sleep(delay).await;
+        }
+        Err(Error::internal("more retries than numbers; this is a bug"))
+    }
+
+    async fn attempt(&self, known: Option<&Manifest>, fetched: &mut Fetched, into: &Path, progress: &Progress) -> Attempt {
+        let sent = self.client.get(self.url.clone()).headers(conditions(known, fetched)).send().await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) if error.is_redirect() => return Attempt::Failed(self.error(Code::FailedPrecondition, cause(&error))),
+            Err(error) => return Attempt::Again(self.error(Code::Unavailable, cause(&error))),
+        };
+        let status = response.status();
+        if status == StatusCode::NOT_MODIFIED && known.is_some() {
+            return Attempt::Unchanged;
+        }
+        if !status.is_success() {
+            if status == StatusCode::RANGE_NOT_SATISFIABLE {
+                *fetched = Fetched::default();
+            }
+            let error = self.error(code_of(status), format_args!("the server answers {status}"));
+            let is_passing = error.code == Code::Unavailable || status == StatusCode::RANGE_NOT_SATISFIABLE;
+            return if is_passing { Attempt::Again(error) } else { Attempt::Failed(error) };
+        }
+        if !continues(&response, fetched) {
+            if status == StatusCode::PARTIAL_CONTENT {
+                *fetched = Fetched::default();
+                return Attempt::Again(self.error(Code::Unavailable, "the server sent another part than it was asked for"));
+            }
+            let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            *fetched = Fetched { bytes: 0, etag: text(ETAG), last_modified: text(LAST_MODIFIED) };
+        }
+        self.receive(response, fetched, into, progress).await
+    }
+
+    /// Writes what comes, behind what has come before.
+    async fn receive(&self, mut response: Response, fetched: &mut Fetched, into: &Path, progress: &Progress) -> Attempt {
+        let unwritable = |error: std::io::Error| Attempt::Failed(self.place.cannot_write(&error));
+        let limit = self.limits.archive_bytes;
+        let too_large = || Attempt::Failed(self.error(Code::OutOfRange, format_args!("the archive has more than {limit} bytes")));
+        let rest = response.content_length();
+        if rest.is_some_and(|rest| rest.saturating_add(fetched.bytes) > limit) {
+            return too_large();
+        }
+        progress.restart(rest.map_or(0, |rest| rest + fetched.bytes), fetched.bytes);
+        let mut options = tokio::fs::OpenOptions::new();
+        let options = if fetched.bytes == 0 { options.write(true).truncate(true) } else { options.append(true) };
+        let mut output = match options.create(true).open(into).await {
+            Ok(output) => output,
+            Err(error) => return unwritable(error),
+        };
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => {
+                    return match output.flush().await {
+                        Ok(()) => Attempt::Again(self.error(Code::Unavailable, cause(&error))),
+                        Err(error) => unwritable(error),
+                    };
+                }
+            };
+            if fetched.bytes + chunk.len() as u64 > limit {
+                return too_large();
+            }
+            if let Err(error) = output.write_all(&chunk).await {
+                return unwritable(error);
+            }
+            fetched.bytes += chunk.len() as u64;
+            progress.add(chunk.len() as u64);
+        }
+        match output.flush().await {
+            Ok(()) => Attempt::Whole,
+            Err(error) => unwritable(error),
+        }
+    }
+
+    /// Unpacks what was fetched and makes it the newest snapshot.
+    async fn unpack(&self, part: Part, fetched: Fetched) -> Result<Manifest, Error> {
+        let (uri, packing, limits, place) = (self.uri.clone(), self.packing, self.limits, self.place.clone());
+        blocking(move || {
+            let unwritable = |error: std::io::Error| place.cannot_write(&error);
+            let (downloaded, unpacked) = (part.path().join(DOWNLOADED), part.path().join(UNPACKED));
+            std::fs::create_dir(&unpacked).map_err(unwritable)?;
+            let mut files =
+                unpack(&uri.to_string(), packing, &downloaded, &unpacked, &limits).map_err(|failure| match failure {
+                    Failure::Refused(error) => error,
+                    Failure::Unwritable(error) => unwritable(error),
+                })?;
+            // Whatever order they were packed in.
+            files.sort();
+            std::fs::remove_file(&downloaded).map_err(unwritable)?;
+            layout(&uri, files.clone())?;
+            let whole = Version { number: 0, directory: String::new(), files, missing: None };
+            let name = format!("{WHOLE}-{}", whole.fingerprint());
+            let listed = |file: &File| ManifestFile { path: format!("{UNPACKED}/{}", file.path), ..ManifestFile::from(file) };
+            let manifest = Manifest {
+                identity: place.identity().to_owned(),
+                version: WHOLE.to_owned(),
+                etag: fetched.etag,
+                last_modified: fetched.last_modified,
+                files: whole.files.iter().map(listed).collect(),
+            };
+            place.publish(part, &name, &manifest)?;
+            Ok(manifest)
+        })
+        .await
+    }
+
+    fn error(&self, code: Code, what: impl std::fmt::Display) -> Error {
+        Error::new(code, format!("`{}`: {what}", self.uri))
+    }
+}
+
+/// Asks only for what is new: the rest of what has begun to come, or all of it if it is not what is known.
+fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut add = |name, value: Option<&String>| {
+        if let Some(value) = value.and_then(|value| value.parse().ok()) {
+            headers.insert(name, value);
+        }
+    };
+    // A weak etag names the content, but not its bytes.
+    if let Some(etag) = fetched.etag.as_ref().filter(|etag| fetched.bytes > 0 && !etag.starts_with("W/")) {
+        add(RANGE, Some(&format!("bytes={}-", fetched.bytes)));
+        add(IF_RANGE, Some(etag));
+    } else if let Some(known) = known {
+        add(IF_NONE_MATCH, known.etag.as_ref());
+        add(IF_MODIFIED_SINCE, known.last_modified.as_ref());
+    }
+    headers
+}
+
+/// Whether an answer is the rest of what has begun to come.
+fn continues(response: &Response, fetched: &Fetched) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
+    response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {}-", fetched.bytes))
+}
+
+/// Finds the versions: at the root, or in the only directory there that has any.
+fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
+    let place = uri.to_string();
+    let at_root = match Listing::new(&place, uri.last_part().as_deref(), files.clone()) {
+        Ok(listing) => return Ok(Content { top: String::new(), listing }),
+        Err(error) => error,
+    };
+    let mut tops: Vec<&str> = files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
+    tops.sort_unstable();
+    tops.dedup();
+    let below = |top: &str| {
+        let strip = |file: &File| {
+            let path = file.path.strip_prefix(top)?.strip_prefix('/')?.to_owned();
+            Some(File { path, ..file.clone() })
+        };
+        Listing::new(&place, Some(top), files.iter().filter_map(strip).collect()).ok()
+    };
+    let mut found = tops.into_iter().filter_map(|top| Some(Content { top: top.to_owned(), listing: below(top)? }));
+    match (found.next(), found.next()) {
+        (Some(content), None) => Ok(content),
+        (Some(one), Some(two)) => {
+            let message = format!("`{place}`: expected one model, found them in {:?} and {:?}", one.top, two.top);
+            Err(Error::invalid(message))
+        }
+        (None, _) => Err(at_root),
+    }
+}
+
+/// What a status other than success means.
+fn code_of(status: StatusCode) -> Code {
+    match status.as_u16() {
+        404 | 410 => Code::NotFound,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        408 | 429 | 500..=599 => Code::Unavailable,
+        _ => Code::FailedPrecondition,
+    }
+}
+
+/// The time before a retry, the first being 0.
+fn retry_delay(retry: usize) -> Duration {
+    let factor = 1_u32 << retry.min(16);
+    http::RETRY_DELAY_MIN.saturating_mul(factor).min(http::RETRY_DELAY_MAX)
+}
+
+#[cfg(test)]
+#[path = "archive_tests.rs"]
+mod tests;

@@ -1,0 +1,339 @@
+//! The cache directory: who may write where in it, and what is whole.
+//!
+//! Below it, each place has a directory, and in that each snapshot of a version has one. A snapshot is written under another
+//! name and renamed once it is whole, so what has its name is whole. Beside it lies its [`Manifest`]. Processes may share a
+//! cache: who writes a version holds a lock on it, which ends with the process whatever ends that. So what is unfinished and
+//! not locked was left by a crash, and is removed.
+//!
+//! Everything here blocks; callers are on a thread that may.
+
+use std::fs::{self, File as OsFile, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tfweb_engine::{Code, Error};
+
+use super::env::Env;
+use super::listing::{File, Hash};
+use super::uri::ModelUri;
+
+/// What unfinished snapshots are called, until they are whole.
+const PART: &str = "part";
+/// What locks are called.
+const LOCK: &str = ".lock";
+/// How long a snapshot stays after its version has become another one: long enough for any process that found it to load it.
+const SUPERSEDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a snapshot stays that nobody asked for again.
+const UNUSED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The most characters of a model's name in its directory's name; file systems take 255 for all of it.
+const NAME_CHARS_MAX: usize = 64;
+
+/// A directory for what was downloaded.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// Opens the directory, or `$XDG_CACHE_HOME/tfweb`, or `~/.cache/tfweb`; makes it where it is not there, and removes what
+    /// crashed processes left in it.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` naming the directory and `--cache_dir`.
+    pub fn open(directory: Option<&Path>, env: &Env) -> Result<Self, Error> {
+        let directory = match directory {
+            Some(directory) => directory.to_path_buf(),
+            None => usual_directory(env)?,
+        };
+        let cache = Self { directory };
+        cache.writable().map_err(|error| cache.cannot_write(&error))?;
+        cache.sweep();
+        Ok(cache)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn writable(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let trial = self.directory.join(unique(".trial"));
+        OsFile::create_new(&trial)?;
+        fs::remove_file(trial)
+    }
+
+    /// Why something cannot be kept, with what can be done about it.
+    pub(super) fn cannot_write(&self, error: &io::Error) -> Error {
+        let directory = self.directory.display();
+        let message = if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            format!("no space is left in the cache directory `{directory}`; make some, or name another with --cache_dir")
+        } else {
+            format!("cannot write to the cache directory `{directory}`: {error}; name another with --cache_dir")
+        };
+        Error::new(Code::FailedPrecondition, message)
+    }
+
+    /// The directory of one place. `endpoint` tells apart stores that have the same URI.
+    pub(super) fn place(&self, uri: &ModelUri, endpoint: Option<&str>) -> Place {
+        let identity = format!("{} {}", uri.identity(), endpoint.unwrap_or_default());
+        let mut hash = Hash::new();
+        hash.write(identity.as_bytes());
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        let name: String = uri.name().chars().take(NAME_CHARS_MAX).map(|c| if is_plain(c) { c } else { '_' }).collect();
+        let directory = self.directory.join(format!("{}-{:016x}", name.trim_start_matches('.'), hash.value()));
+        Place { cache: self.clone(), directory, identity }
+    }
+
+    /// Removes what is unfinished and what nobody asked for in a long time. What cannot be removed is no reason to fail.
+    fn sweep(&self) {
+        for directory in entries(&self.directory).filter(|path| path.is_dir()) {
+            let place = Place { cache: self.clone(), directory, identity: String::new() };
+            let parts: Vec<PathBuf> = entries(&place.directory).filter(|path| part_of(path).is_some()).collect();
+            for part in parts {
+                let Some(version) = part_of(&part) else { continue };
+                if let Ok(Some(_lock)) = place.try_lock(version) {
+                    remove(&part);
+                }
+            }
+            place.prune(None);
+        }
+    }
+}
+
+fn usual_directory(env: &Env) -> Result<PathBuf, Error> {
+    // Relative ones are to be ignored: XDG Base Directory Specification.
+    let xdg = env.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = xdg.or_else(|| env.home().map(|home| home.join(".cache")));
+    let message = "no place to keep models that are downloaded: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
+    caches.map(|caches| caches.join("tfweb")).ok_or_else(|| Error::new(Code::FailedPrecondition, message))
+}
+
+/// What is known of a snapshot.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// What it is a snapshot of; a name alone could be another's by chance.
+    pub(super) identity: String,
+    /// The version, or what else was written together.
+    pub(super) version: String,
+    /// For an archive, what its server said of it: when asked again, it can say that nothing has changed.
+    pub(super) etag: Option<String>,
+    pub(super) last_modified: Option<String>,
+    /// What is in it.
+    pub(super) files: Vec<ManifestFile>,
+}
+
+/// A file of a snapshot, as it was listed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ManifestFile {
+    pub(super) path: String,
+    pub(super) size: u64,
+    pub(super) stamp: String,
+}
+
+impl From<&File> for ManifestFile {
+    fn from(file: &File) -> Self {
+        Self { path: file.path.clone(), size: file.size, stamp: file.stamp.clone() }
+    }
+}
+
+/// The directory of one place in the cache.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    cache: Cache,
+    directory: PathBuf,
+    identity: String,
+}
+
+impl Place {
+    /// Makes its directory.
+    pub(super) fn make(&self) -> Result<(), Error> {
+        fs::create_dir_all(&self.directory).map_err(|error| self.cannot_write(&error))
+    }
+
+    pub(super) fn cannot_write(&self, error: &io::Error) -> Error {
+        self.cache.cannot_write(error)
+    }
+
+    /// What every manifest of this place says it is of.
+    pub(super) fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// The lock on a version, unless another has it; `None` then.
+    ///
+    /// Where the file system knows no locks, all may write at once: names of what is unfinished differ, and the last rename
+    /// finds the snapshot already there.
+    pub(super) fn try_lock(&self, version: &str) -> io::Result<Option<Lock>> {
+        let file = OsFile::options().create(true).append(true).open(self.directory.join(format!("{version}{LOCK}")))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file })),
+        }
+    }
+
+    /// Removes what is unfinished of a version. Only who has the lock may.
+    pub(super) fn remove_parts(&self, version: &str, _lock: &Lock) {
+        entries(&self.directory).filter(|path| part_of(path) == Some(version)).for_each(|part| remove(&part));
+    }
+
+    /// Starts a snapshot.
+    pub(super) fn part(&self, version: &str) -> Result<Part, Error> {
+        let path = self.directory.join(format!("{}.{PART}", unique(version)));
+        fs::create_dir(&path).map_err(|error| self.cannot_write(&error))?;
+        Ok(Part { path })
+    }
+
+    /// Where the snapshot of that name is, once it is whole.
+    pub(super) fn snapshot(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn manifest_path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+
+    /// The manifest of a snapshot that is there and whole: each file has the size that it had.
+    pub(super) fn whole(&self, name: &str) -> Option<Manifest> {
+        let manifest = self.manifest(name)?;
+        let directory = self.snapshot(name);
+        let is_whole = |file: &ManifestFile| {
+            let metadata = fs::metadata(directory.join(&file.path));
+            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size)
+        };
+        (directory.is_dir() && manifest.files.iter().all(is_whole)).then_some(manifest)
+    }
+
+    fn manifest(&self, name: &str) -> Option<Manifest> {
+        let text = fs::read(self.manifest_path(name)).ok()?;
+        serde_json::from_slice::<Manifest>(&text).ok().filter(|manifest| manifest.identity == self.identity)
+    }
+
+    /// Keeps it from being removed as unused.
+    pub(super) fn touch(&self, name: &str) {
+        if let Ok(file) = OsFile::options().append(true).open(self.manifest_path(name)) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    }
+
+    /// The snapshots of a version, with their names.
+    pub(super) fn snapshots(&self, version: &str) -> Vec<(String, Manifest)> {
+        let names = entries(&self.directory).filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".json")?.to_owned()));
+        let manifests = names.filter_map(|name| self.manifest(&name).map(|manifest| (name, manifest)));
+        manifests.filter(|(name, manifest)| manifest.version == version && self.snapshot(name).is_dir()).collect()
+    }
+
+    /// The name of the snapshot of a version that was published or touched last.
+    #[cfg(feature = "http")]
+    pub(super) fn newest(&self, version: &str) -> Option<String> {
+        let modified = |name: &str| fs::metadata(self.manifest_path(name)).and_then(|metadata| metadata.modified()).ok();
+        self.snapshots(version).into_iter().map(|(name, _)| name).max_by_key(|name| modified(name))
+    }
+
+    /// Gives a whole snapshot its name, and those that it replaces their last day.
+    pub(super) fn publish(&self, part: Part, name: &str, manifest: &Manifest) -> Result<PathBuf, Error> {
+        let publish = || {
+            let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
+            let beside = self.directory.join(format!("{}.json.{PART}", unique(&manifest.version)));
+            fs::write(&beside, text)?;
+            let directory = self.snapshot(name);
+            if self.whole(name).is_some() {
+                // The same content came under another etag. Who has found the snapshot may be reading it.
+                fs::rename(&beside, self.manifest_path(name))?;
+                return Ok(directory);
+            }
+            if directory.exists() {
+                fs::remove_dir_all(&directory)?;
+            }
+            // A manifest without a snapshot means nothing; a snapshot without one would.
+            fs::rename(&beside, self.manifest_path(name))?;
+            part.rename(&directory)?;
+            Ok(directory)
+        };
+        let directory = publish().map_err(|error: io::Error| self.cannot_write(&error))?;
+        self.prune(Some((name, &manifest.version)));
+        Ok(directory)
+    }
+
+    /// Removes snapshots that are of no more use: replaced by `current` of that version a while ago, or long unused.
+    fn prune(&self, current: Option<(&str, &str)>) {
+        let manifests: Vec<PathBuf> = entries(&self.directory).filter(|path| path.extension() == Some("json".as_ref())).collect();
+        for path in manifests {
+            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
+            let age = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+            let is_superseded = current.is_some_and(|(current, version)| {
+                name != current && self.manifest(name).is_some_and(|manifest| manifest.version == version)
+            });
+            let kept = if is_superseded { SUPERSEDED_KEPT } else { UNUSED_KEPT };
+            if age.is_some_and(|age| age > kept) {
+                remove(&self.snapshot(name));
+                remove(&path);
+            }
+        }
+    }
+}
+
+/// Held while a version is written; the system lets go of it with the process.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: OsFile,
+}
+
+/// An unfinished snapshot. Dropped, it is removed.
+#[derive(Debug)]
+pub(super) struct Part {
+    path: PathBuf,
+}
+
+impl Part {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn rename(mut self, to: &Path) -> io::Result<()> {
+        fs::rename(&self.path, to)?;
+        // Nothing is left to remove.
+        self.path = PathBuf::new();
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            remove(&self.path);
+        }
+    }
+}
+
+/// A name that no other process or thread uses.
+fn unique(name: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.subsec_nanos());
+    format!("{name}.{}-{}-{nanos}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The version that an unfinished file or directory is of.
+fn part_of(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    name.ends_with(&format!(".{PART}")).then(|| name.split('.').next()).flatten()
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path())
+}
+
+fn remove(path: &Path) {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    if let Err(error) = removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }) {
+        tracing::warn!("cannot remove `{}`: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -1,0 +1,209 @@
+//! Stores of files: what is in one, and how a version's files come into the cache.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use futures::{StreamExt, TryStreamExt};
+use opendal::Operator;
+use reqwest::Client;
+use tfweb_engine::{Code, Error};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::OnceCell;
+
+use super::cache::{Lock, Manifest, ManifestFile, Part, Place};
+use super::connect::{connect, explain};
+use super::listing::{File, Listing, Version, FILES_MAX};
+use super::operator::OperatorConfig;
+use super::progress::Progress;
+use super::uri::ModelUri;
+use super::{blocking, http, lock};
+
+/// The most files that are read at once: enough to hide how far away a store is.
+const FILES_AT_ONCE: usize = 8;
+/// A file larger than this is read in several ranges at once: stores give each connection only so much.
+const RANGED_BYTES_MIN: u64 = 32 << 20;
+/// The bytes of one such range. With those at once below, for all files at once, 128 MiB are in memory at most.
+const RANGE_BYTES: usize = 4 << 20;
+/// The most ranges of a file that are read at once.
+const RANGES_AT_ONCE: usize = 4;
+
+/// A store of files: a bucket, a container, a file system, a repository.
+#[derive(Debug)]
+pub(super) struct Store {
+    uri: ModelUri,
+    config: OperatorConfig,
+    place: Place,
+    client: Client,
+    operator: OnceCell<Operator>,
+}
+
+/// What a download begins with: an empty directory, and which files must be fetched into it.
+struct Plan {
+    part: Part,
+    /// Held as long as the plan is.
+    _lock: Lock,
+    fetched: Vec<File>,
+    linked: usize,
+}
+
+impl Store {
+    pub(super) fn new(uri: &ModelUri, config: OperatorConfig, place: Place) -> Result<Self, Error> {
+        Ok(Self { uri: uri.clone(), config, place, client: http::client()?, operator: OnceCell::new() })
+    }
+
+    async fn operator(&self) -> Result<&Operator, Error> {
+        self.operator.get_or_try_init(|| connect(&self.uri, &self.config, &self.client)).await
+    }
+
+    /// Lists what is there.
+    pub(super) async fn look(&self) -> Result<Listing, Error> {
+        let operator = self.operator().await?;
+        let failed = |error: opendal::Error| explain(&self.uri, "cannot list", &error);
+        let mut entries = operator.lister_with("/").recursive(true).await.map_err(failed)?;
+        let mut files = Vec::new();
+        while let Some(entry) = entries.try_next().await.map_err(failed)? {
+            let metadata = entry.metadata();
+            if !metadata.is_file() {
+                continue;
+            }
+            if files.len() == FILES_MAX {
+                let message = format!("`{}`: more than {FILES_MAX} files; is it the place of one model?", self.uri);
+                return Err(Error::invalid(message));
+            }
+            let modified = || metadata.last_modified().map(|time| time.to_string());
+            let stamp = metadata.etag().map(str::to_owned).or_else(modified).unwrap_or_default();
+            files.push(File { path: entry.path().to_owned(), size: metadata.content_length(), stamp });
+        }
+        Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files)
+    }
+
+    /// Brings a complete version into the cache.
+    pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
+        let name = format!("{}-{}", version.number, version.fingerprint());
+        if let Some(found) = self.found(&name).await? {
+            return Ok(found);
+        }
+        let number = version.number.to_string();
+        let lock = lock(&self.place, &number).await?;
+        // Whoever had the lock may have brought it.
+        if let Some(found) = self.found(&name).await? {
+            return Ok(found);
+        }
+        let Plan { part, _lock, fetched, linked } = self.plan(version, lock).await?;
+        let bytes = fetched.iter().map(|file| file.size).fold(0, u64::saturating_add);
+        let progress = Progress::new(format!("{} version {number}", self.uri), bytes);
+        progress.during(self.fetch_all(&version.directory, &fetched, part.path(), &progress)).await?;
+        if !fetched.is_empty() {
+            self.check_unchanged(version).await?;
+        }
+        let manifest = Manifest {
+            identity: self.place.identity().to_owned(),
+            version: number.clone(),
+            etag: None,
+            last_modified: None,
+            files: version.files.iter().map(ManifestFile::from).collect(),
+        };
+        let place = self.place.clone();
+        let directory = blocking(move || place.publish(part, &name, &manifest)).await?;
+        tracing::debug!("{} version {number}: fetched {} files ({bytes} bytes), kept {linked}", self.uri, fetched.len());
+        Ok(directory)
+    }
+
+    /// The snapshot of that name, where it is whole.
+    async fn found(&self, name: &str) -> Result<Option<PathBuf>, Error> {
+        let (place, name) = (self.place.clone(), name.to_owned());
+        blocking(move || {
+            let is_whole = place.whole(&name).is_some();
+            place.touch(&name);
+            Ok(is_whole.then(|| place.snapshot(&name)))
+        })
+        .await
+    }
+
+    /// Makes the directories, and links what earlier snapshots of this version have unchanged.
+    async fn plan(&self, version: &Version, lock: Lock) -> Result<Plan, Error> {
+        let (place, version) = (self.place.clone(), version.clone());
+        blocking(move || {
+            let number = version.number.to_string();
+            place.remove_parts(&number, &lock);
+            let part = place.part(&number)?;
+            let directories: BTreeSet<&Path> = version.files.iter().filter_map(|file| Path::new(&file.path).parent()).collect();
+            for directory in directories {
+                fs::create_dir_all(part.path().join(directory)).map_err(|error| place.cannot_write(&error))?;
+            }
+            let earlier = place.snapshots(&number);
+            let count = version.files.len();
+            let fetched: Vec<File> =
+                version.files.into_iter().filter(|file| !link_unchanged(&place, &earlier, file, part.path())).collect();
+            Ok(Plan { part, _lock: lock, linked: count - fetched.len(), fetched })
+        })
+        .await
+    }
+
+    async fn fetch_all(&self, directory: &str, files: &[File], into: &Path, progress: &Progress) -> Result<(), Error> {
+        let operator = self.operator().await?;
+        // Gathered first: a stream that made them on the way could not be sent to another thread, for all the compiler knows.
+        let fetches: Vec<_> = files.iter().map(|file| self.fetch(operator, directory, file, into, progress)).collect();
+        futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect().await
+    }
+
+    async fn fetch(
+        &self,
+        operator: &Operator,
+        directory: &str,
+        file: &File,
+        into: &Path,
+        progress: &Progress,
+    ) -> Result<(), Error> {
+        let path = if directory.is_empty() { file.path.clone() } else { format!("{directory}/{}", file.path) };
+        let failed = |error: opendal::Error| explain(&self.uri, &format!("cannot read {path:?}"), &error);
+        let unwritable = |error: std::io::Error| self.place.cannot_write(&error);
+        let mut written = 0;
+        let mut output = tokio::fs::File::create_new(into.join(&file.path)).await.map_err(unwritable)?;
+        if file.size > 0 {
+            let reader = operator.reader_with(&path);
+            let reader = if file.size > RANGED_BYTES_MIN { reader.chunk(RANGE_BYTES).concurrent(RANGES_AT_ONCE) } else { reader };
+            let mut stream = reader.await.map_err(failed)?.into_stream(0..file.size).await.map_err(failed)?;
+            while let Some(buffer) = stream.try_next().await.map_err(failed)? {
+                for bytes in buffer {
+                    output.write_all(&bytes).await.map_err(unwritable)?;
+                    written += bytes.len() as u64;
+                    progress.add(bytes.len() as u64);
+                }
+            }
+        }
+        // What was written earlier may only fail now.
+        output.flush().await.map_err(unwritable)?;
+        if written == file.size {
+            return Ok(());
+        }
+        let message = format!("`{}`: {path:?} has {written} bytes instead of {}", self.uri, file.size);
+        Err(Error::new(Code::Unavailable, message))
+    }
+
+    /// Looks again: files read while someone replaced them belong to two versions, whatever their sizes.
+    async fn check_unchanged(&self, version: &Version) -> Result<(), Error> {
+        let now = self.look().await?;
+        if now.version(version.number).is_some_and(|now| now.fingerprint() == version.fingerprint()) {
+            return Ok(());
+        }
+        let message = format!("`{}`: version {} was changed while it was being read", self.uri, version.number);
+        Err(Error::new(Code::Unavailable, message))
+    }
+}
+
+/// Takes a file from an earlier snapshot, if it is there as it is listed now.
+fn link_unchanged(place: &Place, earlier: &[(String, Manifest)], file: &File, into: &Path) -> bool {
+    if file.stamp.is_empty() {
+        return false;
+    }
+    let is_same = |known: &ManifestFile| known.path == file.path && known.size == file.size && known.stamp == file.stamp;
+    let holders = earlier.iter().filter(|(_, manifest)| manifest.files.iter().any(is_same));
+    let mut sources = holders.map(|(name, _)| place.snapshot(name).join(&file.path));
+    let target = into.join(&file.path);
+    sources.any(|source| {
+        let is_whole = fs::metadata(&source).is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size);
+        is_whole && (fs::hard_link(&source, &target).is_ok() || fs::copy(&source, &target).is_ok_and(|bytes| bytes == file.size))
+    })
+}

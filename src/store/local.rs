@@ -1,0 +1,111 @@
+//! A look at a directory of this machine. Blocks; nothing is brought, for it is here.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use tfweb_engine::{Code, Error};
+
+use super::listing::{File, Listing, FILES_MAX};
+
+/// The most directories within each other: a SavedModel has three.
+const DEPTH_MAX: usize = 16;
+
+/// Looks at a SavedModel or a directory of versions.
+///
+/// # Errors
+/// `NotFound` where there is none, naming the path.
+pub fn look(path: &Path) -> Result<Listing, Error> {
+    let place = path.display().to_string();
+    let mut files = Vec::new();
+    walk(path, "", 0, &mut files).map_err(|error| {
+        let code = if error.kind() == io::ErrorKind::PermissionDenied { Code::PermissionDenied } else { Code::NotFound };
+        Error::new(code, format!("`{place}`: {error}"))
+    })?;
+    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    Listing::new(&place, full.file_name().and_then(|name| name.to_str()), files)
+}
+
+/// Lists files below a directory. Links are followed: versions are often links to where they really are.
+fn walk(directory: &Path, prefix: &str, depth: usize, files: &mut Vec<File>) -> io::Result<()> {
+    if depth > DEPTH_MAX {
+        return Err(io::Error::other(format!("`{prefix}`: more than {DEPTH_MAX} directories within each other")));
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        // No file of a SavedModel has a name that is no text.
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = format!("{prefix}{name}");
+        let metadata = match fs::metadata(entry.path()) {
+            Ok(metadata) => metadata,
+            // Gone since it was listed, or a link to nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if metadata.is_dir() {
+            match walk(&entry.path(), &format!("{path}/"), depth + 1, files) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                walked => walked?,
+            }
+        } else if metadata.is_file() && !name.contains('\\') {
+            if files.len() == FILES_MAX {
+                return Err(io::Error::other(format!("more than {FILES_MAX} files; is it the directory of one model?")));
+            }
+            let since = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            files.push(File { path, size: metadata.len(), stamp: since.as_nanos().to_string() });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn models() -> std::path::PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
+    }
+
+    #[test]
+    fn directories_are_looked_at_like_stores() {
+        let listing = look(&models().join("half_plus_two")).unwrap();
+        let version = listing.newest().unwrap();
+        assert_eq!((version.number, version.directory.as_str(), version.files.len()), (1, "1", 4));
+        assert!(listing.is_versioned && version.is_complete() && version.bytes() > 1000);
+        let alone = look(&models().join("half_plus_two/1")).unwrap();
+        assert!(!alone.is_versioned);
+        assert_eq!((alone.versions[0].number, alone.versions[0].fingerprint()), (1, version.fingerprint()));
+    }
+
+    #[test]
+    fn what_changes_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let version = directory.path().join("7");
+        fs::create_dir_all(version.join("variables")).unwrap();
+        assert_eq!(look(directory.path()).unwrap_err().code, Code::NotFound, "no file yet");
+        fs::write(version.join("saved_model.pb"), "a").unwrap();
+        let one = look(directory.path()).unwrap().versions.remove(0);
+        assert!(one.is_complete(), "an empty directory of variables is none");
+        fs::write(version.join("variables/variables.index"), "").unwrap();
+        let two = look(directory.path()).unwrap().versions.remove(0);
+        assert!(!two.is_complete() && one.fingerprint() != two.fingerprint());
+        fs::write(version.join("saved_model.pb"), "ab").unwrap();
+        assert_ne!(look(directory.path()).unwrap().versions[0].fingerprint(), two.fingerprint());
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let error = look(&models().join("nowhere")).unwrap_err();
+        assert!(error.code == Code::NotFound && error.message.contains("nowhere`: No such file"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_circle_end() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("saved_model.pb"), "a").unwrap();
+        std::os::unix::fs::symlink(directory.path(), directory.path().join("again")).unwrap();
+        assert!(look(directory.path()).unwrap_err().message.contains("within each other"));
+    }
+}

@@ -1,0 +1,251 @@
+//! Unpacks an archive of which nothing is trusted: neither names, nor sizes, nor that there is an end. Blocks.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::fs::{self, File as OsFile};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+use flate2::Crc;
+use tar::EntryType;
+use tfweb_engine::Error;
+use zip::ZipArchive;
+
+use super::listing::{check_path, File};
+use super::uri::Packing;
+
+/// How much an archive may be and become.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The most bytes of the archive itself.
+    pub(super) archive_bytes: u64,
+    /// The most bytes of its files together.
+    pub(super) unpacked_bytes: u64,
+    /// The most files and directories.
+    pub(super) entries: usize,
+    /// The most bytes of files for each byte of the archive, once there are many.
+    pub(super) ratio: u64,
+    /// So many bytes of files are never too many for their archive.
+    pub(super) free_bytes: u64,
+}
+
+impl Limits {
+    /// Far past the largest models: those are tens of gigabytes, in hundreds of files. Weights hardly compress; what unpacks to
+    /// two hundred times its size is no model, and below a gigabyte does no harm.
+    pub(super) const USUAL: Self =
+        Self { archive_bytes: 64 << 30, unpacked_bytes: 128 << 30, entries: 100_000, ratio: 200, free_bytes: 1 << 30 };
+}
+
+/// The most bytes between two members of a tar file: a header, and names too long for it. Readers keep those in memory.
+const TAR_HEADER_BYTES_MAX: u64 = 1 << 20;
+/// Bytes copied at once.
+const COPY_BYTES: usize = 64 << 10;
+/// The bits of a Unix mode that say what kind of file it is, and the two kinds that are taken; 0 where nobody said.
+const KIND_BITS: u32 = 0o170_000;
+const KIND_FILE: u32 = 0o100_000;
+const KIND_DIRECTORY: u32 = 0o040_000;
+
+/// Why something was not unpacked: the archive's fault, or the disk's.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// What is wrong with the archive.
+    Refused(Error),
+    /// Why a file could not be written.
+    Unwritable(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Unpacks an archive into an empty directory. Gives its files, each stamped with its checksum.
+///
+/// # Errors
+/// What is refused names the member; `place` is how errors name the archive.
+pub(super) fn unpack(place: &str, packing: Packing, archive: &Path, into: &Path, limits: &Limits) -> Result<Vec<File>, Failure> {
+    let mut file = OsFile::open(archive).map_err(Failure::Unwritable)?;
+    let bytes = file.metadata().map_err(Failure::Unwritable)?.len();
+    let allowed = limits.unpacked_bytes.min(bytes.saturating_mul(limits.ratio).max(limits.free_bytes));
+    let mut target = Target { place, into, limits, allowed, left: allowed, names: HashSet::new(), files: Vec::new() };
+    // Some servers inflate what they send, and some compress it.
+    let mut magic = [0; 2];
+    let is_gzip = file.read(&mut magic).is_ok_and(|read| read == 2) && magic == [0x1f, 0x8b];
+    file.seek(SeekFrom::Start(0)).map_err(Failure::Unwritable)?;
+    let file = BufReader::with_capacity(COPY_BYTES, file);
+    match packing {
+        Packing::Zip => target.zip(file)?,
+        Packing::Tar | Packing::TarGz if is_gzip => target.tar(MultiGzDecoder::new(file))?,
+        Packing::Tar | Packing::TarGz => target.tar(file)?,
+    }
+    Ok(target.files)
+}
+
+/// Where members go, and what may still come.
+struct Target<'a> {
+    place: &'a str,
+    into: &'a Path,
+    limits: &'a Limits,
+    allowed: u64,
+    left: u64,
+    names: HashSet<String>,
+    files: Vec<File>,
+}
+
+impl Target<'_> {
+    fn refuse(&self, member: &str, what: impl std::fmt::Display) -> Failure {
+        let member: String = member.chars().take(200).collect();
+        Failure::Refused(Error::invalid(format!("`{}`: {member:?} is refused: {what}", self.place)))
+    }
+
+    fn damaged(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure::Refused(Error::invalid(format!("`{}`: the archive is damaged: {error}", self.place)))
+    }
+
+    fn zip(&mut self, file: BufReader<OsFile>) -> Result<(), Failure> {
+        let mut archive = ZipArchive::new(file).map_err(|error| self.damaged(&error))?;
+        if archive.has_duplicate_names() {
+            return Err(self.damaged(&"two members have the same name"));
+        }
+        for index in 0..archive.len() {
+            let mut member = archive.by_index(index).map_err(|error| self.damaged(&error))?;
+            let name = member.name().map_err(|error| self.damaged(&error))?.into_owned();
+            if member.encrypted() {
+                return Err(self.refuse(&name, "it is encrypted"));
+            }
+            match member.unix_mode().unwrap_or_default() & KIND_BITS {
+                0 | KIND_FILE | KIND_DIRECTORY => {}
+                _ => return Err(self.refuse(&name, "a link or a device")),
+            }
+            if member.is_dir() {
+                self.directory(&name)?;
+            } else {
+                let size = member.size();
+                self.file(&name, size, &mut member)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tar(&mut self, reader: impl Read) -> Result<(), Failure> {
+        let left = Rc::new(Cell::new(TAR_HEADER_BYTES_MAX));
+        let mut archive = tar::Archive::new(Bounded { reader, left: Rc::clone(&left) });
+        let entries = archive.entries().map_err(|error| self.damaged(&error))?;
+        for entry in entries {
+            let mut entry = entry.map_err(|error| self.damaged(&error))?;
+            let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|error| self.damaged(&error))?;
+            let size = entry.size();
+            left.set(size.saturating_add(TAR_HEADER_BYTES_MAX));
+            #[allow(clippy::wildcard_enum_match_arm, reason = "what is not known is refused")]
+            match entry.header().entry_type() {
+                EntryType::Regular | EntryType::Continuous => self.file(&name, size, &mut entry)?,
+                EntryType::Directory => self.directory(&name)?,
+                // Says something of all members, such as the commit they are of.
+                EntryType::XGlobalHeader if size <= TAR_HEADER_BYTES_MAX => {}
+                EntryType::Symlink | EntryType::Link => return Err(self.refuse(&name, "a link")),
+                _ => return Err(self.refuse(&name, "neither a file nor a directory")),
+            }
+            left.set(TAR_HEADER_BYTES_MAX);
+        }
+        // gzip has its checksum behind the end.
+        let mut rest = archive.into_inner();
+        rest.left.set(TAR_HEADER_BYTES_MAX);
+        io::copy(&mut rest, &mut io::sink()).map(drop).map_err(|error| self.damaged(&error))
+    }
+
+    /// A member's path below the target, checked; `None` for the target itself. `tar` writes `./` before all of them.
+    fn path(&mut self, member: &str) -> Result<Option<(String, PathBuf)>, Failure> {
+        let path = member.trim_end_matches('/');
+        let path = path.strip_prefix("./").unwrap_or(path);
+        if (path == "." || path.is_empty()) && !member.starts_with('/') {
+            return Ok(None);
+        }
+        check_path(self.place, if member.starts_with('/') { member } else { path })?;
+        if self.names.len() == self.limits.entries {
+            return Err(self.refuse(member, format_args!("more than {} members", self.limits.entries)));
+        }
+        Ok(Some((path.to_owned(), self.into.join(path))))
+    }
+
+    fn directory(&mut self, member: &str) -> Result<(), Failure> {
+        let Some((name, path)) = self.path(member)? else { return Ok(()) };
+        self.names.insert(format!("{name}/"));
+        self.make(member, &path)
+    }
+
+    /// Makes a directory, and those that it is in.
+    fn make(&self, member: &str, path: &Path) -> Result<(), Failure> {
+        fs::create_dir_all(path).map_err(|error| self.cannot_make(member, "it is in a file", error))
+    }
+
+    /// Tells names that cannot be from disks that cannot be written; `taken` is why a name is.
+    fn cannot_make(&self, member: &str, taken: &str, error: io::Error) -> Failure {
+        let kind = error.kind();
+        if matches!(kind, io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) {
+            return self.refuse(member, taken);
+        }
+        if kind == io::ErrorKind::InvalidFilename {
+            return self.refuse(member, "its name is too long");
+        }
+        Failure::Unwritable(error)
+    }
+
+    fn file(&mut self, member: &str, size: u64, content: &mut impl Read) -> Result<(), Failure> {
+        let Some((name, path)) = self.path(member)? else { return Err(self.refuse(member, "a file without a name")) };
+        if !self.names.insert(name.clone()) {
+            return Err(self.refuse(member, "there are two of that name"));
+        }
+        if let Some(parent) = path.parent() {
+            self.make(member, parent)?;
+        }
+        let taken = "there is a directory, or a file of nearly that name";
+        let mut output = OsFile::create_new(&path).map_err(|error| self.cannot_make(member, taken, error))?;
+        let mut crc = Crc::new();
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut written = 0;
+        loop {
+            let read = content.read(&mut buffer).map_err(|error| self.damaged(&format_args!("{member:?}: {error}")))?;
+            if read == 0 {
+                break;
+            }
+            let bytes = read as u64;
+            if bytes > self.left {
+                let allowed = self.allowed;
+                return Err(
+                    self.refuse(member, format_args!("the files would be more than {allowed} bytes, too many for this archive"))
+                );
+            }
+            self.left -= bytes;
+            written += bytes;
+            crc.update(&buffer[..read]);
+            output.write_all(&buffer[..read]).map_err(Failure::Unwritable)?;
+        }
+        if written != size {
+            return Err(self.damaged(&format_args!("{member:?} has {written} bytes instead of {size}")));
+        }
+        self.files.push(File { path: name, size, stamp: format!("crc32:{:08x}", crc.sum()) });
+        Ok(())
+    }
+}
+
+/// Gives only so much, so that nobody reads without an end into memory.
+struct Bounded<R> {
+    reader: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        let left = self.left.get().checked_sub(read as u64);
+        self.left.set(left.ok_or_else(|| io::Error::other("a header is larger than 1 MiB"))?);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+#[path = "unpack_tests.rs"]
+mod tests;

@@ -1,0 +1,370 @@
+//! Models brought from stores and archives: byte for byte what was put there, once, and whole or not at all.
+
+use std::future::Future;
+use std::io::{Cursor, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use flate2::write::GzEncoder;
+use flate2::Compression;
+use tfweb::store::{Cache, Env, Listing, ModelUri, Origin};
+use tfweb_engine::{Code, Error};
+
+use crate::store_servers::{files, model, FileServer, Page, Proxy, PythonServer};
+use crate::support::Random;
+
+/// The files of half_plus_two, as they are read.
+const FILES: [&str; 4] = ["fingerprint.pb", "saved_model.pb", "variables.data-00000-of-00001", "variables.index"];
+
+/// As the server will run it.
+fn run<T>(work: impl Future<Output = T>) -> T {
+    actix::System::new().block_on(work)
+}
+
+struct Local {
+    directory: tempfile::TempDir,
+}
+
+impl Local {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::open(Some(self.directory.path()), &Env::of(&[])).expect("a cache")
+    }
+
+    #[track_caller]
+    fn open(&self, uri: &str, env: &Env) -> Origin {
+        let uri = ModelUri::parse(uri).unwrap_or_else(|error| panic!("{error}"));
+        Origin::open(&uri, &self.cache(), env).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What is there that is neither a lock nor part of a whole snapshot.
+    fn leftovers(&self) -> Vec<String> {
+        files(self.directory.path()).into_keys().filter(|path| path.contains(".part")).collect()
+    }
+}
+
+/// Looks, and brings the newest.
+async fn newest(origin: &Origin) -> Result<PathBuf, Error> {
+    let listing = origin.look().await?;
+    origin.bring(listing.newest().expect("a complete version")).await
+}
+
+/// The same model came, and comes again without being fetched.
+#[track_caller]
+fn check_brought(local: &Local, origin: &Origin) -> PathBuf {
+    let directory = run(newest(origin)).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(files(&directory), files(&model().join("1")), "{}", directory.display());
+    assert!(directory.starts_with(local.directory.path()));
+    assert_eq!(run(newest(origin)).expect("again"), directory);
+    assert_eq!(local.leftovers(), [""; 0]);
+    directory
+}
+
+fn s3(address: SocketAddr) -> Env {
+    let endpoint = format!("http://{address}");
+    Env::of(&[("AWS_ENDPOINT_URL", &endpoint), ("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")])
+}
+
+/// An S3 server that has the model, behind a proxy.
+fn s3_server() -> (PythonServer, Proxy) {
+    let server = PythonServer::start("s3.py", &[]);
+    server.put("PUT", "/bucket", b"");
+    for (path, content) in files(&model()) {
+        server.put("PUT", &format!("/bucket/models/half_plus_two/{path}"), &content);
+    }
+    let proxy = Proxy::start(server.address);
+    (server, proxy)
+}
+
+const S3_MODEL: &str = "s3://bucket/models/half_plus_two";
+
+#[test]
+fn s3_has_the_model() {
+    let (server, proxy) = s3_server();
+    let local = Local::new();
+    let origin = local.open(S3_MODEL, &s3(proxy.address));
+    let directory = check_brought(&local, &origin);
+    assert!(directory.parent().unwrap().file_name().unwrap().to_str().unwrap().starts_with("half_plus_two-"));
+    let is_signed = |head: &String| head.to_lowercase().contains("\nauthorization: aws4-hmac-sha256 credential=id/");
+    assert!(proxy.heads().iter().all(is_signed));
+
+    let alone = local.open(&format!("{S3_MODEL}/1"), &s3(server.address));
+    let listing = run(alone.look()).unwrap();
+    assert_eq!((listing.is_versioned, listing.versions[0].number, listing.versions[0].files.len()), (false, 1, 4));
+    check_brought(&local, &alone);
+
+    let error = run(local.open("s3://bucket/nothing", &s3(server.address)).look()).unwrap_err();
+    assert!(error.code == Code::NotFound && error.message.ends_with("there is nothing"), "{error}");
+    let error = run(local.open("s3://no-such-bucket/m", &s3(server.address)).look()).unwrap_err();
+    assert!(error.code == Code::NotFound && error.message.starts_with("`s3://no-such-bucket/m`: cannot list"), "{error}");
+}
+
+#[test]
+fn public_bucket_is_read_unsigned() {
+    let (_server, proxy) = s3_server();
+    let local = Local::new();
+    let endpoint = format!("http://{}", proxy.address);
+    check_brought(&local, &local.open(S3_MODEL, &Env::of(&[("AWS_ENDPOINT_URL_S3", &endpoint)])));
+    let heads = proxy.heads();
+    assert!(!heads.is_empty() && !heads.iter().any(|head| head.to_lowercase().contains("authorization")), "{heads:#?}");
+}
+
+#[test]
+fn gcs_has_the_model() {
+    let server = PythonServer::start("gcs.py", &[]);
+    for (path, content) in files(&model()) {
+        let name = format!("half_plus_two/{path}").replace('/', "%2F");
+        server.put("POST", &format!("/upload/storage/v1/b/models/o?uploadType=media&name={name}"), &content);
+    }
+    let local = Local::new();
+    let env = Env::of(&[("STORAGE_EMULATOR_HOST", &server.address.to_string())]);
+    check_brought(&local, &local.open("gs://models/half_plus_two", &env));
+    let error = run(local.open("gs://models/nothing", &env).look()).unwrap_err();
+    assert_eq!(error.code, Code::NotFound, "{error}");
+}
+
+#[test]
+fn azure_has_the_model() {
+    let directory = model();
+    let server = PythonServer::start("azblob.py", &[directory.parent().expect("a parent")]);
+    let proxy = Proxy::start(server.address);
+    let settings = |more: &str| format!("AccountName=dev;BlobEndpoint=http://{}/dev;{more}", proxy.address);
+    for (more, authorization) in
+        [("AccountKey=c2VjcmV0", "authorization: SharedKey dev:"), ("SharedAccessSignature=sig=secret", "sig=secret")]
+    {
+        let env = Env::of(&[("AZURE_STORAGE_CONNECTION_STRING", &settings(more))]);
+        let local = Local::new();
+        check_brought(&local, &local.open("az://half_plus_two", &env));
+        check_brought(&local, &local.open("az://half_plus_two/1", &env));
+        assert!(proxy.heads().iter().all(|head| head.contains(authorization)));
+        let error = run(local.open("az://nowhere/m", &env).look()).unwrap_err();
+        assert!(error.code == Code::NotFound && !error.message.contains("secret"), "{error}");
+        proxy.heads();
+    }
+}
+
+#[test]
+fn webhdfs_has_the_model() {
+    let directory = model();
+    let server = PythonServer::start("webhdfs.py", &[directory.parent().expect("a parent")]);
+    let local = Local::new();
+    let env = Env::of(&[("HADOOP_USER_NAME", "me")]);
+    check_brought(&local, &local.open(&format!("webhdfs://{}/half_plus_two", server.address), &env));
+    check_brought(&local, &local.open(&format!("webhdfs://{}/half_plus_two/1", server.address), &env));
+    let error = run(local.open(&format!("webhdfs://{}/nowhere", server.address), &env).look()).unwrap_err();
+    assert_eq!(error.code, Code::NotFound, "{error}");
+}
+
+#[test]
+fn unchanged_files_are_not_fetched_again() {
+    let (server, proxy) = s3_server();
+    let local = Local::new();
+    let origin = local.open(S3_MODEL, &s3(proxy.address));
+    let first = run(newest(&origin)).unwrap();
+    assert_eq!(proxy.files_read(), FILES);
+    run(newest(&local.open(S3_MODEL, &s3(proxy.address)))).unwrap();
+    assert_eq!(proxy.files_read(), [""; 0], "known to the next process too");
+
+    server.put("PUT", "/bucket/models/half_plus_two/1/fingerprint.pb", b"changed");
+    let second = run(newest(&origin)).unwrap();
+    assert_eq!(proxy.files_read(), ["fingerprint.pb"]);
+    assert_ne!(first, second, "who reads the first goes on reading it");
+    assert_eq!(files(&first), files(&model().join("1")));
+    assert_eq!(files(&second)["fingerprint.pb"], b"changed");
+
+    std::fs::write(second.join("saved_model.pb"), "cut").unwrap();
+    run(newest(&origin)).unwrap();
+    assert_eq!(files(&second)["saved_model.pb"], files(&model())["1/saved_model.pb"], "what is damaged is mended");
+}
+
+#[test]
+fn two_that_bring_the_same_fetch_it_once() {
+    let (_server, proxy) = s3_server();
+    let local = Local::new();
+    let (one, two) = (local.open(S3_MODEL, &s3(proxy.address)), local.open(S3_MODEL, &s3(proxy.address)));
+    let (one, two) = run(async { futures::join!(newest(&one), newest(&two)) });
+    assert_eq!(one.unwrap(), two.unwrap());
+    assert_eq!(proxy.files_read(), FILES);
+}
+
+#[test]
+fn version_that_changes_meanwhile_is_not_taken() {
+    let (server, _proxy) = s3_server();
+    let local = Local::new();
+    let origin = local.open(S3_MODEL, &s3(server.address));
+    let listing: Listing = run(origin.look()).unwrap();
+    let size = listing.versions[0].files[0].size;
+    server.put("PUT", "/bucket/models/half_plus_two/1/fingerprint.pb", &vec![b'x'; usize::try_from(size).unwrap()]);
+    let error = run(origin.bring(&listing.versions[0])).unwrap_err();
+    assert!(error.code == Code::Unavailable && error.message.contains("was changed while it was being read"), "{error}");
+    assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
+
+    server.put("PUT", "/bucket/models/half_plus_two/7/saved_model.pb", b"a");
+    server.put("PUT", "/bucket/models/half_plus_two/7/variables/variables.index", b"a");
+    let listing = run(origin.look()).unwrap();
+    assert_eq!(listing.newest().map(|version| version.number), Some(1), "7 is not all there");
+    let error = run(origin.bring(listing.version(7).unwrap())).unwrap_err();
+    assert!(error.message.contains("version 7 is not complete: variables/variables.data-… is missing"), "{error}");
+}
+
+#[test]
+fn large_file_is_read_in_ranges() {
+    let (server, proxy) = s3_server();
+    let mut random = Random(11);
+    let large: Vec<u8> = (0..(33 << 20) / 8).flat_map(|_| random.next().to_le_bytes()).chain([1, 2, 3]).collect();
+    server.put("PUT", "/bucket/models/half_plus_two/1/assets/large", &large);
+    let local = Local::new();
+    let directory = run(newest(&local.open(S3_MODEL, &s3(proxy.address)))).unwrap_or_else(|error| panic!("{error}"));
+    assert!(files(&directory)["assets/large"] == large);
+    let ranges = proxy.heads().iter().filter(|head| head.contains("/large ") && head.contains("\nrange: bytes=")).count();
+    assert_eq!(ranges, 9, "of 4 MiB each");
+}
+
+#[test]
+fn server_that_dies_leaves_nothing_half_written() {
+    let (server, proxy) = s3_server();
+    let mut random = Random(7);
+    let large: Vec<u8> = (0..500_000).flat_map(|_| random.next().to_le_bytes()).collect();
+    server.put("PUT", "/bucket/models/half_plus_two/1/assets/large", &large);
+    let local = Local::new();
+    let origin = local.open(S3_MODEL, &s3(proxy.address));
+    let listing = run(origin.look()).unwrap();
+    proxy.dies_after(1_000_000);
+    let error = run(origin.bring(&listing.versions[0])).unwrap_err();
+    assert!(proxy.is_dead());
+    assert!(error.code == Code::Unavailable && error.message.starts_with(&format!("`{S3_MODEL}`: cannot read ")), "{error}");
+    assert!(error.message.lines().count() == 1 && error.message.len() < 500, "{error}");
+    assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
+    let error = run(origin.look()).unwrap_err();
+    assert!(error.code == Code::Unavailable && error.message.contains("cannot list"), "{error}");
+
+    proxy.revive();
+    let directory = run(newest(&origin)).unwrap();
+    assert_eq!(files(&directory)["assets/large"], large);
+    assert_eq!(local.leftovers(), [""; 0]);
+}
+
+#[test]
+fn cache_that_cannot_be_written_is_an_error() {
+    let (server, _proxy) = s3_server();
+    let local = Local::new();
+    let origin = local.open(S3_MODEL, &s3(server.address));
+    let listing = run(origin.look()).unwrap();
+    let place = local.directory.path().to_path_buf();
+    std::fs::remove_dir_all(&place).unwrap();
+    std::fs::write(&place, "in its place").unwrap();
+    let error = run(origin.bring(&listing.versions[0])).unwrap_err();
+    std::fs::remove_file(&place).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    let expected = format!("cannot write to the cache directory `{}`: ", place.display());
+    assert!(error.code == Code::FailedPrecondition && error.message.starts_with(&expected), "{error}");
+}
+
+fn zipped(directory: &Path) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    for (path, content) in files(directory) {
+        writer.start_file(path, options).unwrap();
+        writer.write_all(&content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+fn tarred(directory: &Path, top: &str) -> Vec<u8> {
+    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    builder.append_dir_all(top, directory).unwrap();
+    builder.into_inner().unwrap().finish().unwrap()
+}
+
+fn page(content: Vec<u8>, etag: &'static str) -> Page {
+    Page { content, etag, ..Page::default() }
+}
+
+#[test]
+fn archives_have_the_model() {
+    let server = FileServer::start();
+    server.put("/versions.zip", page(zipped(&model()), "\"1\""));
+    server.put("/one.zip", page(zipped(&model().join("1")), "\"1\""));
+    server.put("/versions.tgz", page(tarred(&model(), "half_plus_two"), "\"1\""));
+    server.put("/one.tar.gz", page(tarred(&model().join("1"), "."), "\"1\""));
+    for path in ["versions.zip", "one.zip", "versions.tgz", "one.tar.gz"] {
+        let local = Local::new();
+        let origin = local.open(&format!("http://{}/{path}", server.address), &Env::of(&[]));
+        check_brought(&local, &origin);
+        let listing = run(origin.look()).unwrap();
+        assert_eq!((listing.versions.len(), listing.versions[0].number), (1, 1), "{path}");
+    }
+    let error = run(Local::new().open(&format!("http://{}/none.zip", server.address), &Env::of(&[])).look()).unwrap_err();
+    assert!(error.code == Code::NotFound && error.message.ends_with("none.zip`: the server answers 404 Not Found"), "{error}");
+}
+
+#[test]
+fn archive_is_fetched_again_only_when_it_has_changed() {
+    let server = FileServer::start();
+    server.put("/m.zip", page(zipped(&model()), "\"1\""));
+    let local = Local::new();
+    let uri = format!("http://{}/m.zip?token=secret", server.address);
+    let first = check_brought(&local, &local.open(&uri, &Env::of(&[])));
+    let heads = server.heads();
+    assert_eq!(heads.len(), 2);
+    assert!(!heads[0].contains("if-none-match") && heads[1].contains("if-none-match: \"1\""), "{heads:#?}");
+
+    server.put("/m.zip", page(zipped(&model()), "\"2\""));
+    let origin = local.open(&uri, &Env::of(&[]));
+    let before = run(origin.look()).unwrap();
+    assert_eq!(run(origin.bring(&before.versions[0])).unwrap(), first, "packed anew, the same is in it");
+    run(origin.look()).unwrap();
+    assert!(server.heads()[1].contains("if-none-match: \"2\""));
+
+    server.put("/m.zip", page(zipped(&model().with_file_name("kitchen")), "\"3\""));
+    let after = run(origin.look()).unwrap();
+    assert_ne!(before.versions[0].fingerprint(), after.versions[0].fingerprint());
+    let second = run(origin.bring(&after.versions[0])).unwrap();
+    assert_eq!(files(&second), files(&model().with_file_name("kitchen").join("1")));
+    assert_eq!(run(origin.bring(&before.versions[0])).unwrap(), first, "still there for who has seen it");
+}
+
+#[test]
+fn archive_that_is_cut_is_continued() {
+    let server = FileServer::start();
+    let content = tarred(&model(), "m");
+    let cut_once = Some(content.len() / 2);
+    server.put("/m.tgz", Page { cut_once, ..page(content, "\"1\"") });
+    let local = Local::new();
+    check_brought(&local, &local.open(&format!("http://{}/m.tgz", server.address), &Env::of(&[])));
+    let heads = server.heads();
+    assert!(heads[1].contains("range: bytes=") && heads[1].contains("if-range: \"1\""), "{heads:#?}");
+}
+
+#[test]
+fn evil_archive_leaves_nothing() {
+    let server = FileServer::start();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.as_old_mut().name[..8].copy_from_slice(b"../../x\0");
+    header.set_size(1);
+    header.set_cksum();
+    tar.append(&header, b"x" as &[u8]).unwrap();
+    server.put("/m.tar", page(tar.into_inner().unwrap(), "\"1\""));
+    let local = Local::new();
+    let error = run(local.open(&format!("http://{}/m.tar", server.address), &Env::of(&[])).look()).unwrap_err();
+    assert!(error.message.contains("\"../../x\" is refused"), "{error}");
+    assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
+}
+
+#[test]
+fn password_stays_with_its_host() {
+    let (front, mirror) = (FileServer::start(), FileServer::start());
+    mirror.put("/elsewhere", page(zipped(&model()), "\"1\""));
+    let location = format!("http://localhost:{}/elsewhere", mirror.address.port());
+    front.put("/m.zip", Page { location, ..Page::default() });
+    let local = Local::new();
+    let origin = local.open(&format!("http://user:password@{}/m.zip", front.address), &Env::of(&[]));
+    check_brought(&local, &origin);
+    assert!(front.heads().iter().all(|head| head.contains("authorization: Basic ")));
+    let heads = mirror.heads();
+    assert!(heads.len() == 2 && !heads.iter().any(|head| head.contains("authorization")), "{heads:#?}");
+}

@@ -8,6 +8,7 @@
                       takes PNG or JPEG bytes, and examples/digits_images,
                       a few images it was not trained on
     half_plus_two     tests/models/half_plus_two/1, y = 0.5x + 2
+    half_plus_three   tests/models/half_plus_three/1, y = 0.5x + 3
     kitchen           tests/models/kitchen/1, a signature for each dtype, shape
                       and failure that the tests need
     broken_variables  tests/models/broken_variables, a model that loads and
@@ -208,14 +209,18 @@ def digits() -> None:
 # half_plus_two
 
 
-def half_plus_two(out: Path = TEST_MODELS / "half_plus_two" / "1") -> None:
+def half_plus_two(out: Path = TEST_MODELS / "half_plus_two" / "1", b: float = 2.0) -> None:
     module = tf.Module()
     module.a = tf.Variable(0.5)
-    module.b = tf.Variable(2.0)
+    module.b = tf.Variable(b)
     save(module, out, {
         "serving_default": signature(
             lambda x: {"y": module.a * x + module.b}, x=([None], tf.float32)),
     })
+
+
+def half_plus_three() -> None:
+    half_plus_two(TEST_MODELS / "half_plus_three" / "1", 3.0)
 
 
 # kitchen
@@ -356,7 +361,8 @@ def broken_variables() -> None:
 
 
 MODELS = {f.__name__: f
-          for f in (digits, half_plus_two, kitchen, broken_variables)}
+          for f in (digits, half_plus_two, half_plus_three, kitchen,
+                    broken_variables)}
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
-//! What is served: models, their version, their signatures. Read without a lock.
+//! What is served: models, their versions and states, their signatures. Read without a lock while it changes: a reader sees
+//! what was there before a change or after it, never half of it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::ArbiterHandle;
+use arc_swap::ArcSwap;
 use tfweb_actors::{start_model, ModelHandle, Policy};
 use tfweb_engine::{quoted, Code, Error, Session};
 
@@ -12,27 +15,75 @@ const LISTED_MAX: usize = 50;
 /// The signature that is meant when none is named (tensorflow/cc/saved_model/signature_constants.h).
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
 
-/// A model that is loaded and not yet served.
-pub struct Loaded {
-    /// What routes call it.
-    pub name: String,
-    /// Its version.
-    pub version: u64,
-    /// Its session.
-    pub session: Arc<dyn Session>,
-}
-
-/// All models, in the order they were given; the first also answers at `/`.
+/// All models, in the order they came; the first also answers at `/`.
 pub struct Catalog {
-    models: Vec<Model>,
+    models: ArcSwap<Vec<Arc<Model>>>,
+    /// Held while a change is made, so that none is lost.
+    changing: Mutex<()>,
+    policy: Policy,
+    arbiter: ArbiterHandle,
 }
 
-/// One served version of a model.
+/// A model: what is served of it, and what is not, and why.
+#[derive(Clone, Default)]
 pub struct Model {
     /// What routes call it.
     pub name: String,
-    /// Its version.
-    pub version: u64,
+    /// By number, lowest first.
+    pub versions: Vec<VersionStatus>,
+    /// Names for versions.
+    pub labels: BTreeMap<String, u64>,
+    /// Why there is nothing to be served, or nothing new.
+    pub error: Option<String>,
+}
+
+/// Where a version is in its life, in TensorFlow Serving's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Found, and not yet to be loaded.
+    Start,
+    /// Being loaded.
+    Loading,
+    /// Served.
+    Available,
+    /// Finishing its requests.
+    Unloading,
+    /// Gone, or could not be loaded.
+    End,
+}
+
+impl State {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "START",
+            Self::Loading => "LOADING",
+            Self::Available => "AVAILABLE",
+            Self::Unloading => "UNLOADING",
+            Self::End => "END",
+        }
+    }
+}
+
+/// A version and its state.
+#[derive(Clone)]
+pub struct VersionStatus {
+    /// Its number.
+    pub number: u64,
+    /// Where it is in its life.
+    pub state: State,
+    /// What is wrong with it.
+    pub error: Option<String>,
+    /// What runs it, in state `Available`.
+    pub served: Option<Arc<Version>>,
+}
+
+/// A version that can be called. Whoever holds it may finish, though it is no longer in the catalog; with the last of them its
+/// session ends.
+pub struct Version {
+    /// Its number.
+    pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
 }
@@ -45,53 +96,124 @@ pub struct Servable {
     pub warning: Option<String>,
 }
 
+/// Which version of a model is meant.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// The highest that is served.
+    Newest,
+    /// The one of this number, as it was written.
+    Number(&'a str),
+    /// The one this label names.
+    Label(&'a str),
+}
+
 impl Catalog {
-    /// Starts the actors of loaded models.
+    /// Makes an empty catalog whose models' actors run in `arbiter`.
+    #[must_use]
+    pub fn new(policy: Policy, arbiter: ArbiterHandle) -> Self {
+        Self { models: ArcSwap::default(), changing: Mutex::new(()), policy, arbiter }
+    }
+
+    /// Starts the actors of a session. Nobody finds it until it is [put](Self::put) into the catalog.
     ///
     /// # Errors
     /// `Internal` if the system has no more threads to give.
-    pub fn start(models: Vec<Loaded>, policy: Policy, arbiter: &ArbiterHandle) -> Result<Self, Error> {
-        let model = |Loaded { name, version, session }| {
-            let handles =
-                start_model(arbiter, &session, policy).map_err(|error| Error::internal(format!("no run threads: {error}")))?;
-            let warning = |index| session.warning(index).map(str::to_owned);
-            let servables =
-                handles.into_iter().enumerate().map(|(index, handle)| Servable { handle, warning: warning(index) }).collect();
-            Ok(Model { name, version, servables })
-        };
-        Ok(Self { models: models.into_iter().map(model).collect::<Result<_, Error>>()? })
+    pub fn start(&self, number: u64, session: &Arc<dyn Session>) -> Result<Arc<Version>, Error> {
+        let handles = start_model(&self.arbiter, session, self.policy)
+            .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
+        let warning = |index| session.warning(index).map(str::to_owned);
+        let servables = handles.into_iter().enumerate().map(|(index, handle)| Servable { handle, warning: warning(index) });
+        Ok(Arc::new(Version { number, servables: servables.collect() }))
     }
 
-    /// All models.
+    /// Puts a model in the place of the one of its name, or behind the others.
+    pub fn put(&self, model: Model) {
+        self.change(|models| match models.iter_mut().find(|known| known.name == model.name) {
+            Some(known) => *known = Arc::new(model),
+            None => models.push(Arc::new(model)),
+        });
+    }
+
+    /// Takes a model out. Who is at it may finish.
+    pub fn remove(&self, name: &str) {
+        self.change(|models| models.retain(|model| model.name != name));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Model>>)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut models = Vec::clone(&self.models.load());
+        change(&mut models);
+        self.models.store(Arc::new(models));
+    }
+
+    /// All models, as they are now.
     #[must_use]
-    pub fn models(&self) -> &[Model] {
-        &self.models
+    pub fn models(&self) -> Arc<Vec<Arc<Model>>> {
+        self.models.load_full()
     }
 
-    /// Finds a model; the first where none is named, its only version where none is.
+    /// Finds a version of a model; of the first where none is named.
     ///
     /// # Errors
-    /// `NotFound` naming the known ones.
-    pub fn model(&self, name: Option<&str>, version: Option<&str>) -> Result<&Model, Error> {
+    /// `NotFound` naming the known ones; `Unavailable` for a model of which nothing is served yet.
+    pub fn version(&self, name: Option<&str>, which: Which<'_>) -> Result<Arc<Version>, Error> {
+        let models = self.models.load();
         let found = match name {
-            None => self.models.first(),
-            Some(name) => self.models.iter().find(|model| model.name == name),
+            None => models.first(),
+            Some(name) => models.iter().find(|model| model.name == name),
         };
         let model = found.ok_or_else(|| {
-            let known = quoted_list(self.models.iter().map(|model| model.name.as_str()));
-            Error::new(Code::NotFound, format!("no model {}; this server has {known}", quoted(name.unwrap_or_default())))
+            let known = quoted_list(models.iter().map(|model| model.name.as_str()));
+            let wanted = name.map_or_else(|| "no model".to_owned(), |name| format!("no model {}", quoted(name)));
+            Error::new(Code::NotFound, format!("{wanted}; this server has {known}"))
         })?;
-        match version {
-            Some(version) if version.parse() != Ok(model.version) => Err(Error::new(
-                Code::NotFound,
-                format!("no version {} of model {}; it has {}", quoted(version), quoted(&model.name), model.version),
-            )),
-            _ => Ok(model),
-        }
+        model.version(which).cloned()
     }
 }
 
 impl Model {
+    /// The versions that are served, lowest first.
+    pub fn served(&self) -> impl DoubleEndedIterator<Item = &Arc<Version>> {
+        self.versions.iter().filter_map(|version| version.served.as_ref())
+    }
+
+    fn version(&self, which: Which<'_>) -> Result<&Arc<Version>, Error> {
+        let number = match which {
+            Which::Newest => return self.served().next_back().ok_or_else(|| self.nothing_served()),
+            Which::Number(text) => text.parse().ok(),
+            Which::Label(label) => {
+                let number = self.labels.get(label).ok_or_else(|| {
+                    let known = quoted_list(self.labels.keys().map(String::as_str));
+                    let text = format!("no label {} of model {}; it has {known}", quoted(label), quoted(&self.name));
+                    Error::new(Code::NotFound, text)
+                })?;
+                Some(*number)
+            }
+        };
+        let found = self.served().find(|version| Some(version.number) == number);
+        found.ok_or_else(|| {
+            let wanted = match which {
+                Which::Label(label) => format!("{}, which label {} names,", number.unwrap_or_default(), quoted(label)),
+                Which::Number(text) => quoted(text),
+                Which::Newest => String::new(),
+            };
+            if self.served().next().is_none() {
+                return self.nothing_served();
+            }
+            let known: Vec<String> = self.served().take(LISTED_MAX).map(|version| version.number.to_string()).collect();
+            let text = format!("no version {wanted} of model {}; it has {}", quoted(&self.name), known.join(", "));
+            Error::new(Code::NotFound, text)
+        })
+    }
+
+    fn nothing_served(&self) -> Error {
+        let why = self.error.as_ref().or_else(|| self.versions.iter().rev().find_map(|version| version.error.as_ref()));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Error::new(Code::Unavailable, format!("model {} is not loaded yet{why}", quoted(&self.name)))
+    }
+}
+
+impl Version {
     /// Finds a signature; where none is named, `serving_default` or the only one.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! What the user typed ([`Flags`]) and what it means ([`Config`]): checked, typed, with units.
 
+mod models;
 mod urls;
 
 use std::env;
@@ -11,6 +12,9 @@ use structopt::StructOpt;
 use tfweb_actors::fetcher::FetchPolicy;
 use tfweb_engine::tensorflow::InterOp;
 
+use crate::keeper::ModelSpec;
+
+pub use models::{ModelConfigFile, ModelFlags};
 pub use urls::UrlFlags;
 
 /// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
@@ -31,12 +35,9 @@ const GRPC_PORT: u16 = 50051;
 #[derive(StructOpt, Clone, Debug)]
 #[structopt(name = "tfweb")]
 pub struct Flags {
-    /// SavedModel directory, or directory of numbered versions; name=URI names it; may repeat (in the variable: commas)
-    #[structopt(long = "model", env = "TFWEB_MODEL", value_name = "URI", number_of_values = 1)]
-    pub model: Vec<String>,
-    /// Comma separated tags; must equal one of the model's tag sets
-    #[structopt(long = "tags", env = "TFWEB_TAGS", default_value = "serve")]
-    pub tags: String,
+    /// Those of models.
+    #[structopt(flatten)]
+    pub models: ModelFlags,
     /// Most rows in one session run; 1 switches batching off
     #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = number))]
     pub batch_size: usize,
@@ -109,10 +110,11 @@ impl Flags {
             Usage::wrong(first_line(&error.message))
         })?;
         let mut flags = Self::from_clap(&matches);
-        repeated(&matches, "model", &mut flags.model);
+        repeated(&matches, "model", &mut flags.models.model);
         repeated(&matches, "url_allow", &mut flags.urls.url_allow);
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
+        flags.models.strict_readiness |= switched_on("TFWEB_STRICT_READINESS")?;
         flags.urls.no_url |= switched_on("TFWEB_NO_URL")?;
         Ok(flags)
     }
@@ -174,20 +176,19 @@ fn within(flag: &str, value: usize, limit: usize) -> Result<usize, Usage> {
     }
 }
 
-/// A model to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelSource {
-    /// What it is called in routes.
-    pub name: String,
-    /// Where its SavedModel or versions directory is.
-    pub path: PathBuf,
-}
-
 /// Everything the server needs to know, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// At least one; the first also answers at `/`. Names are unique.
-    pub models: Vec<ModelSource>,
+    /// Those that flags name; the first also answers at `/`. Names are unique.
+    pub models: Vec<ModelSpec>,
+    /// A file that lists more.
+    pub model_config: Option<ModelConfigFile>,
+    /// Where models from elsewhere are kept, if said.
+    pub cache_dir: Option<PathBuf>,
+    /// Whether the server is ready only with every model.
+    pub strict_readiness: bool,
+    /// Whose bearer may change what is served.
+    pub admin_token: Option<String>,
     /// The tag set to load.
     pub tags: Vec<String>,
     /// Most rows in one session run, at least 1.
@@ -241,8 +242,12 @@ impl Config {
         let timeout_ms = within("request_timeout_ms", flags.request_timeout_ms, REQUEST_TIMEOUT_MS_LIMIT)?;
         let queue_requests_max = at_least_one("queue_size", flags.queue_size)?;
         Ok(Self {
-            models: sources(&flags.model)?,
-            tags: flags.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            models: flags.models.specs()?,
+            model_config: flags.models.config_file()?,
+            admin_token: flags.models.admin_token()?,
+            cache_dir: flags.models.cache_dir,
+            strict_readiness: flags.models.strict_readiness,
+            tags: flags.models.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
             batch_rows_max: at_least_one("batch_size", flags.batch_size)?,
             static_path: flags.static_path,
             batch_transpose: flags.batch_transpose,
@@ -266,48 +271,10 @@ impl Config {
     }
 }
 
-fn sources(models: &[String]) -> Result<Vec<ModelSource>, Usage> {
-    if models.is_empty() {
-        return Err(Usage::wrong("--model: expected a SavedModel directory, got nothing"));
-    }
-    let mut sources: Vec<ModelSource> = Vec::new();
-    for model in models {
-        let source = source(model)?;
-        if sources.iter().any(|other| other.name == source.name) {
-            return Err(Usage::wrong(format!("--model: two models are called `{}`; name them: --model name=URI", source.name)));
-        }
-        sources.push(source);
-    }
-    Ok(sources)
-}
-
-fn source(model: &str) -> Result<ModelSource, Usage> {
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    let (name, uri) = match model.split_once('=') {
-        Some((name, uri)) if is_name(name) => (Some(name.to_owned()), uri),
-        _ => (None, model),
-    };
-    if let Some((scheme, _)) = uri.split_once("://").filter(|(scheme, _)| *scheme != "file") {
-        return Err(Usage::wrong(format!(
-            "--model: `{uri}`: models at {scheme}:// come with a later version; this one takes a local path"
-        )));
-    }
-    let path = PathBuf::from(uri.strip_prefix("file://").unwrap_or(uri));
-    let name = name.unwrap_or_else(|| name_of(&path));
-    Ok(ModelSource { name, path })
-}
-
-/// The last part of a path that is a name: not a version number, not a dot.
-fn name_of(path: &std::path::Path) -> String {
-    let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let parts = full.components().rev().map(|part| part.as_os_str().to_string_lossy().into_owned());
-    let mut names = parts.filter(|part| part != "/" && !part.bytes().all(|byte| byte.is_ascii_digit()));
-    names.next().unwrap_or_else(|| "model".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::VersionPolicy;
 
     fn config(line: &str) -> Result<Config, Usage> {
         let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
@@ -341,7 +308,7 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_one_clear_line() {
-        refused("", "--model: expected a SavedModel directory");
+        refused("", "--model: expected a SavedModel, got nothing");
         refused("--model m --batch_size 0", "--batch_size: expected at least 1, got 0");
         refused("--model m --queue_size 0", "--queue_size: expected at least 1");
         refused("--model m --request_timeout_ms 18446744073709551615", "--request_timeout_ms: expected at most 86400000");
@@ -352,7 +319,6 @@ mod tests {
         refused("--model m --inter_op both", "both");
         refused("--model m --static_path /no/such/place", "is not a directory");
         refused("--model a/m --model b/m", "two models are called `m`");
-        refused("--model s3://bucket/m", "s3:// come with a later version");
     }
 
     #[test]
@@ -365,13 +331,33 @@ mod tests {
     }
 
     #[test]
-    fn models_are_named_by_their_directory() {
-        let name = |model| source(model).unwrap().name;
-        assert_eq!(name("/models/half_plus_two/00000123"), "half_plus_two");
-        assert_eq!(name("/models/digits/"), "digits");
-        assert_eq!(name("cats=/models/digits"), "cats");
-        assert_eq!(name("/odd=path/m"), "m");
-        assert_eq!(source("file:///m/digits").unwrap().path, PathBuf::from("/m/digits"));
+    fn models_are_named_by_their_place() {
+        let name = |model: &str| config(&format!("--model {model}")).unwrap().models[0].name.clone();
+        for (model, expect) in [
+            ("/models/half_plus_two/00000123", "half_plus_two"),
+            ("/models/digits/", "digits"),
+            ("cats=/models/digits", "cats"),
+            ("/odd=path/m", "m"),
+            ("file:///m/digits", "digits"),
+            ("s3://bucket/models/digits/7", "digits"),
+        ] {
+            assert_eq!(name(model), expect, "{model}");
+        }
+    }
+
+    #[test]
+    fn models_may_be_listed_or_come_later() {
+        let listed = config("--model_config_file models.txt --model_config_poll_seconds 0.5").unwrap();
+        let expect = ModelConfigFile { path: "models.txt".into(), poll: Some(Duration::from_millis(500)) };
+        assert_eq!((listed.model_config, listed.models.len()), (Some(expect), 0));
+        assert!(config("--admin_token secret").unwrap().models.is_empty());
+        let all = config("--model m --version_policy latest:2 --version_labels a=1 --poll_seconds 0").unwrap();
+        assert_eq!((&all.models[0].policy, all.models[0].poll), (&VersionPolicy::Latest(2), Some(Duration::ZERO)));
+        refused("--model m --poll_seconds=-1", "--poll_seconds: expected 0, or 0.05 to 86400 seconds, got `-1`");
+        refused("--model m --poll_seconds soon", "--poll_seconds: expected");
+        refused("--model m --version_policy newest", "--version_policy: expected latest");
+        refused("--model m --version_labels a", "--version_labels: expected LABEL=VERSION, got `a`");
+        refused("--model ftp://x/m", "--model: `ftp://x/m`: expected");
     }
 
     #[test]

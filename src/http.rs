@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_files::Files;
@@ -26,6 +27,7 @@ use tfweb_actors::fetcher::FetcherHandle;
 use crate::body::Limits;
 use crate::catalog::Catalog;
 use crate::health;
+use crate::keepers::Keepers;
 use crate::protocol::native;
 
 /// A request's id, taken from the caller or made here.
@@ -44,7 +46,13 @@ const COMPRESS_INLINE_BYTES_MAX: usize = 64 << 10;
 /// What every handler may look at.
 pub struct App {
     /// What is served.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
+    /// Who changes what is served; none where nobody does.
+    pub keepers: Option<Arc<Keepers>>,
+    /// Whose bearer may have it changed.
+    pub admin_token: Option<String>,
+    /// Whether the server is ready only with every model.
+    pub strict_readiness: bool,
     /// Whether one object is one example.
     pub batch_transpose: bool,
     /// Whether pages of other origins may call.
@@ -164,12 +172,26 @@ impl App {
     }
 }
 
-/// The methods of a resource, as `Allow` lists them.
-pub const fn allow(posts: bool) -> &'static str {
-    if posts {
-        "GET, HEAD, POST, OPTIONS"
-    } else {
-        "GET, HEAD, OPTIONS"
+/// What can be done with a resource beside reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// Nothing.
+    Read,
+    /// POST to it.
+    Post,
+    /// POST to it, and DELETE it.
+    PostDelete,
+}
+
+impl Methods {
+    /// As `Allow` lists them.
+    #[must_use]
+    pub const fn allow(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD, OPTIONS",
+            Self::Post => "GET, HEAD, POST, OPTIONS",
+            Self::PostDelete => "GET, HEAD, POST, DELETE, OPTIONS",
+        }
     }
 }
 

@@ -8,7 +8,8 @@
 //!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
 //! 4. [`protocol`]: encodes the outputs, or the error by the code's [`status`].
 //!
-//! Models come from directories, stores and archives by way of [`store`].
+//! Models come from directories, stores and archives by way of [`store`]; a [`keeper`] each looks for new versions, loads them,
+//! and swaps them in the catalog.
 //!
 //! [`config`] is what the user asked for, [`server`] starts and stops it all, [`health`] tells others how it is.
 
@@ -20,6 +21,10 @@ pub mod config;
 pub mod health;
 pub mod http;
 pub mod json;
+pub mod keeper;
+pub mod keepers;
+pub mod model_config;
+pub mod policy;
 pub mod predict;
 pub mod protocol;
 pub mod server;
@@ -27,20 +32,25 @@ pub mod status;
 pub mod store;
 pub mod urls;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix::Arbiter;
 use tfweb_engine::tensorflow::{load_library, version, SavedModelSession};
-use tfweb_engine::{saved_model, Error, Session};
+use tfweb_engine::{Error, Session};
+use tokio::sync::Semaphore;
 
-use catalog::Loaded;
-use config::{Config, ModelSource};
-use server::{Server, Signals};
+use config::Config;
+use keeper::{Keeping, ModelSpec};
+use keepers::Keepers;
+use server::{Models, Server, Signals};
+use store::{Cache, Env};
 
 /// Loads the models and serves them until a signal.
 ///
 /// # Errors
-/// What cannot be found, loaded or listened on, in one line.
+/// What cannot be found, loaded or listened on, in one line. That some models are missing is none, as long as one is there.
 pub fn serve(config: &Config) -> Result<(), Error> {
     for notice in &config.notices {
         tracing::warn!("{notice}");
@@ -48,38 +58,60 @@ pub fn serve(config: &Config) -> Result<(), Error> {
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
-    let models = config.models.iter().map(|source| load(source, config)).collect::<Result<Vec<_>, _>>()?;
     actix::System::new().block_on(async {
         let system = |error: std::io::Error| Error::internal(error.to_string());
-        let signals = Signals::listen().map_err(system)?;
-        let server = Server::start(config, models)?;
-        for model in server.catalog().models() {
-            announce(model);
+        let mut signals = Signals::listen().map_err(system)?;
+        let models = Models::new(config);
+        let keepers = Arc::new(keep(config, &models)?);
+        let specs = specs(config)?;
+        let rounds = tokio::select! {
+            rounds = keepers.start(&specs) => rounds,
+            name = signals.next() => {
+                tracing::info!("{name}: stopping, though nothing was served yet");
+                return Ok(());
+            }
+        };
+        if let (Some(Err(error)), true) = (rounds.first(), rounds.iter().all(Result::is_err)) {
+            return Err(error.clone());
         }
+        if let Some(file) = &config.model_config {
+            keepers.follow(file, &specs[config.models.len()..]);
+        }
+        let server = Server::start(config, models, Some(keepers))?;
         tracing::info!("ready: listening on http://{}", server.address());
         server.serve_until(signals).await.map_err(system)
     })
 }
 
-/// Loads one model's newest version.
-///
-/// # Errors
-/// `NotFound` where there is none; otherwise TensorFlow's own.
-pub fn load(source: &ModelSource, config: &Config) -> Result<Loaded, Error> {
-    let start = Instant::now();
-    let located = saved_model::locate(&source.path)?;
-    let session = SavedModelSession::load(&located.directory, &config.tags, config.inter_op)?;
-    tracing::info!("model {:?} version {} loaded in {} ms", source.name, located.version, start.elapsed().as_millis());
-    let session: Arc<dyn Session> = Arc::new(session);
-    Ok(Loaded { name: source.name.clone(), version: located.version, session })
+/// The models of flags and file.
+fn specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
+    let mut specs = config.models.clone();
+    if let Some(file) = &config.model_config {
+        let listed = model_config::read(&file.path)?;
+        if let Some(twice) = listed.iter().find(|spec| config.models.iter().any(|other| other.name == spec.name)) {
+            return Err(Error::invalid(format!("`{}`: --model names `{}` too", file.path.display(), twice.name)));
+        }
+        specs.extend(listed);
+    }
+    Ok(specs)
 }
 
-fn announce(model: &catalog::Model) {
-    for servable in &model.servables {
-        let name = &servable.handle.signature().name;
-        match &servable.warning {
-            Some(warning) => tracing::warn!("model {:?}, signature {name:?}: {}", model.name, warning.replace("\n\t", " ")),
-            None => tracing::debug!("model {:?}, signature {name:?}", model.name),
-        }
-    }
+/// Makes keepers that put models into the catalog; they keep none yet.
+///
+/// # Errors
+/// `FailedPrecondition` for a cache directory that cannot be used.
+pub fn keep(config: &Config, models: &Models) -> Result<Keepers, Error> {
+    let env = Env::process();
+    let (tags, inter_op) = (config.tags.clone(), config.inter_op);
+    let keeping = Keeping {
+        catalog: Arc::clone(&models.catalog),
+        cache: Cache::open(config.cache_dir.as_deref(), &env)?,
+        env,
+        load: Arc::new(move |directory: &Path| {
+            let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            Ok(session)
+        }),
+        loading: Semaphore::new(1),
+    };
+    Ok(Keepers::new(keeping, Arbiter::new()))
 }

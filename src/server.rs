@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Arbiter;
@@ -15,9 +16,10 @@ use tfweb_engine::{Code, Error};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::body::{Limits, BODIES_BYTES_MAX};
-use crate::catalog::{Catalog, Loaded};
+use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::http::{mount, App, RequestIds};
+use crate::keepers::Keepers;
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.
@@ -52,11 +54,34 @@ impl Signals {
     }
 
     /// Waits for one; gives its name.
-    async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+/// A catalog and the thread of its models' actors.
+pub struct Models {
+    /// What is served.
+    pub catalog: Arc<Catalog>,
+    arbiter: Arbiter,
+}
+
+impl Models {
+    /// Starts a thread for models' actors, of which there are none yet. Needs an actix `System` in the current thread.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let arbiter = Arbiter::new();
+        exit_on_actor_panic(&arbiter.handle());
+        let policy = Policy {
+            batch_rows_max: config.batch_rows_max,
+            queue_requests_max: config.queue_requests_max,
+            queue_bytes_max: config.queue_bytes_max,
+            run_threads: config.run_threads,
+        };
+        Self { catalog: Arc::new(Catalog::new(policy, arbiter.handle())), arbiter }
     }
 }
 
@@ -71,23 +96,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts serving loaded models. Needs an actix `System` in the current thread.
+    /// Starts to listen and serves what `models` has, now and later; `keepers` may be told to change it. Needs an actix `System`
+    /// in the current thread.
     ///
     /// # Errors
-    /// `Unavailable` where the address cannot be listened on; `Internal` where threads cannot be had.
-    pub fn start(config: &Config, models: Vec<Loaded>) -> Result<Self, Error> {
-        let arbiter = Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle());
-        let policy = Policy {
-            batch_rows_max: config.batch_rows_max,
-            queue_requests_max: config.queue_requests_max,
-            queue_bytes_max: config.queue_bytes_max,
-            run_threads: config.run_threads,
-        };
+    /// `Unavailable` where the address cannot be listened on.
+    pub fn start(config: &Config, models: Models, keepers: Option<Arc<Keepers>>) -> Result<Self, Error> {
         // Its own thread: a fetch must not come between a model and its next batch.
         let fetching = Arbiter::new();
         let app = web::Data::new(App {
-            catalog: Catalog::start(models, policy, &arbiter.handle())?,
+            catalog: Arc::clone(&models.catalog),
+            keepers,
+            admin_token: config.admin_token.clone(),
+            strict_readiness: config.strict_readiness,
             batch_transpose: config.batch_transpose,
             cors: config.cors,
             has_static_files: config.static_path.is_some(),
@@ -115,19 +136,13 @@ impl Server {
         let address = http.addrs()[0];
         let server = http.run();
         let handle = server.handle();
-        Ok(Self { address, app, handle, ended: actix::spawn(server), arbiters: [arbiter, fetching] })
+        Ok(Self { address, app, handle, ended: actix::spawn(server), arbiters: [models.arbiter, fetching] })
     }
 
     /// Where it listens; with port 0 the one that was picked.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// What it serves.
-    #[must_use]
-    pub fn catalog(&self) -> &Catalog {
-        &self.app.catalog
     }
 
     /// Serves until a signal, then stops; a second one ends the process at once.

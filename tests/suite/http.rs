@@ -44,7 +44,7 @@ fn only(name: &str) -> RunningServer {
 #[test]
 fn the_only_signature_answers_at_the_root() {
     let server = only("only");
-    for target in ["/", "/only", "/models/test", "/models/test/only", "/models/test/versions/1"] {
+    for target in ["/", "/only", "/models/test/only", "/models/test/versions/1"] {
         assert_eq!(server.post(target, r#"{"x": [1]}"#), (200, r#"{"y":[2.5]}"#.into()), "{target}");
     }
 }

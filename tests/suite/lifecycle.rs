@@ -25,7 +25,7 @@ fn check_refused(flags: &str, variables: &[(&str, &str)], exit_code: i32, expect
 #[test]
 fn bad_flags_exit_2_with_one_line() {
     for (flags, variables, expect) in [
-        ("", &[][..], &["--model: expected a SavedModel directory"][..]),
+        ("", &[][..], &["--model: expected a SavedModel, got nothing"][..]),
         ("--model m --batch_size 0", &[], &["--batch_size: expected at least 1, got 0"]),
         ("--model m --batch_size many", &[], &["many"]),
         ("--model m --colour blue", &[], &["--colour"]),

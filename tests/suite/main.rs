@@ -20,6 +20,7 @@ mod fetcher;
 mod fuzz;
 mod gated;
 mod http;
+mod keeping;
 mod lifecycle;
 mod memory;
 mod origin;

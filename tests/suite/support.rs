@@ -9,11 +9,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
-use tfweb::catalog::Loaded;
+use tfweb::catalog::{Model, State, VersionStatus};
 use tfweb::config::{Config, Flags};
-use tfweb::server::Server;
+use tfweb::keeper::ModelSpec;
+use tfweb::keepers::Keepers;
+use tfweb::server::{Models, Server};
+use tfweb::store::{look_at_directory, ModelUri};
 use tfweb_actors::ModelHandle;
-use tfweb_engine::tensorflow::load_library;
+use tfweb_engine::tensorflow::{load_library, SavedModelSession};
 use tfweb_engine::Session;
 
 use crate::client::{Connection, Request, Response};
@@ -76,6 +79,13 @@ pub(crate) fn config(flags: &str) -> Config {
     flags.and_then(Config::new).unwrap_or_else(|usage| panic!("{}", usage.text))
 }
 
+/// A model that is loaded and not yet served.
+pub(crate) struct Loaded {
+    name: String,
+    version: u64,
+    session: Arc<dyn Session>,
+}
+
 /// Versions and sessions by the path they were loaded from.
 type Sessions = HashMap<PathBuf, (u64, Arc<dyn Session>)>;
 
@@ -87,12 +97,15 @@ pub(crate) fn load(config: &Config) -> Vec<Loaded> {
         load_library(config.tensorflow_lib.as_deref()).unwrap_or_else(|error| panic!("{error}"));
         HashMap::new()
     });
-    let load = |source: &tfweb::config::ModelSource| {
-        let (version, session) = sessions.entry(source.path.clone()).or_insert_with(|| {
-            let loaded = tfweb::load(source, config).unwrap_or_else(|error| panic!("{error}"));
-            (loaded.version, loaded.session)
+    let load = |spec: &ModelSpec| {
+        let ModelUri::Local(path) = &spec.uri else { panic!("{}: expected a local path", spec.uri) };
+        let (version, session) = sessions.entry(path.clone()).or_insert_with(|| {
+            let listing = look_at_directory(path).unwrap_or_else(|error| panic!("{error}"));
+            let version = listing.newest().expect("a complete version");
+            let session = SavedModelSession::load(&path.join(&version.directory), &config.tags, config.inter_op);
+            (version.number, Arc::new(session.unwrap_or_else(|error| panic!("{error}"))))
         });
-        Loaded { name: source.name.clone(), version: *version, session: Arc::clone(session) }
+        Loaded { name: spec.name.clone(), version: *version, session: Arc::clone(session) }
     };
     config.models.iter().map(load).collect()
 }
@@ -137,15 +150,40 @@ impl RunningServer {
         server
     }
 
-    fn serve(config: Config, models: Vec<Loaded>) -> Self {
+    /// Serves the models that the flags name as the binary does: kept by keepers, each loaded for this server alone.
+    pub(crate) fn kept(flags: &str) -> Self {
+        let config = config(flags);
+        load_library(config.tensorflow_lib.as_deref()).unwrap_or_else(|error| panic!("{error}"));
+        Self::run(config, async |config, models| {
+            let keepers = Arc::new(tfweb::keep(config, models).expect("a cache directory"));
+            keepers.start(&config.models).await;
+            Some(keepers)
+        })
+    }
+
+    fn serve(config: Config, loaded: Vec<Loaded>) -> Self {
+        Self::run(config, async move |_, models| {
+            for Loaded { name, version: number, session } in loaded {
+                let version = models.catalog.start(number, &session).expect("run threads");
+                let status = VersionStatus { number, state: State::Available, error: None, served: Some(version) };
+                models.catalog.put(Model { name, versions: vec![status], ..Model::default() });
+            }
+            None
+        })
+    }
+
+    fn run(config: Config, fill: impl AsyncFnOnce(&Config, &Models) -> Option<Arc<Keepers>> + Send + 'static) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix::System::new().block_on(async {
-                let server = Server::start(&config, models).expect("the server starts");
+                let models = Models::new(&config);
+                let catalog = Arc::clone(&models.catalog);
+                let keepers = fill(&config, &models).await;
+                let server = Server::start(&config, models, keepers).expect("the server starts");
                 let mut handles = HashMap::new();
-                for model in server.catalog().models() {
-                    for servable in &model.servables {
+                for model in catalog.models().iter() {
+                    for servable in model.served().flat_map(|version| &version.servables) {
                         let signature = servable.handle.signature().name.clone();
                         handles.insert((model.name.clone(), signature), servable.handle.clone());
                     }

@@ -333,7 +333,10 @@ fn fetched_bytes_wait_for_room() {
     }
     let two: Vec<String> = (0..2).map(|i| origin.url(&format!("/size/{}", 600_000 + i))).collect();
     check_error(&server.call(&lengths(&two)), 413, "the urls of one request may hold 976.5 KiB together");
-    // Room comes back with what was refused, and with what was run.
+    // Room comes back with what was refused, with what was run, and of bodies that were smaller than they could have been.
+    for _ in 0..10 {
+        assert_eq!(server.call(&lengths(&[origin.url("/until-end")])).json(), json!({"bytes": [13]}));
+    }
     assert_eq!(server.call(&lengths(&[origin.url("/size/1000000")])).status, 200);
 }
 
@@ -404,6 +407,10 @@ fn connections_are_kept_and_closed_ones_forgotten() {
     for _ in 0..20 {
         assert_eq!(server.call(&lengths(&[origin.url("/once")])).status, 200, "the server closes after its answer");
     }
+    for _ in 0..3 {
+        assert_eq!(server.call(&lengths(&[origin.url("/fresh")])).status, 200, "one that was closed just then is tried anew");
+    }
+    assert_eq!(origin.gets("/fresh"), 5);
     // An idle connection is closed by and by, though nobody asks for its host again.
     assert_eq!(server.call(&lengths(&[origin.url("/size/1")])).status, 200);
     origin.until_open(0);

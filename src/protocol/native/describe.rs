@@ -1,10 +1,12 @@
 //! What models take and give, as JSON: the list of signatures that the seed of this project had, and the list of models.
 
+use std::collections::BTreeMap;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use tfweb_engine::{Signature, TensorSpec};
 
-use crate::catalog::Model;
+use crate::catalog::{Model, State, Version};
 
 #[derive(Serialize)]
 pub(super) struct SignatureJson<'a> {
@@ -23,14 +25,36 @@ struct SpecJson<'a> {
     shape: Option<Vec<i64>>,
 }
 
+/// A model: what is called where no version is named, and every version's state.
 #[derive(Serialize)]
 pub(super) struct ModelJson<'a> {
-    name: &'a str,
-    version: u64,
-    state: &'static str,
+    #[serde(flatten)]
+    state: StateJson<'a>,
     signatures: Vec<&'a str>,
+    versions: Vec<VersionJson<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+}
+
+/// A model in one line: its newest version that is served, or else what is the matter.
+#[derive(Serialize)]
+pub struct StateJson<'a> {
+    name: &'a str,
+    /// Null where none is served.
+    version: Option<u64>,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct VersionJson<'a> {
+    version: u64,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
 }
 
 /// One entry of the signature list.
@@ -38,23 +62,39 @@ pub(super) fn signature(signature: &Signature) -> SignatureJson<'_> {
     SignatureJson { name: &signature.name, inputs: SpecsJson(&signature.inputs), outputs: SpecsJson(&signature.outputs) }
 }
 
-/// The signature list of a model.
-pub(super) fn model(model: &Model) -> Vec<SignatureJson<'_>> {
-    model.servables.iter().map(|servable| signature(servable.handle.signature())).collect()
+/// The signature list of a model's version.
+pub(super) fn version(version: &Version) -> Vec<SignatureJson<'_>> {
+    version.servables.iter().map(|servable| signature(servable.handle.signature())).collect()
 }
 
-/// The list of models.
-pub(super) fn models<'a>(models: &'a [Model]) -> Vec<ModelJson<'a>> {
-    let entry = |model: &'a Model| {
-        let Model { name, version, servables } = model;
-        let names = servables.iter().map(|servable| servable.handle.signature().name.as_str()).collect();
-        let warnings = servables.iter().filter_map(|servable| {
-            let warning = servable.warning.as_ref()?;
-            Some(format!("signature {:?}: {warning}", servable.handle.signature().name))
-        });
-        ModelJson { name, version: *version, state: "AVAILABLE", signatures: names, warnings: warnings.collect() }
-    };
-    models.iter().map(entry).collect()
+/// A model as the list has it.
+pub(super) fn model(model: &Model) -> ModelJson<'_> {
+    let servables = || model.served().next_back().into_iter().flat_map(|version| &version.servables);
+    let warnings = servables().filter_map(|servable| {
+        let warning = servable.warning.as_ref()?;
+        Some(format!("signature {:?}: {warning}", servable.handle.signature().name))
+    });
+    let versions = model.versions.iter().map(|version| VersionJson {
+        version: version.number,
+        state: version.state.name(),
+        error: version.error.as_deref(),
+    });
+    ModelJson {
+        state: model_state(model),
+        signatures: servables().map(|servable| servable.handle.signature().name.as_str()).collect(),
+        versions: versions.collect(),
+        labels: &model.labels,
+        warnings: warnings.collect(),
+    }
+}
+
+/// A model in one line.
+pub fn model_state(model: &Model) -> StateJson<'_> {
+    let newest = model.served().next_back();
+    let last = model.versions.last();
+    let state = if newest.is_some() { State::Available } else { last.map_or(State::Start, |version| version.state) };
+    let error = model.error.as_deref().or_else(|| model.versions.iter().rev().find_map(|version| version.error.as_deref()));
+    StateJson { name: &model.name, version: newest.map(|version| version.number), state: state.name(), error }
 }
 
 impl Serialize for SpecsJson<'_> {

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `GET /`, `GET /{signature}` | what the model takes and gives |
 //! | `POST /`, `POST /{signature}` | predict |
-//! | `GET /models` | every model |
-//! | `GET`, `POST /models/{model}[/versions/{version}][/{signature}]` | the same for each model |
+//! | `GET /models` | every model and its versions' states |
+//! | `GET /models/{model}` | what a model takes and gives |
+//! | `POST`, `DELETE /models/{model}` | serve another model under that name, or none |
+//! | `GET`, `POST /models/{model}[/versions/{version}` or `/labels/{label}][/{signature}]` | as `/`, for each model and version |
 //!
 //! Errors are `{"error": "…", "code": "INVALID_ARGUMENT"}`.
 
@@ -13,7 +15,9 @@ mod answer;
 mod describe;
 mod error;
 mod form;
+mod manage;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::{HeaderValue, ALLOW, CONTENT_TYPE};
@@ -22,36 +26,56 @@ use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
 use tfweb_engine::{quoted, Code, Error};
 
 use crate::body;
-use crate::catalog::{Model, Servable};
-use crate::http::{self, App};
+use crate::catalog::{Version, Which};
+use crate::http::{self, App, Methods};
 use crate::json::Form;
 use crate::predict::{predict, Call, Timings};
 use crate::status;
 
+pub use describe::model_state;
+
 type Answer = Result<HttpResponse, Error>;
 
-/// What a route is about: GET describes it; POST predicts, but for the list of models.
+/// What a route is about.
 #[derive(Clone, Copy, PartialEq)]
 enum Subject {
+    /// All models: GET lists them.
     Models,
+    /// A model by its name alone: GET describes its newest version, POST and DELETE change what is served under that name.
     Model,
+    /// A version of a model, or the first model: GET describes it, POST calls its main signature.
+    Version,
+    /// A signature: GET describes it, POST calls it.
     Signature,
+}
+
+impl Subject {
+    const fn methods(self) -> Methods {
+        match self {
+            Self::Models => Methods::Read,
+            Self::Model => Methods::PostDelete,
+            Self::Version | Self::Signature => Methods::Post,
+        }
+    }
 }
 
 /// Mounts the routes. Those that read a single name come last, so that they take no other route's path.
 pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>) {
     config
-        .service(resource("/", Subject::Model))
+        .service(resource("/", Subject::Version))
         .service(resource("/models", Subject::Models))
         .service(resource("/models/{model}", Subject::Model))
-        .service(resource("/models/{model}/versions/{version}", Subject::Model))
+        .service(resource("/models/{model}/versions/{version}", Subject::Version))
         .service(resource("/models/{model}/versions/{version}/{signature:.+}", Subject::Signature))
+        .service(resource("/models/{model}/labels/{label}", Subject::Version))
+        .service(resource("/models/{model}/labels/{label}/{signature:.+}", Subject::Signature))
         .service(resource("/models/{model}/{signature:.+}", Subject::Signature));
     // With static files, a GET of a name that is no signature is theirs.
     let app = app.clone();
     let takes = move |context: &guard::GuardContext<'_>| {
         let name = context.head().uri.path().trim_start_matches('/');
-        let is_signature = || app.catalog.model(None, None).is_ok_and(|model| model.servable(Some(name)).is_ok());
+        let newest = || app.catalog.version(None, Which::Newest);
+        let is_signature = || newest().is_ok_and(|version| version.servable(Some(name)).is_ok());
         !(app.has_static_files && http::is_get(&context.head().method)) || is_signature()
     };
     config.service(resource("/{signature:.+}", Subject::Signature).guard(guard::fn_guard(takes)));
@@ -63,9 +87,8 @@ fn resource(path: &str, subject: Subject) -> Resource {
 }
 
 async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
-    let posts = subject != Subject::Models;
     match *request.method() {
-        Method::POST if posts => {
+        Method::POST if matches!(subject, Subject::Version | Subject::Signature) => {
             let mut timings = Timings::default();
             let answer = match predict_signature(&request, payload, &app, &mut timings).await {
                 Ok(body) => Ok(answer::json(&request, body).await),
@@ -75,6 +98,10 @@ async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, ap
             answer::write_timings(&timings, response.headers_mut());
             response
         }
+        Method::POST | Method::DELETE if subject == Subject::Model => {
+            let changed = manage::change(&request, payload, &app).await;
+            finish(&request, &app, changed)
+        }
         Method::GET | Method::HEAD => {
             let answer = match describe(subject, &request, &app) {
                 Ok(body) => Ok(answer::json(&request, body).await),
@@ -82,13 +109,13 @@ async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, ap
             };
             finish(&request, &app, answer)
         }
-        _ => other_method(&request, &app, posts),
+        _ => other_method(&request, &app, subject.methods()),
     }
 }
 
 /// Answers OPTIONS, and methods that a route does not have.
-pub fn other_method(request: &HttpRequest, app: &App, posts: bool) -> HttpResponse {
-    let allow = http::allow(posts);
+pub fn other_method(request: &HttpRequest, app: &App, methods: Methods) -> HttpResponse {
+    let allow = methods.allow();
     if request.method() == Method::OPTIONS {
         return finish(request, app, Ok(app.options(request, allow)));
     }
@@ -101,7 +128,7 @@ pub fn other_method(request: &HttpRequest, app: &App, posts: bool) -> HttpRespon
 /// Answers paths that nothing else takes.
 pub async fn not_found(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     if request.method() == Method::OPTIONS {
-        return other_method(&request, &app, false);
+        return other_method(&request, &app, Methods::Read);
     }
     let text = format!("no route {}; see GET / and GET /models", quoted(request.path()));
     finish(&request, &app, Err(Error::new(Code::NotFound, text)))
@@ -114,22 +141,30 @@ pub fn finish(request: &HttpRequest, app: &App, answer: Answer) -> HttpResponse 
     response
 }
 
-fn model_of<'a>(request: &HttpRequest, app: &'a App) -> Result<&'a Model, Error> {
+fn version_of(request: &HttpRequest, app: &App) -> Result<Arc<Version>, Error> {
     let matched = request.match_info();
-    app.catalog.model(matched.get("model"), matched.get("version"))
-}
-
-fn servable_of<'a>(request: &HttpRequest, app: &'a App) -> Result<&'a Servable, Error> {
-    model_of(request, app)?.servable(request.match_info().get("signature"))
+    let which = match (matched.get("version"), matched.get("label")) {
+        (Some(number), _) => Which::Number(number),
+        (None, Some(label)) => Which::Label(label),
+        (None, None) => Which::Newest,
+    };
+    app.catalog.version(matched.get("model"), which)
 }
 
 fn describe(subject: Subject, request: &HttpRequest, app: &App) -> Result<Vec<u8>, Error> {
-    let body = match subject {
-        Subject::Models => serde_json::to_vec(&describe::models(app.catalog.models())),
-        Subject::Model => serde_json::to_vec(&describe::model(model_of(request, app)?)),
-        Subject::Signature => serde_json::to_vec(&describe::signature(servable_of(request, app)?.handle.signature())),
-    };
-    Ok(body.expect("names and numbers serialize; this is a bug"))
+    if subject == Subject::Models {
+        let models = app.catalog.models();
+        return Ok(to_json(&models.iter().map(|model| describe::model(model)).collect::<Vec<_>>()));
+    }
+    let version = version_of(request, app)?;
+    Ok(match request.match_info().get("signature") {
+        Some(name) => to_json(&describe::signature(version.servable(Some(name))?.handle.signature())),
+        None => to_json(&describe::version(&version)),
+    })
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("names and numbers serialize; this is a bug")
 }
 
 async fn predict_signature(
@@ -139,7 +174,8 @@ async fn predict_signature(
     timings: &mut Timings,
 ) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
-    let servable = servable_of(request, app)?;
+    let version = version_of(request, app)?;
+    let servable = version.servable(request.match_info().get("signature"))?;
     let signature = servable.handle.signature();
     let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
 

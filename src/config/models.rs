@@ -1,0 +1,124 @@
+//! The flags that say which models are served, and which of their versions.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use structopt::StructOpt;
+
+use super::Usage;
+use crate::keeper::ModelSpec;
+use crate::model_config;
+use crate::policy::{self, VersionPolicy};
+use crate::store::ModelUri;
+
+/// The longest time between two looks: a day.
+const POLL_SECONDS_LIMIT: f64 = 86_400.0;
+/// The shortest: more looks would cost more than they could find.
+const POLL_SECONDS_LEAST: f64 = 0.05;
+
+/// What the user typed about models.
+#[derive(StructOpt, Clone, Debug)]
+pub struct ModelFlags {
+    /// SavedModel, or directory of numbered versions: local path, s3://, gs://, az://, abfs://, hdfs://, webhdfs://, hf://, or http(s):// of an archive; name=URI names it; may repeat (in the variable: commas)
+    #[structopt(long = "model", env = "TFWEB_MODEL", value_name = "URI", number_of_values = 1)]
+    pub model: Vec<String>,
+    /// Comma separated tags; must equal one of the model's tag sets
+    #[structopt(long = "tags", env = "TFWEB_TAGS", default_value = "serve")]
+    pub tags: String,
+    /// Which versions are served: latest, latest:N, all, or numbers between commas
+    #[structopt(long = "version_policy", env = "TFWEB_VERSION_POLICY", value_name = "POLICY", default_value = "latest")]
+    pub version_policy: String,
+    /// Names for versions, such as stable=123,canary=124
+    #[structopt(long = "version_labels", env = "TFWEB_VERSION_LABELS", value_name = "LABELS", default_value = "")]
+    pub version_labels: String,
+    /// Seconds between looks for new versions, 0 for none; 5 for local directories of versions and none for others, if not given
+    #[structopt(long = "poll_seconds", env = "TFWEB_POLL_SECONDS", value_name = "SECONDS")]
+    pub poll_seconds: Option<String>,
+    /// Directory for models that are brought from elsewhere; tfweb in the user's cache directory, if not given
+    #[structopt(long = "cache_dir", env = "TFWEB_CACHE_DIR", value_name = "DIR", parse(from_os_str))]
+    pub cache_dir: Option<PathBuf>,
+    /// File that lists models in TensorFlow Serving's text format
+    #[structopt(long = "model_config_file", env = "TFWEB_MODEL_CONFIG_FILE", value_name = "FILE", parse(from_os_str))]
+    pub model_config_file: Option<PathBuf>,
+    /// Seconds between looks whether that file has changed; 0 for none
+    #[structopt(
+        long = "model_config_poll_seconds",
+        env = "TFWEB_MODEL_CONFIG_POLL_SECONDS",
+        value_name = "SECONDS",
+        default_value = "0"
+    )]
+    pub model_config_poll_seconds: String,
+    /// Be ready only while every model can be called, not as soon as one can
+    #[structopt(long = "strict_readiness")]
+    pub strict_readiness: bool,
+    /// Secret that lets its bearer add, move and remove models; nobody may without it
+    #[structopt(long = "admin_token", env = "TFWEB_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+}
+
+/// A file that lists models, followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How often to look whether it has changed; never if none.
+    pub poll: Option<Duration>,
+}
+
+impl ModelFlags {
+    /// The models that flags name, by themselves.
+    pub(super) fn specs(&self) -> Result<Vec<ModelSpec>, Usage> {
+        let wrong = |flag: &str, error: String| Usage::wrong(format!("--{flag}: {error}"));
+        let policy: VersionPolicy = self.version_policy.parse().map_err(|error| wrong("version_policy", error))?;
+        let labels = policy::labels(&self.version_labels).map_err(|error| wrong("version_labels", error))?;
+        let poll = self.poll_seconds.as_deref().map(|text| seconds("poll_seconds", text)).transpose()?;
+        let mut specs: Vec<ModelSpec> = Vec::new();
+        for model in &self.model {
+            let (name, uri) = named(model).map_err(|error| wrong("model", error))?;
+            if specs.iter().any(|other| other.name == name) {
+                return Err(wrong("model", format!("two models are called `{name}`; name them: --model name=URI")));
+            }
+            specs.push(ModelSpec { name, uri, policy: policy.clone(), labels: labels.clone(), poll });
+        }
+        if specs.is_empty() && self.model_config_file.is_none() && self.admin_token.is_none() {
+            return Err(wrong("model", "expected a SavedModel, got nothing".into()));
+        }
+        Ok(specs)
+    }
+
+    pub(super) fn config_file(&self) -> Result<Option<ModelConfigFile>, Usage> {
+        let poll = seconds("model_config_poll_seconds", &self.model_config_poll_seconds)?;
+        let poll = (!poll.is_zero()).then_some(poll);
+        Ok(self.model_config_file.clone().map(|path| ModelConfigFile { path, poll }))
+    }
+
+    pub(super) fn admin_token(&self) -> Result<Option<String>, Usage> {
+        match &self.admin_token {
+            Some(token) if token.is_empty() => Err(Usage::wrong("--admin_token: expected a secret, got nothing")),
+            token => Ok(token.clone()),
+        }
+    }
+}
+
+/// `name=URI` or a URI that gives the name.
+fn named(model: &str) -> Result<(String, ModelUri), String> {
+    let (name, uri) = match model.split_once('=') {
+        Some((name, uri)) if model_config::is_model_name(name) => (Some(name.to_owned()), uri),
+        _ => (None, model),
+    };
+    let uri = ModelUri::parse(uri).map_err(|error| error.message)?;
+    Ok((name.unwrap_or_else(|| uri.name()), uri))
+}
+
+fn seconds(flag: &str, text: &str) -> Result<Duration, Usage> {
+    let wrong = || {
+        let range = format!("0, or {POLL_SECONDS_LEAST} to {POLL_SECONDS_LIMIT} seconds");
+        Usage::wrong(format!("--{flag}: expected {range}, got `{text}`"))
+    };
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    match seconds {
+        0.0 => Ok(Duration::ZERO),
+        seconds if (POLL_SECONDS_LEAST..=POLL_SECONDS_LIMIT).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(wrong()),
+    }
+}

@@ -1,0 +1,108 @@
+//! Which versions of a model are served, and in which order they are loaded and unloaded. Pure.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// The most versions that `latest:N` keeps in memory side by side.
+const LATEST_MAX: usize = 1000;
+
+/// Which of the versions there are is to be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VersionPolicy {
+    /// So many with the highest numbers.
+    Latest(usize),
+    /// All.
+    All,
+    /// These, where they are there.
+    Specific(Vec<u64>),
+}
+
+impl Default for VersionPolicy {
+    fn default() -> Self {
+        Self::Latest(1)
+    }
+}
+
+impl FromStr for VersionPolicy {
+    type Err = String;
+
+    /// Reads `latest`, `latest:3`, `all`, or numbers between commas.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("expected latest, latest:N, all, or numbers such as 1,5,7, got `{text}`");
+        match text {
+            "latest" => Ok(Self::Latest(1)),
+            "all" => Ok(Self::All),
+            _ => match text.strip_prefix("latest:") {
+                Some(count) => {
+                    let count = count.parse().ok().filter(|count| (1..=LATEST_MAX).contains(count));
+                    count.map(Self::Latest).ok_or_else(|| format!("expected latest:N with N from 1 to {LATEST_MAX}, got `{text}`"))
+                }
+                None => {
+                    let numbers: Result<Vec<u64>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+                    numbers.map(Self::Specific).map_err(|_| wrong())
+                }
+            },
+        }
+    }
+}
+
+impl VersionPolicy {
+    /// The versions to be served of those that can be, highest first: what is new is loaded first.
+    #[must_use]
+    pub fn wanted(&self, candidates: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let mut numbers: Vec<u64> = candidates.into_iter().collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        match self {
+            Self::Latest(count) => numbers.truncate(*count),
+            Self::All => {}
+            Self::Specific(only) => numbers.retain(|number| only.contains(number)),
+        }
+        numbers
+    }
+}
+
+/// Reads labels such as `stable=123,canary=124`.
+///
+/// # Errors
+/// What was expected and what came.
+pub fn labels(text: &str) -> Result<BTreeMap<String, u64>, String> {
+    let label = |part: &str| {
+        let (label, number) = part.split_once('=')?;
+        let is_name = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+        Some((label.to_owned(), number.parse().ok().filter(|_| is_name)?))
+    };
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| label(part).ok_or_else(|| format!("expected LABEL=VERSION, got `{part}`"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_choose() {
+        for (policy, expect) in [
+            ("latest", &[9][..]),
+            ("latest:1", &[9]),
+            ("latest:2", &[9, 7]),
+            ("latest:10", &[9, 7, 5, 1]),
+            ("all", &[9, 7, 5, 1]),
+            ("1,5,6", &[5, 1]),
+            ("6", &[]),
+        ] {
+            assert_eq!(policy.parse::<VersionPolicy>().unwrap().wanted([5, 9, 1, 7]), expect, "{policy}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in ["", "newest", "latest:", "latest:0", "latest:1001", "latest:x", "1,,2", "1,x", "-1"] {
+            assert!(text.parse::<VersionPolicy>().is_err(), "{text}");
+        }
+        for text in ["stable", "stable=", "=1", "stable=x", "a b=1", "a=1,b"] {
+            assert!(labels(text).is_err(), "{text}");
+        }
+        assert_eq!(labels("stable=123, canary=124").unwrap(), BTreeMap::from([("stable".into(), 123), ("canary".into(), 124)]));
+        assert!(labels("").unwrap().is_empty());
+    }
+}

@@ -4,8 +4,8 @@
 //! [`Catalog`], once it can be called. One that cannot be loaded replaces nothing; it is tried again when its files change.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -53,8 +53,10 @@ pub type Load = Arc<dyn Fn(&Path) -> Result<Arc<dyn Session>, Error> + Send + Sy
 pub struct Keeping {
     /// Where they put what they serve.
     pub catalog: Arc<Catalog>,
-    /// Where they put what they bring.
-    pub cache: Cache,
+    /// Where they put what they bring from elsewhere, if said.
+    pub cache_dir: Option<PathBuf>,
+    /// The same, once it was needed.
+    pub cache: OnceLock<Cache>,
     /// Where credentials are.
     pub env: Env,
     /// How they load.
@@ -247,7 +249,7 @@ impl Keeper {
         let is_first = self.origin.is_none();
         if is_first {
             self.forget_looks();
-            self.origin = Some(Origin::open(&self.spec.uri, &self.shared.cache, &self.shared.env)?);
+            self.origin = Some(Origin::open(&self.spec.uri, || self.shared.cache(), &self.shared.env)?);
         }
         let origin = self.origin.as_ref().expect("opened just above; this is a bug");
         let mut listing = origin.look().await?;
@@ -411,8 +413,17 @@ fn fingerprints(listing: &Listing) -> BTreeMap<u64, Fingerprint> {
 }
 
 impl Keeping {
+    /// The cache; opened when it is first asked for, since local models do without.
+    fn cache(&self) -> Result<Cache, Error> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache.clone());
+        }
+        let cache = Cache::open(self.cache_dir.as_deref(), &self.env)?;
+        Ok(self.cache.get_or_init(|| cache).clone())
+    }
+
     /// Loads a version on a thread of its own, one at a time.
-    async fn load(&self, number: u64, directory: std::path::PathBuf) -> Result<Arc<Version>, Error> {
+    async fn load(&self, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
         let _turn = self.loading.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
         let (reply, loaded) = oneshot::channel();
         let load = Arc::clone(&self.load);

@@ -33,7 +33,7 @@ pub mod store;
 pub mod urls;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use actix::Arbiter;
@@ -45,7 +45,7 @@ use config::Config;
 use keeper::{Keeping, ModelSpec};
 use keepers::Keepers;
 use server::{Models, Server, Signals};
-use store::{Cache, Env};
+use store::Env;
 
 /// Loads the models and serves them until a signal.
 ///
@@ -62,7 +62,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         let system = |error: std::io::Error| Error::internal(error.to_string());
         let mut signals = Signals::listen().map_err(system)?;
         let models = Models::new(config);
-        let keepers = Arc::new(keep(config, &models)?);
+        let keepers = Arc::new(keep(config, &models));
         let specs = specs(config)?;
         let rounds = tokio::select! {
             rounds = keepers.start(&specs) => rounds,
@@ -97,21 +97,19 @@ fn specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
 }
 
 /// Makes keepers that put models into the catalog; they keep none yet.
-///
-/// # Errors
-/// `FailedPrecondition` for a cache directory that cannot be used.
-pub fn keep(config: &Config, models: &Models) -> Result<Keepers, Error> {
-    let env = Env::process();
+#[must_use]
+pub fn keep(config: &Config, models: &Models) -> Keepers {
     let (tags, inter_op) = (config.tags.clone(), config.inter_op);
     let keeping = Keeping {
         catalog: Arc::clone(&models.catalog),
-        cache: Cache::open(config.cache_dir.as_deref(), &env)?,
-        env,
+        cache_dir: config.cache_dir.clone(),
+        cache: OnceLock::new(),
+        env: Env::process(),
         load: Arc::new(move |directory: &Path| {
             let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
             Ok(session)
         }),
         loading: Semaphore::new(1),
     };
-    Ok(Keepers::new(keeping, Arbiter::new()))
+    Keepers::new(keeping, Arbiter::new())
 }

@@ -62,16 +62,16 @@ enum Kind {
 }
 
 impl Origin {
-    /// Opens a place. Nothing is asked of it yet.
+    /// Opens a place. Nothing is asked of it yet. `cache` is called for places elsewhere: a server of local models needs none.
     ///
     /// # Errors
-    /// `InvalidArgument` for an environment that says too little, `Unimplemented` for a scheme that is not built in.
-    pub fn open(uri: &ModelUri, cache: &Cache, env: &Env) -> Result<Self, Error> {
+    /// `InvalidArgument` for an environment that says too little, `Unimplemented` for a scheme that is not built in, the cache's.
+    pub fn open(uri: &ModelUri, cache: impl FnOnce() -> Result<Cache, Error>, env: &Env) -> Result<Self, Error> {
         let kind = match uri {
             ModelUri::Local(path) => Kind::Local(path.clone()),
             #[cfg(feature = "http")]
             ModelUri::Archive { url, packing } => {
-                Kind::Archive(Box::new(archive::Archive::new(uri, url.clone(), *packing, cache.place(uri, None))?))
+                Kind::Archive(Box::new(archive::Archive::new(uri, url.clone(), *packing, cache()?.place(uri, None))?))
             }
             #[cfg(not(feature = "http"))]
             ModelUri::Archive { .. } => return Err(operator::not_built(uri, "http")),
@@ -83,7 +83,7 @@ impl Origin {
             | ModelUri::Hf { .. } => {
                 let config = OperatorConfig::new(uri, env)?;
                 connect::check_built(uri, config.service)?;
-                let place = cache.place(uri, config.endpoint());
+                let place = cache()?.place(uri, config.endpoint());
                 Kind::Store(Box::new(Store::new(uri, config, place)?))
             }
         };
@@ -177,7 +177,8 @@ mod tests {
         fn is_sent<T: Send>(_: &T) {}
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(Some(directory.path()), &Env::of(&[])).unwrap();
-        let origin = Origin::open(&ModelUri::parse("tests/models/half_plus_two").unwrap(), &cache, &Env::of(&[])).unwrap();
+        let uri = ModelUri::parse("tests/models/half_plus_two").unwrap();
+        let origin = Origin::open(&uri, || Ok(cache.clone()), &Env::of(&[])).unwrap();
         is_for_all(&origin);
         let work = async {
             let listing = origin.look().await?;

@@ -10,8 +10,10 @@ use flate2::Compression;
 use tfweb::store::{Cache, Env, Listing, ModelUri, Origin};
 use tfweb_engine::{Code, Error};
 
+use crate::client::Request;
+use crate::process::Process;
 use crate::store_servers::{files, model, FileServer, Page, Proxy, PythonServer};
-use crate::support::Random;
+use crate::support::{until, Random};
 
 /// The files of half_plus_two, as they are read.
 const FILES: [&str; 4] = ["fingerprint.pb", "saved_model.pb", "variables.data-00000-of-00001", "variables.index"];
@@ -37,7 +39,7 @@ impl Local {
     #[track_caller]
     fn open(&self, uri: &str, env: &Env) -> Origin {
         let uri = ModelUri::parse(uri).unwrap_or_else(|error| panic!("{error}"));
-        Origin::open(&uri, &self.cache(), env).unwrap_or_else(|error| panic!("{error}"))
+        Origin::open(&uri, || Ok(self.cache()), env).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What is there that is neither a lock nor part of a whole snapshot.
@@ -367,4 +369,82 @@ fn password_stays_with_its_host() {
     assert!(front.heads().iter().all(|head| head.contains("authorization: Basic ")));
     let heads = mirror.heads();
     assert!(heads.len() == 2 && !heads.iter().any(|head| head.contains("authorization")), "{heads:#?}");
+}
+
+fn asks(process: &Process, model: &str) -> String {
+    let request = Request::post(&format!("/models/{model}/serving_default"), r#"{"x": [1]}"#);
+    process.connect().call(&request).expect("an answer").text()
+}
+
+#[test]
+fn one_server_serves_the_model_from_every_place() {
+    let (s3, _proxy) = s3_server();
+    let gcs = PythonServer::start("gcs.py", &[]);
+    for (path, content) in files(&model()) {
+        let name = format!("half_plus_two/{path}").replace('/', "%2F");
+        gcs.put("POST", &format!("/upload/storage/v1/b/models/o?uploadType=media&name={name}"), &content);
+    }
+    let directory = model();
+    let parent = directory.parent().expect("a parent");
+    let (azure, hdfs) = (PythonServer::start("azblob.py", &[parent]), PythonServer::start("webhdfs.py", &[parent]));
+    let web = FileServer::start();
+    web.put("/model.zip", page(zipped(&model().join("1")), "\"1\""));
+    web.put("/model.tgz", page(tarred(&model(), "half_plus_two"), "\"1\""));
+    let cache = tempfile::tempdir().expect("a directory");
+    let places = [
+        ("local", directory.display().to_string()),
+        ("s3", S3_MODEL.to_owned()),
+        ("gcs", "gs://models/half_plus_two".to_owned()),
+        ("azure", "az://half_plus_two".to_owned()),
+        ("hdfs", format!("webhdfs://{}/half_plus_two", hdfs.address)),
+        ("zip", format!("http://{}/model.zip", web.address)),
+        ("tgz", format!("http://{}/model.tgz", web.address)),
+    ];
+    let mut flags = format!("--host 127.0.0.1 --port 0 --cache_dir {}", cache.path().display());
+    for (name, uri) in &places {
+        flags += &format!(" --model {name}={uri}");
+    }
+    let (s3, gcs) = (format!("http://{}", s3.address), gcs.address.to_string());
+    let azure = format!("AccountName=dev;BlobEndpoint=http://{}/dev;AccountKey=c2VjcmV0", azure.address);
+    let variables = [
+        ("AWS_ENDPOINT_URL", s3.as_str()),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("STORAGE_EMULATOR_HOST", gcs.as_str()),
+        ("AZURE_STORAGE_CONNECTION_STRING", azure.as_str()),
+    ];
+    let process = Process::start(&flags, &variables).ready();
+    for (name, uri) in places {
+        assert_eq!(asks(&process, name), r#"{"y":[2.5]}"#, "{uri}");
+    }
+}
+
+#[test]
+fn a_store_that_dies_is_asked_again() {
+    let (server, proxy) = s3_server();
+    let cache = tempfile::tempdir().expect("a directory");
+    let flags = format!("--host 127.0.0.1 --port 0 --cache_dir {} --poll_seconds 0.1 --model m={S3_MODEL}", cache.path().display());
+    let endpoint = format!("http://{}", proxy.address);
+    let variables = [("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let process = Process::start(&flags, &variables).ready();
+    assert_eq!(asks(&process, "m"), r#"{"y":[2.5]}"#);
+    let mut random = Random(7);
+    let large: Vec<u8> = (0..500_000).flat_map(|_| random.next().to_le_bytes()).collect();
+    proxy.dies_after(1_000_000);
+    server.put("PUT", "/bucket/models/half_plus_two/2/assets/large", &large);
+    for (path, content) in files(&model().with_file_name("half_plus_three").join("1")) {
+        server.put("PUT", &format!("/bucket/models/half_plus_two/2/{path}"), &content);
+    }
+    let error = || {
+        let models = process.connect().call(&Request::get("/models")).expect("an answer").json();
+        models[0]["error"].as_str().unwrap_or_default().to_owned()
+    };
+    until("the trouble is shown", || error().contains(S3_MODEL));
+    assert!(proxy.is_dead());
+    assert_eq!(asks(&process, "m"), r#"{"y":[2.5]}"#, "what was loaded is served meanwhile");
+    let parts: Vec<String> = files(cache.path()).into_keys().filter(|path| path.contains("large")).collect();
+    assert!(parts.iter().all(|path| path.contains(".part")), "nothing half written passes for whole: {parts:?}");
+    proxy.revive();
+    until("version 2 is served", || asks(&process, "m") == r#"{"y":[3.5]}"#);
+    assert_eq!(error(), "");
 }

@@ -155,7 +155,7 @@ impl RunningServer {
         let config = config(flags);
         load_library(config.tensorflow_lib.as_deref()).unwrap_or_else(|error| panic!("{error}"));
         Self::run(config, async |config, models| {
-            let keepers = Arc::new(tfweb::keep(config, models).expect("a cache directory"));
+            let keepers = Arc::new(tfweb::keep(config, models));
             keepers.start(&config.models).await;
             Some(keepers)
         })

@@ -65,13 +65,8 @@ pub struct Keeping {
     pub loading: Semaphore,
 }
 
-/// What a keeper is told. The reply comes after the round that this begins.
-pub(crate) enum Command {
-    /// Serve this from now on. If nothing of it can be, all stays as it was.
-    Set(ModelSpec, oneshot::Sender<Result<(), Error>>),
-    /// The model is no longer wanted.
-    Stop,
-}
+/// Tells a keeper to serve this from now on. If nothing of it can be, all stays as it was; the reply says so.
+pub(crate) struct Set(pub(crate) ModelSpec, pub(crate) oneshot::Sender<Result<(), Error>>);
 
 /// Where the files of a version came from, and which they were.
 type Source = (ModelUri, Fingerprint);
@@ -96,6 +91,8 @@ pub(crate) struct Keeper {
     leaving: Vec<(u64, Weak<Version>)>,
     ended: Vec<u64>,
     error: Option<Error>,
+    /// The error that was logged last; the same again is not news.
+    said: Option<Error>,
 }
 
 impl Keeper {
@@ -111,37 +108,43 @@ impl Keeper {
             leaving: Vec::new(),
             ended: Vec::new(),
             error: None,
+            said: None,
         }
     }
 
-    /// Keeps the model until told to stop; `first` hears how the first round went.
-    pub(crate) async fn keep(mut self, first: oneshot::Sender<Result<(), Error>>, mut commands: mpsc::Receiver<Command>) {
+    /// Keeps the model, for ever; `first` hears how the first round went.
+    ///
+    /// # Cancel safety
+    /// Dropped, what it has put into the catalog stays there.
+    pub(crate) async fn keep(mut self, first: oneshot::Sender<Result<(), Error>>, mut commands: mpsc::Receiver<Set>) {
         let round = self.round().await;
         self.publish();
         let _ = first.send(round);
         loop {
             match self.wait(&mut commands).await {
                 None => drop(self.round().await),
-                Some(Command::Set(spec, reply)) => {
-                    let before = std::mem::replace(&mut self.spec, spec);
-                    let origin = self.origin.take();
-                    let round = self.round().await;
-                    if round.is_err() {
-                        self.spec = before;
-                        self.origin = origin;
-                        self.forget_looks();
-                    }
+                Some(Set(spec, reply)) => {
+                    let round = self.set(spec).await;
                     self.publish();
                     let _ = reply.send(round);
                 }
-                Some(Command::Stop) => return self.shared.catalog.remove(&self.spec.name),
             }
             self.publish();
         }
     }
 
+    async fn set(&mut self, spec: ModelSpec) -> Result<(), Error> {
+        let before = (std::mem::replace(&mut self.spec, spec), self.origin.take(), self.error.take());
+        let round = self.round().await;
+        if round.is_err() {
+            (self.spec, self.origin, self.error) = before;
+            self.forget_looks();
+        }
+        round
+    }
+
     /// Waits for a command, or until it is time for a round.
-    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Set>) -> Option<Set> {
         let mut left = self.until_next_round();
         loop {
             let pause = if self.leaving.is_empty() { left } else { Some(left.map_or(LEAVING_POLL, |left| left.min(LEAVING_POLL))) };
@@ -150,9 +153,9 @@ impl Keeper {
                 None => Ok(commands.recv().await),
             };
             match received {
-                // Nobody is left who could say anything.
-                Ok(None) => return Some(Command::Stop),
-                Ok(command) => return command,
+                Ok(Some(command)) => return Some(command),
+                // Nobody is left who could say anything: this keeper is about to be dropped.
+                Ok(None) => return futures::future::pending().await,
                 Err(_) => self.see_off(),
             }
             left = match left.map(|left| left.saturating_sub(pause.unwrap_or_default())) {
@@ -210,6 +213,7 @@ impl Keeper {
             let wanted = self.wanted(&listing);
             let Some(&number) = wanted.iter().find(|&&number| !self.is_served(&listing, number)) else {
                 self.retire(&wanted);
+                self.said = None;
                 break;
             };
             self.loading = Some(number);
@@ -325,9 +329,10 @@ impl Keeper {
     }
 
     /// Logs an error, once as long as it stays the same.
-    fn note(&self, error: &Error) {
-        if self.error.as_ref() != Some(error) {
+    fn note(&mut self, error: &Error) {
+        if self.said.as_ref() != Some(error) {
             tracing::warn!("model {:?}: {error}", self.spec.name);
+            self.said = Some(error.clone());
         }
     }
 

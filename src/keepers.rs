@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::Arbiter;
 use futures::channel::oneshot;
-use futures::future::join_all;
+use futures::future::{abortable, join_all, AbortHandle};
 use tfweb_engine::{quoted, Code, Error};
 use tokio::sync::mpsc;
 
 use crate::catalog::Model;
 use crate::config::ModelConfigFile;
-use crate::keeper::{Command, Keeper, Keeping, ModelSpec};
+use crate::keeper::{Keeper, Keeping, ModelSpec, Set};
 use crate::model_config;
 
 /// Commands that wait for one keeper; whoever finds it full waits too.
@@ -22,7 +22,14 @@ type Round = oneshot::Receiver<Result<(), Error>>;
 pub struct Keepers {
     shared: Arc<Keeping>,
     arbiter: Arbiter,
-    known: Mutex<Vec<(String, mpsc::Sender<Command>)>>,
+    known: Mutex<Vec<Known>>,
+}
+
+/// A keeper at work.
+struct Known {
+    name: String,
+    commands: mpsc::Sender<Set>,
+    task: AbortHandle,
 }
 
 impl Keepers {
@@ -82,7 +89,7 @@ impl Keepers {
                         applied[index] = spec;
                     }
                 }
-                None if self.lock().iter().any(|(name, _)| *name == spec.name) => {
+                None if self.lock().iter().any(|known| known.name == spec.name) => {
                     tracing::warn!("model {:?} of the file of models is served from elsewhere already", spec.name);
                 }
                 None => {
@@ -100,7 +107,7 @@ impl Keepers {
     /// Why nothing can be.
     pub async fn set(&self, spec: ModelSpec) -> Result<(), Error> {
         let name = spec.name.clone();
-        let commands = self.lock().iter().find(|(known, _)| *known == name).map(|(_, commands)| commands.clone());
+        let commands = self.lock().iter().find(|known| known.name == name).map(|known| known.commands.clone());
         let Some(commands) = commands else {
             let round = self.begin(spec).await.unwrap_or_else(|_| Err(gone()));
             if round.is_err() {
@@ -109,7 +116,7 @@ impl Keepers {
             return round;
         };
         let (reply, round) = oneshot::channel();
-        commands.send(Command::Set(spec, reply)).await.map_err(|_| gone())?;
+        commands.send(Set(spec, reply)).await.map_err(|_| gone())?;
         round.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -120,10 +127,19 @@ impl Keepers {
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         let found = {
             let mut known = self.lock();
-            known.iter().position(|(known, _)| known == name).map(|index| known.remove(index))
+            known.iter().position(|known| known.name == name).map(|index| known.remove(index))
         };
-        let (_, commands) = found.ok_or_else(|| Error::new(Code::NotFound, format!("no model {} to remove", quoted(name))))?;
-        commands.send(Command::Stop).await.map_err(|_| gone())
+        let found = found.ok_or_else(|| Error::new(Code::NotFound, format!("no model {} to remove", quoted(name))))?;
+        // Whatever it is at, such as a download of hours, ends here.
+        found.task.abort();
+        let (done, removed) = oneshot::channel();
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        // On the keepers' own thread: the keeper, if it was just at work, can put nothing into the catalog after this.
+        self.arbiter.spawn(async move {
+            shared.catalog.remove(&name);
+            let _ = done.send(());
+        });
+        removed.await.map_err(|_| gone())
     }
 
     fn begin(&self, spec: ModelSpec) -> Round {
@@ -131,13 +147,16 @@ impl Keepers {
         self.shared.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
         let (first, round) = oneshot::channel();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-        self.lock().push((spec.name.clone(), sender));
-        let keeper = Keeper::new(Arc::clone(&self.shared), spec);
-        self.arbiter.spawn(keeper.keep(first, commands));
+        let name = spec.name.clone();
+        let (keeping, task) = abortable(Keeper::new(Arc::clone(&self.shared), spec).keep(first, commands));
+        self.lock().push(Known { name, commands: sender, task });
+        self.arbiter.spawn(async move {
+            let _ = keeping.await;
+        });
         round
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, mpsc::Sender<Command>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -174,6 +174,25 @@ fn a_version_that_is_not_whole_or_broken_replaces_nothing() {
 }
 
 #[test]
+fn a_version_that_still_grows_is_not_loaded() {
+    let shelf = Shelf::new();
+    shelf.put(1, TWO);
+    let server = RunningServer::kept(&shelf.flags(POLL));
+    let mut connection = server.connect();
+    // All files are there, one of them byte by byte.
+    let shard = "variables/variables.data-00000-of-00001";
+    let bytes = fs::read(Path::new(THREE).join(shard)).expect("a file");
+    copy(Path::new(THREE), &shelf.version(2), &|file| file != shard);
+    for written in 1..=bytes.len() {
+        fs::write(shelf.version(2).join(shard), &bytes[..written]).expect("a file");
+        thread::sleep(Duration::from_millis(5));
+        let states = states(&mut connection);
+        assert!(states.get(&2).is_none_or(|state| written == bytes.len() || state == "START"), "{states:?} at byte {written}");
+    }
+    until_answers(&server, "/", GIVES_THREE);
+}
+
+#[test]
 fn files_that_change_in_place_are_loaded_anew() {
     let place = Shelf::new();
     copy(Path::new(TWO), place.path(), &|_| true);
@@ -406,8 +425,10 @@ fn twenty_swaps_under_load_lose_nothing() {
             after_two = resident_kib(process.id());
         }
     }
-    let (after_all, best) = (resident_kib(process.id()), ratios.iter().copied().fold(f64::MAX, f64::min));
+    let after_all = resident_kib(process.id());
     eprintln!("p99 during swaps / without: {ratios:.2?}; {after_two} KiB resident early, {after_all} KiB after all");
-    assert!(best <= 2.0, "{ratios:.2?}");
+    ratios.sort_by(f64::total_cmp);
+    // The lower median: what else the machine does is in the p99 of some rounds.
+    assert!(ratios[1] <= 2.0, "{ratios:.2?}");
     assert!(after_all <= after_two + after_two / 10, "{after_two} KiB resident early, {after_all} KiB after all");
 }

@@ -261,6 +261,8 @@ fn who_bears_the_token_adds_moves_and_removes_models() {
     let failed = with(post("m", "no/such/model"), "secret");
     assert!(failed.status == 404 && failed.text().contains("no/such/model"), "{failed:?}");
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_TWO.into()));
+    let state = models(&mut server.connect())[1].clone();
+    assert!(state["name"] == "m" && state["state"] == "AVAILABLE" && state["error"].is_null(), "{state}");
     assert_eq!(with(post("new", "no/such/model"), "secret").status, 404);
     assert_eq!(models(&mut server.connect()).as_array().unwrap().len(), 2, "no trace of it");
     for (body, expect) in [

@@ -2,6 +2,7 @@
 //! bears `--admin_token`: what is served is code that runs here.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::http::{Method, StatusCode};
@@ -16,7 +17,6 @@ use crate::http::App;
 use crate::keeper::ModelSpec;
 use crate::model_config::is_model_name;
 use crate::store::ModelUri;
-use std::time::Instant;
 
 /// What to serve.
 #[derive(Deserialize)]

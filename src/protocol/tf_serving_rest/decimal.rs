@@ -41,16 +41,21 @@ macro_rules! decimals {
                     return out.extend_from_slice(b"0.0");
                 }
                 let mut shortest = zmij::Buffer::new();
-                // Six digits name the same float as the shortest text exactly where that has no more than six.
                 let (mut digits, mut exponent) = parse(shortest.format_finite(value).as_bytes());
                 let mut precision = SHORT_DIGITS;
-                if digits.get().len() > SHORT_DIGITS {
+                // Six digits name the same float as the shortest text exactly where that has no more than six. Subnormal ones
+                // have fewer digits than they could be written with.
+                if value.is_subnormal() {
+                    let (text, len) = exact(format_args!("{value:.*e}", SHORT_DIGITS - 1));
+                    (digits, exponent) = parse(&text[..len]);
+                    let read: Option<$type> = std::str::from_utf8(&text[..len]).ok().and_then(|text| text.parse().ok());
+                    precision = if read == Some(value) { SHORT_DIGITS } else { Self::DIGITS_MAX };
+                } else if digits.get().len() > SHORT_DIGITS {
                     precision = Self::DIGITS_MAX;
-                    let mut exact = [0; EXACT_BYTES_MAX];
-                    let mut rest = &mut exact[..];
-                    write!(rest, "{value:.*e}", Self::DIGITS_MAX - 1).expect("room for the digits; this is a bug");
-                    let left = rest.len();
-                    (digits, exponent) = parse(&exact[..EXACT_BYTES_MAX - left]);
+                }
+                if precision > SHORT_DIGITS {
+                    let (text, len) = exact(format_args!("{value:.*e}", precision - 1));
+                    (digits, exponent) = parse(&text[..len]);
                 }
                 lay_out(digits.get(), exponent, precision, out);
             }
@@ -59,6 +64,15 @@ macro_rules! decimals {
 }
 
 decimals!(f32: 9, f64: 17);
+
+/// Writes a number into memory of its own; gives how long it is.
+fn exact(number: std::fmt::Arguments<'_>) -> ([u8; EXACT_BYTES_MAX], usize) {
+    let mut text = [0; EXACT_BYTES_MAX];
+    let mut rest = &mut text[..];
+    rest.write_fmt(number).expect("room for the digits; this is a bug");
+    let left = rest.len();
+    (text, EXACT_BYTES_MAX - left)
+}
 
 /// The digits of a number.
 #[derive(Default)]
@@ -171,7 +185,7 @@ mod tests {
             (16_777_217.0, "16777216.0"),
             (f32::MAX, "3.40282347e+38"),
             (f32::MIN_POSITIVE, "1.17549435e-38"),
-            (1e-45, "1.40129846e-45"),
+            (1e-45, "1.4013e-45"),
             (f32::INFINITY, "Infinity"),
             (f32::NEG_INFINITY, "-Infinity"),
             (f32::NAN, "NaN"),

@@ -127,7 +127,7 @@ fn add_number(feature: &mut Feature, name: &str, value: &RawValue) -> Result<(),
     };
     match feature.kind.get_or_insert_with(|| FeatureKind::Floats(FloatList::default())) {
         FeatureKind::Floats(list) => list.value.push(number as f32),
-        other => return Err(other_kind(name, other)),
+        other @ (FeatureKind::Bytes(_) | FeatureKind::Integers(_)) => return Err(other_kind(name, other)),
     }
     Ok(())
 }
@@ -135,7 +135,7 @@ fn add_number(feature: &mut Feature, name: &str, value: &RawValue) -> Result<(),
 fn add_integer(feature: &mut Feature, name: &str, value: i64) -> Result<(), Error> {
     match feature.kind.get_or_insert_with(|| FeatureKind::Integers(Int64List::default())) {
         FeatureKind::Integers(list) => list.value.push(value),
-        other => return Err(other_kind(name, other)),
+        other @ (FeatureKind::Bytes(_) | FeatureKind::Floats(_)) => return Err(other_kind(name, other)),
     }
     Ok(())
 }
@@ -143,7 +143,7 @@ fn add_integer(feature: &mut Feature, name: &str, value: i64) -> Result<(), Erro
 fn add_bytes(feature: &mut Feature, name: &str, value: Vec<u8>) -> Result<(), Error> {
     match feature.kind.get_or_insert_with(|| FeatureKind::Bytes(BytesList::default())) {
         FeatureKind::Bytes(list) => list.value.push(value),
-        other => return Err(other_kind(name, other)),
+        other @ (FeatureKind::Floats(_) | FeatureKind::Integers(_)) => return Err(other_kind(name, other)),
     }
     Ok(())
 }

@@ -10,15 +10,19 @@ use super::dtypes::error_name;
 use super::elements::has_form;
 use super::raw::{self, Kind};
 
+/// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.
+const EXPLAINED_BYTES_MAX: usize = 256 << 20;
+
 /// Why `instances` were refused.
 pub(super) fn rows(instances: &RawValue, named: bool, signature: &Signature) -> Error {
     let mut shapes: Vec<Option<Dims>> = vec![None; signature.inputs.len()];
+    let bytes = instances.get().len();
     let found = raw::each_value(instances, |row, value| {
         if raw::is_object(value) == named {
             return if named {
-                named_row(row, value, signature, &mut shapes)
+                named_row((row, bytes), value, signature, &mut shapes)
             } else {
-                plain_row(row, value, signature, &mut shapes)
+                plain_row((row, bytes), value, signature, &mut shapes)
             };
         }
         let (expected, got) = if named { ("object", "list") } else { ("value/list", "object") };
@@ -27,18 +31,28 @@ pub(super) fn rows(instances: &RawValue, named: bool, signature: &Signature) -> 
     Error::invalid(found.err().unwrap_or_else(|| "the values of 'instances' do not fit the inputs".into()))
 }
 
-fn plain_row(row: usize, value: &RawValue, signature: &Signature, shapes: &mut [Option<Dims>]) -> Result<(), String> {
-    item(value, &signature.inputs[0], &mut shapes[0])
+fn plain_row(
+    (row, bytes): (usize, usize),
+    value: &RawValue,
+    signature: &Signature,
+    shapes: &mut [Option<Dims>],
+) -> Result<(), String> {
+    item(value, bytes, &signature.inputs[0], &mut shapes[0])
         .map_err(|text| format!("Failed to process element: {row} of 'instances' list. Error: {text}"))
 }
 
-fn named_row(row: usize, object: &RawValue, signature: &Signature, shapes: &mut [Option<Dims>]) -> Result<(), String> {
+fn named_row(
+    (row, bytes): (usize, usize),
+    object: &RawValue,
+    signature: &Signature,
+    shapes: &mut [Option<Dims>],
+) -> Result<(), String> {
     let mut given = vec![false; signature.inputs.len()];
     raw::each_entry(object, |name, value| {
         let read = match signature.input_index(name) {
             None => Err(format!("INVALID_ARGUMENT: JSON object: does not have named input: {}", raw::shown_text(name))),
             Some(index) if std::mem::replace(&mut given[index], true) => Err("INVALID_ARGUMENT: the key is given twice".into()),
-            Some(index) => item(value, &signature.inputs[index], &mut shapes[index]),
+            Some(index) => item(value, bytes, &signature.inputs[index], &mut shapes[index]),
         };
         let name = raw::shown_text(name);
         read.map_err(|text| format!("Failed to process element: {row} key: {name} of 'instances' list. Error: {text}"))
@@ -52,8 +66,8 @@ fn named_row(row: usize, object: &RawValue, signature: &Signature, shapes: &mut 
 }
 
 /// One row's value of an input, which has the shape of those before it.
-fn item(value: &RawValue, spec: &TensorSpec, before: &mut Option<Dims>) -> Result<(), String> {
-    let dims = tensor(value, spec).map_err(|error| format!("{}: {}", error.code.name(), error.message))?;
+fn item(value: &RawValue, bytes: usize, spec: &TensorSpec, before: &mut Option<Dims>) -> Result<(), String> {
+    let dims = tensor(value, bytes, spec).map_err(|error| format!("{}: {}", error.code.name(), error.message))?;
     let Some(before) = before else {
         *before = Some(dims);
         return Ok(());
@@ -85,7 +99,9 @@ pub(super) fn columns(inputs: &RawValue, signature: &Signature) -> Error {
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map",
             );
         };
-        return tensor(inputs, spec).err().unwrap_or_else(|| Error::invalid("the value of 'inputs' does not fit the input"));
+        return tensor(inputs, inputs.get().len(), spec)
+            .err()
+            .unwrap_or_else(|| Error::invalid("the value of 'inputs' does not fit the input"));
     }
     for spec in &signature.inputs {
         let mut found = None;
@@ -101,20 +117,24 @@ pub(super) fn columns(inputs: &RawValue, signature: &Signature) -> Error {
         let Some(value) = found else {
             return Error::invalid(format!("Missing named input: {} in 'inputs' object.", spec.name));
         };
-        if let Err(error) = tensor(value, spec) {
+        if let Err(error) = tensor(value, inputs.get().len(), spec) {
             return error;
         }
     }
     Error::invalid("the values of 'inputs' do not fit the inputs")
 }
 
-/// The shape of a value; that of the first value at each depth.
-fn tensor(value: &RawValue, spec: &TensorSpec) -> Result<Dims, Error> {
+/// The shape of a value; that of the first value at each depth. Everything that is to be looked at has `bytes` bytes.
+fn tensor(value: &RawValue, bytes: usize, spec: &TensorSpec) -> Result<Dims, Error> {
     let mut dims = Dims::new();
     let mut at = Some(value).filter(|value| raw::kind(value) == Kind::Array);
     while let Some(list) = at {
         if dims.len() == RANK_MAX {
             return Err(Error::invalid(format!("lists may be at most {RANK_MAX} deep")));
+        }
+        if bytes.saturating_mul(dims.len()) > EXPLAINED_BYTES_MAX {
+            let text = format!("the lists of input {} are no {} tensor", quoted(&spec.name), spec.dtype);
+            return Err(Error::invalid(text));
         }
         dims.push(raw::each_value::<()>(list, |_, _| Ok(())).unwrap_or_default());
         at = raw::first(list).filter(|value| raw::kind(value) == Kind::Array);

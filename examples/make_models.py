@@ -11,6 +11,8 @@
     half_plus_three   tests/models/half_plus_three/1, y = 0.5x + 3
     kitchen           tests/models/kitchen/1, a signature for each dtype, shape
                       and failure that the tests need
+    examples          tests/models/examples/1, signatures that take serialized
+                      tf.Examples, of the methods classify and regress
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 
@@ -340,6 +342,98 @@ def output_is_input(model: Path, name: str, key: str) -> None:
     (model / "fingerprint.pb").unlink()
 
 
+# examples
+
+
+def examples() -> None:
+    floats = tf.io.FixedLenFeature([1], tf.float32, default_value=[0.0])
+    features = {
+        "x": floats,
+        "bias": floats,
+        "name": tf.io.FixedLenFeature([1], tf.string, default_value=["-"]),
+        "count": tf.io.FixedLenFeature([1], tf.int64, default_value=[0]),
+    }
+
+    def parse(serialized):
+        return tf.io.parse_example(serialized, features)
+
+    def half_plus_two(serialized):
+        example = parse(serialized)
+        return 0.5 * example["x"] + 2 + example["bias"]
+
+    def scores(serialized):
+        y = half_plus_two(serialized)
+        return tf.concat([y, -y], axis=1)
+
+    def classes(serialized):
+        name = parse(serialized)["name"]
+        return tf.concat([name, "not " + name], axis=1)
+
+    def of_class(function):
+        return signature(function, inputs=([None], tf.string))
+
+    classify, regress = [
+        f"tensorflow/serving/{verb}" for verb in ("classify", "regress")]
+    signatures = {
+        "serving_default": (classify, lambda inputs: {
+            "classes": classes(inputs), "scores": scores(inputs)}),
+        "only_scores": (classify, lambda inputs: {"scores": scores(inputs)}),
+        "only_classes": (classify, lambda inputs: {
+            "classes": classes(inputs)}),
+        "regress": (regress, lambda inputs: {
+            "outputs": half_plus_two(inputs)}),
+        "regress_flat": (regress, lambda inputs: {
+            "outputs": half_plus_two(inputs)[:, 0]}),
+        "counts": (regress, lambda inputs: {
+            "outputs": tf.cast(parse(inputs)["count"], tf.float32)}),
+        "predict": ("tensorflow/serving/predict", lambda inputs: {
+            "outputs": half_plus_two(inputs)}),
+
+        # Of these methods, but not of their forms.
+        "other_output": (regress, lambda inputs: {
+            "y": half_plus_two(inputs)}),
+        "wide_regress": (regress, lambda inputs: {"outputs": scores(inputs)}),
+        "integer_regress": (regress, lambda inputs: {
+            "outputs": parse(inputs)["count"]}),
+        "flat_scores": (classify, lambda inputs: {
+            "scores": half_plus_two(inputs)[:, 0]}),
+        "no_scores": (classify, lambda inputs: {
+            "y": half_plus_two(inputs)}),
+        "one_row": (regress, lambda inputs: {
+            "outputs": half_plus_two(inputs)[:1]}),
+    }
+    out = TEST_MODELS / "examples" / "1"
+    traced = {
+        name: of_class(function)
+        for name, (_, function) in signatures.items()
+    }
+    traced["other_input"] = signature(
+        lambda x: {"outputs": half_plus_two(x)}, x=([None], tf.string))
+    # By their names, what outputs of strings hold: text or bytes.
+    traced["bytes"] = signature(
+        lambda x: {"text": tf.identity(x), "text_bytes": tf.identity(x)},
+        x=([None], tf.string))
+    traced["only_bytes"] = signature(
+        lambda x: {"y_bytes": tf.identity(x)}, x=([None], tf.string))
+    save(tf.Module(), out, traced)
+    methods = {name: method for name, (method, _) in signatures.items()}
+    set_methods(out, methods | {"other_input": regress})
+
+
+def set_methods(model: Path, methods: dict) -> None:
+    """Change the methods of signatures.
+
+    What tf.saved_model.save writes is always tensorflow/serving/predict.
+    """
+    path = model / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for name, method in methods.items():
+        proto.meta_graphs[0].signature_def[name].method_name = method
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    # It is optional, and no longer that of the file.
+    (model / "fingerprint.pb").unlink()
+
+
 # broken_variables
 
 
@@ -362,7 +456,7 @@ def broken_variables() -> None:
 
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
-                    broken_variables)}
+                    examples, broken_variables)}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ use crate::body::Limits;
 use crate::catalog::Catalog;
 use crate::health;
 use crate::keepers::Keepers;
-use crate::protocol::native;
+use crate::protocol::{native, tf_serving_rest};
 
 /// A request's id, taken from the caller or made here.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -100,6 +100,8 @@ pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>, static_path:
     if let Some(path) = static_path {
         config.service(web::scope("/web").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));
     }
+    // Before native, whose last route takes whatever path is left.
+    tf_serving_rest::mount(config);
     native::mount(config, app);
     if let Some(path) = static_path {
         config.service(web::scope("").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));

@@ -51,7 +51,12 @@ impl FakeSession {
     #[must_use]
     pub fn with_signatures(behaviour: Behaviour, names: &[&str]) -> Self {
         let dims = if matches!(behaviour, Behaviour::Echo) { vec![None, None] } else { vec![None] };
-        let spec = |name: &str| TensorSpec { name: name.into(), dtype: DType::Float32, shape: PartialShape::new(dims.clone()) };
+        let spec = |name: &str| TensorSpec {
+            name: name.into(),
+            dtype: DType::Float32,
+            shape: PartialShape::new(dims.clone()),
+            tensor: format!("{name}:0"),
+        };
         let signature = |name: &&str| Signature {
             name: (*name).into(),
             method: "tensorflow/serving/predict".into(),

@@ -12,6 +12,8 @@ pub struct TensorSpec {
     pub dtype: DType,
     /// What is known of the shape.
     pub shape: PartialShape,
+    /// What the graph calls the tensor, such as `serving_default_x:0`.
+    pub tensor: String,
 }
 
 /// One method of a model.
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     fn spec(shape: PartialShape) -> TensorSpec {
-        TensorSpec { name: "x".into(), dtype: DType::Float32, shape }
+        TensorSpec { name: "x".into(), dtype: DType::Float32, shape, tensor: "x:0".into() }
     }
 
     #[test]

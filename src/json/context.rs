@@ -14,7 +14,7 @@ const OUT_OF_RANGE: &str = "number out of range";
 
 /// A JSON value as it came, for the elements to accept or an error to describe.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// A whole number that is not negative.
     Unsigned(u64),
     /// A negative whole number.
@@ -77,7 +77,7 @@ const fn is_integer(dtype: DType) -> bool {
 
 /// What a reader could not accept.
 #[derive(Debug)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// A value that does not fit.
     Unfit {
         /// What was expected, where it is not a value of the input's dtype and shape.
@@ -93,17 +93,17 @@ pub(super) enum Problem {
 
 impl Problem {
     /// A value that is not what the input's dtype and shape call for.
-    pub(super) fn got(got: impl Into<String>) -> Self {
+    pub(crate) fn got(got: impl Into<String>) -> Self {
         Self::Unfit { expected: None, got: got.into(), note: None }
     }
 
     /// A value where something else than the input's dtype and shape was expected.
-    pub(super) fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
+    pub(crate) fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Unfit { expected: Some(expected.into()), got: got.into(), note: None }
     }
 
     /// Adds what helps to understand a value that does not fit.
-    pub(super) fn noting(self, text: impl Into<String>) -> Self {
+    pub(crate) fn noting(self, text: impl Into<String>) -> Self {
         match self {
             Self::Unfit { expected, got, note: _ } => Self::Unfit { expected, got, note: Some(text.into()) },
             Self::Other(..) => self,
@@ -113,17 +113,17 @@ impl Problem {
 
 /// What the readers of one body share.
 #[derive(Debug)]
-pub(super) struct Context {
+pub(crate) struct Context {
     /// How many elements may still be reserved ahead: no more than the rest of the body could spell.
-    pub(super) reserve_elements: usize,
+    pub(crate) reserve_elements: usize,
     /// The example being read when reading stopped.
-    pub(super) example: Option<usize>,
+    pub(crate) example: Option<usize>,
     /// The input being read when reading stopped, by its position in the signature.
-    pub(super) input: Option<usize>,
+    pub(crate) input: Option<usize>,
     /// How many urls came so far.
     urls: usize,
     /// Whether values are examples' own, without the outer dimension.
-    pub(super) without_rows: bool,
+    pub(crate) without_rows: bool,
     /// The indices of the lists being read when reading stopped, innermost first.
     place: Dims,
     problem: Option<Problem>,
@@ -131,7 +131,7 @@ pub(super) struct Context {
 
 impl Context {
     /// Starts on a body of `body_bytes` bytes.
-    pub(super) fn new(body_bytes: usize) -> Self {
+    pub(crate) fn new(body_bytes: usize) -> Self {
         Self {
             // The shortest element is a digit and a comma.
             reserve_elements: body_bytes / 2 + 1,
@@ -145,7 +145,7 @@ impl Context {
     }
 
     /// Counts a url.
-    pub(super) fn count_url(&mut self) -> Result<(), Problem> {
+    pub(crate) fn count_url(&mut self) -> Result<(), Problem> {
         self.urls += 1;
         if self.urls <= REQUEST_URLS_MAX {
             return Ok(());
@@ -155,14 +155,14 @@ impl Context {
 
     /// Keeps what could not be accepted, and gives the error that ends the reading.
     #[cold]
-    pub(super) fn refuse<E: de::Error>(&mut self, problem: Problem) -> E {
+    pub(crate) fn refuse<E: de::Error>(&mut self, problem: Problem) -> E {
         self.problem = Some(problem);
         E::custom("")
     }
 
     /// Keeps a value of the right place that elements of `dtype` cannot hold, and gives the error that ends the reading.
     #[cold]
-    pub(super) fn refuse_element<E: de::Error>(&mut self, found: Found<'_>, dtype: DType) -> E {
+    pub(crate) fn refuse_element<E: de::Error>(&mut self, found: Found<'_>, dtype: DType) -> E {
         let problem = Problem::got(found.to_string());
         self.refuse(match found.note(dtype) {
             Some(note) => problem.noting(note),
@@ -172,12 +172,12 @@ impl Context {
 
     /// Notes the index at which a list stopped, on the way out of it.
     #[cold]
-    pub(super) fn leave_list(&mut self, index: usize) {
+    pub(crate) fn leave_list(&mut self, index: usize) {
         self.place.push(index);
     }
 
     /// The error to answer with, after serde stopped with `error`.
-    pub(super) fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
+    pub(crate) fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
         let problem = self.problem.take().or_else(|| {
             let beyond = self.input.is_some() && error.to_string().starts_with(OUT_OF_RANGE);
             beyond.then(|| Problem::got("a number out of range"))

@@ -5,13 +5,13 @@
 pub mod decode;
 pub mod encode;
 
-mod context;
-mod elements;
+pub(crate) mod context;
+pub(crate) mod elements;
 mod floats;
 mod numbers;
-mod shape;
-mod strings;
-mod values;
+pub(crate) mod shape;
+pub(crate) mod strings;
+pub(crate) mod values;
 mod wrappers;
 
 #[cfg(test)]

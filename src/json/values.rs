@@ -45,14 +45,14 @@ macro_rules! visit_scalars {
         }
     };
 }
-pub(super) use visit_scalars;
+pub(crate) use visit_scalars;
 
 /// What the readers of one value share beside its elements; one pointer, for the sake of the innermost loop.
-pub(super) struct Scope<'a, 's> {
-    pub(super) shape: &'a mut SeenShape<'s>,
-    pub(super) context: &'a mut Context,
+pub(crate) struct Scope<'a, 's> {
+    pub(crate) shape: &'a mut SeenShape<'s>,
+    pub(crate) context: &'a mut Context,
     /// The dimension at which the value's own lists start: 0 for whole tensors, 1 for a row.
-    pub(super) start: usize,
+    pub(crate) start: usize,
 }
 
 impl Scope<'_, '_> {
@@ -87,10 +87,10 @@ impl Scope<'_, '_> {
 }
 
 /// Reads what stands at dimension `depth`: a list, or an element where the rank is reached.
-pub(super) struct Value<'a, 'b, 's, C> {
-    pub(super) elements: &'a mut C,
-    pub(super) scope: &'a mut Scope<'b, 's>,
-    pub(super) depth: usize,
+pub(crate) struct Value<'a, 'b, 's, C> {
+    pub(crate) elements: &'a mut C,
+    pub(crate) scope: &'a mut Scope<'b, 's>,
+    pub(crate) depth: usize,
 }
 
 impl<'b, 's, C: Elements> Value<'_, 'b, 's, C> {

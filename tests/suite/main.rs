@@ -6,6 +6,7 @@
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
+//! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `fuzz`: bodies that nobody would send on purpose.
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
@@ -30,6 +31,7 @@ mod store;
 mod store_servers;
 mod support;
 mod tensorflow;
+mod tf_serving;
 mod tls;
 mod transcripts;
 mod urls;

@@ -274,4 +274,19 @@ macro_rules! transcripts {
     };
 }
 
-transcripts!(answers, forms, headers, malformed, no_cors, routes, transposed, values);
+transcripts!(
+    answers,
+    forms,
+    headers,
+    malformed,
+    no_cors,
+    routes,
+    tf_serving_columns,
+    tf_serving_documents,
+    tf_serving_examples,
+    tf_serving_routes,
+    tf_serving_rows,
+    tf_serving_values,
+    transposed,
+    values,
+);

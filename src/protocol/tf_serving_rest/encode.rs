@@ -1,0 +1,183 @@
+//! Encodes outputs as `predictions` (rows) or `outputs` (columns), laid out as TensorFlow Serving does: indented by four, each
+//! value's lists on one line.
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine as _;
+use tfweb_engine::{Error, Tensor, TensorSpec, Values};
+
+use super::decimal::Decimal;
+use super::dtypes::error_name;
+use super::inputs::Form;
+use crate::json::encode::write_text;
+
+/// What marks string outputs that are bytes rather than text.
+const BYTES_SUFFIX: &str = "_bytes";
+
+/// Encodes the outputs of a run in the form of the request.
+///
+/// # Errors
+/// `InvalidArgument` for outputs that have no rows, not as many, or no JSON form.
+pub(super) fn predict(outputs: &[(&TensorSpec, &Tensor)], form: Form) -> Result<Vec<u8>, Error> {
+    if outputs.is_empty() {
+        return Err(Error::invalid("Cannot convert empty tensor map to JSON"));
+    }
+    match form {
+        Form::Row => rows(outputs),
+        Form::Column => columns(outputs),
+    }
+}
+
+fn columns(outputs: &[(&TensorSpec, &Tensor)]) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::with_capacity(text_bytes(outputs));
+    out.extend_from_slice(b"{\n    \"outputs\": ");
+    if let [(spec, tensor)] = outputs {
+        write_tensor(spec, tensor, 4, &mut out)?;
+    } else {
+        write_object(outputs.iter().map(|(spec, tensor)| (*spec, Tensor::clone(tensor))), 4, &mut out)?;
+    }
+    out.extend_from_slice(b"\n}");
+    Ok(out)
+}
+
+fn rows(outputs: &[(&TensorSpec, &Tensor)]) -> Result<Vec<u8>, Error> {
+    let mut rows = None;
+    for (TensorSpec { name, .. }, tensor) in outputs {
+        let Some(found) = tensor.rows() else {
+            return Err(Error::invalid(format!("Tensor name: {name} has no shape information ")));
+        };
+        let expected = *rows.get_or_insert(found);
+        if found != expected {
+            let text = format!("Tensor name: {name} has inconsistent batch size: {found} expecting: {expected}");
+            return Err(Error::invalid(text));
+        }
+    }
+    let mut out = Vec::with_capacity(text_bytes(outputs));
+    out.extend_from_slice(b"{\n    \"predictions\": [");
+    let rows = rows.unwrap_or_default();
+    for row in 0..rows {
+        if let [(spec, tensor)] = outputs {
+            if row > 0 {
+                out.extend_from_slice(b", ");
+            }
+            write_tensor(spec, &tensor.row(row), 8, &mut out)?;
+        } else {
+            out.extend_from_slice(if row > 0 { b",\n        " } else { b"\n        " });
+            write_object(outputs.iter().map(|(spec, tensor)| (*spec, tensor.row(row))), 8, &mut out)?;
+        }
+    }
+    out.extend_from_slice(if rows > 0 { b"\n    ]\n}" } else { b"]\n}" });
+    Ok(out)
+}
+
+fn write_object<'a>(
+    outputs: impl Iterator<Item = (&'a TensorSpec, Tensor)>,
+    indent: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    out.push(b'{');
+    for (i, (spec, tensor)) in outputs.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_line(indent + 4, out);
+        write_text(&spec.name, out);
+        out.extend_from_slice(b": ");
+        write_tensor(spec, &tensor, indent + 4, out)?;
+    }
+    write_line(indent, out);
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_line(indent: usize, out: &mut Vec<u8>) {
+    out.push(b'\n');
+    out.resize(out.len() + indent, b' ');
+}
+
+fn write_tensor(spec: &TensorSpec, tensor: &Tensor, indent: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+    let dims = tensor.dims();
+    macro_rules! numbers {
+        ($buffer:expr, $write:expr) => {{
+            let mut elements = $buffer.as_slice().iter();
+            write_nested(dims, &mut elements, out, &$write);
+        }};
+    }
+    macro_rules! integers {
+        ($buffer:expr) => {
+            numbers!($buffer, |element, out: &mut Vec<u8>| out.extend_from_slice(itoa::Buffer::new().format(*element).as_bytes()))
+        };
+    }
+    match tensor.values() {
+        Values::Float32(buffer) => numbers!(buffer, |element: &f32, out: &mut Vec<u8>| element.write(out)),
+        Values::Float64(buffer) => numbers!(buffer, |element: &f64, out: &mut Vec<u8>| element.write(out)),
+        Values::Int8(buffer) => integers!(buffer),
+        Values::Int16(buffer) => integers!(buffer),
+        Values::Int32(buffer) => integers!(buffer),
+        Values::Int64(buffer) => integers!(buffer),
+        Values::Uint8(buffer) => integers!(buffer),
+        Values::Uint32(buffer) => integers!(buffer),
+        Values::Uint64(buffer) => integers!(buffer),
+        Values::Bool(buffer) => numbers!(buffer, |element: &bool, out: &mut Vec<u8>| {
+            out.extend_from_slice(if *element { b"true" } else { b"false" });
+        }),
+        Values::String(strings) if spec.name.ends_with(BYTES_SUFFIX) => {
+            write_nested(dims, &mut strings.iter(), out, &|bytes, out| write_bytes(bytes, indent, out));
+        }
+        Values::String(strings) => write_nested(dims, &mut strings.iter(), out, &write_string),
+        Values::Float16(_) | Values::Bfloat16(_) | Values::Uint16(_) => {
+            let text = format!("Failed to write JSON value for tensor type: {}", error_name(tensor.dtype()));
+            return Err(Error::invalid(text));
+        }
+    }
+    Ok(())
+}
+
+fn write_nested<I: Iterator>(dims: &[usize], elements: &mut I, out: &mut Vec<u8>, write: &impl Fn(I::Item, &mut Vec<u8>)) {
+    let Some((count, inner)) = dims.split_first() else {
+        if let Some(element) = elements.next() {
+            write(element, out);
+        }
+        return;
+    };
+    out.push(b'[');
+    for i in 0..*count {
+        if i > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write_nested(inner, elements, out, write);
+    }
+    out.push(b']');
+}
+
+/// Appends bytes as `{"b64": …}`.
+fn write_bytes(bytes: &[u8], indent: usize, out: &mut Vec<u8>) {
+    out.push(b'{');
+    write_line(indent + 4, out);
+    out.extend_from_slice(b"\"b64\": \"");
+    let start = out.len();
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD.encode_slice(bytes, &mut out[start..]).expect("room for the whole base64 text; this is a bug");
+    out.push(b'"');
+    write_line(indent, out);
+    out.push(b'}');
+}
+
+/// Appends a string, whose bytes go out as they are where they are no text: clients of this API read them so.
+pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return write_text(text, out);
+    }
+    out.push(b'"');
+    for chunk in bytes.utf8_chunks() {
+        let mut quoted = Vec::with_capacity(chunk.valid().len() + 2);
+        write_text(chunk.valid(), &mut quoted);
+        out.extend_from_slice(&quoted[1..quoted.len() - 1]);
+        out.extend_from_slice(chunk.invalid());
+    }
+    out.push(b'"');
+}
+
+/// About how many bytes the answer takes: enough that most answers are written without moving.
+fn text_bytes(outputs: &[(&TensorSpec, &Tensor)]) -> usize {
+    outputs.iter().map(|(_, tensor)| tensor.element_count() * 13 + tensor.byte_count()).sum::<usize>() + 64
+}

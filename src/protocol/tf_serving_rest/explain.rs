@@ -1,0 +1,227 @@
+//! Finds the words for inputs that were refused: reads them again, in TensorFlow Serving's order and with its checks, until the
+//! first that fails. Slower than [`super::inputs`], and only ever called after it.
+
+use std::fmt::Write as _;
+
+use serde_json::value::RawValue;
+use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
+
+use super::dtypes::error_name;
+use super::elements::has_form;
+use super::raw::{self, Kind};
+
+/// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.
+const EXPLAINED_BYTES_MAX: usize = 256 << 20;
+
+/// Why `instances` were refused.
+pub(super) fn rows(instances: &RawValue, named: bool, signature: &Signature) -> Error {
+    let mut shapes: Vec<Option<Dims>> = vec![None; signature.inputs.len()];
+    let bytes = instances.get().len();
+    let found = raw::each_value(instances, |row, value| {
+        if raw::is_object(value) == named {
+            return if named {
+                named_row((row, bytes), value, signature, &mut shapes)
+            } else {
+                plain_row((row, bytes), value, signature, &mut shapes)
+            };
+        }
+        let (expected, got) = if named { ("object", "list") } else { ("value/list", "object") };
+        Err(format!("Expecting {expected} but got {got} at item {row} of input list"))
+    });
+    Error::invalid(found.err().unwrap_or_else(|| "the values of 'instances' do not fit the inputs".into()))
+}
+
+fn plain_row(
+    (row, bytes): (usize, usize),
+    value: &RawValue,
+    signature: &Signature,
+    shapes: &mut [Option<Dims>],
+) -> Result<(), String> {
+    item(value, bytes, &signature.inputs[0], &mut shapes[0])
+        .map_err(|text| format!("Failed to process element: {row} of 'instances' list. Error: {text}"))
+}
+
+fn named_row(
+    (row, bytes): (usize, usize),
+    object: &RawValue,
+    signature: &Signature,
+    shapes: &mut [Option<Dims>],
+) -> Result<(), String> {
+    let mut given = vec![false; signature.inputs.len()];
+    raw::each_entry(object, |name, value| {
+        let read = match signature.input_index(name) {
+            None => Err(format!("INVALID_ARGUMENT: JSON object: does not have named input: {}", raw::shown_text(name))),
+            Some(index) if std::mem::replace(&mut given[index], true) => Err("INVALID_ARGUMENT: the key is given twice".into()),
+            Some(index) => item(value, bytes, &signature.inputs[index], &mut shapes[index]),
+        };
+        let name = raw::shown_text(name);
+        read.map_err(|text| format!("Failed to process element: {row} key: {name} of 'instances' list. Error: {text}"))
+    })?;
+    if given.iter().all(|given| *given) {
+        return Ok(());
+    }
+    let names: Vec<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
+    let (object, names) = (raw::shown(object), names.join(","));
+    Err(format!("Failed to process element: {row} of 'instances' list. JSON object: {object} keys must be equal to: {names}"))
+}
+
+/// One row's value of an input, which has the shape of those before it.
+fn item(value: &RawValue, bytes: usize, spec: &TensorSpec, before: &mut Option<Dims>) -> Result<(), String> {
+    let dims = tensor(value, bytes, spec).map_err(|error| format!("{}: {}", error.code.name(), error.message))?;
+    let Some(before) = before else {
+        *before = Some(dims);
+        return Ok(());
+    };
+    let count = |dims: &Dims| dims.iter().fold(1, |count: usize, dim| count.saturating_mul(*dim));
+    let [expected, got] = [count(before), count(&dims)];
+    if expected != got {
+        return Err(format!("INVALID_ARGUMENT: Expecting tensor size: {expected} but got: {got}"));
+    }
+    if *before == dims {
+        return Ok(());
+    }
+    Err(format!("INVALID_ARGUMENT: Expecting shape {} but got: {}", shape_text(before), shape_text(&dims)))
+}
+
+fn shape_text(dims: &Dims) -> String {
+    let mut text = String::from("[");
+    for (i, dim) in dims.iter().enumerate() {
+        let _ = write!(text, "{}{dim}", if i > 0 { "," } else { "" });
+    }
+    text + "]"
+}
+
+/// Why `inputs` were refused.
+pub(super) fn columns(inputs: &RawValue, signature: &Signature) -> Error {
+    if !raw::is_object(inputs) {
+        let [spec] = signature.inputs.as_slice() else {
+            return Error::invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map",
+            );
+        };
+        return tensor(inputs, inputs.get().len(), spec)
+            .err()
+            .unwrap_or_else(|| Error::invalid("the value of 'inputs' does not fit the input"));
+    }
+    for spec in &signature.inputs {
+        let mut found = None;
+        let _ = raw::each_entry(inputs, |name, value| {
+            let is_it = name == spec.name;
+            found = is_it.then_some(value);
+            if is_it {
+                Err(())
+            } else {
+                Ok(())
+            }
+        });
+        let Some(value) = found else {
+            return Error::invalid(format!("Missing named input: {} in 'inputs' object.", spec.name));
+        };
+        if let Err(error) = tensor(value, inputs.get().len(), spec) {
+            return error;
+        }
+    }
+    Error::invalid("the values of 'inputs' do not fit the inputs")
+}
+
+/// The shape of a value; that of the first value at each depth. Everything that is to be looked at has `bytes` bytes.
+fn tensor(value: &RawValue, bytes: usize, spec: &TensorSpec) -> Result<Dims, Error> {
+    let mut dims = Dims::new();
+    let mut at = Some(value).filter(|value| raw::kind(value) == Kind::Array);
+    while let Some(list) = at {
+        if dims.len() == RANK_MAX {
+            return Err(Error::invalid(format!("lists may be at most {RANK_MAX} deep")));
+        }
+        if bytes.saturating_mul(dims.len()) > EXPLAINED_BYTES_MAX {
+            let text = format!("the lists of input {} are no {} tensor", quoted(&spec.name), spec.dtype);
+            return Err(Error::invalid(text));
+        }
+        dims.push(raw::each_value::<()>(list, |_, _| Ok(())).unwrap_or_default());
+        at = raw::first(list).filter(|value| raw::kind(value) == Kind::Array);
+    }
+    fill(value, 0, &dims, spec)?;
+    Ok(dims)
+}
+
+fn fill(value: &RawValue, level: usize, dims: &Dims, spec: &TensorSpec) -> Result<(), Error> {
+    let rank = dims.len();
+    if raw::kind(value) != Kind::Array {
+        if level != rank {
+            let text = raw::shown(value);
+            let level = level + 1;
+            return Err(Error::invalid(format!(
+                "JSON Value: {text} found at incorrect level: {level} in the JSON DOM. Expected at level: {rank}"
+            )));
+        }
+        return element(value, spec.dtype);
+    }
+    if level >= rank {
+        return Err(Error::invalid(format!("Encountered list at unexpected level: {level} expected < {rank}")));
+    }
+    // Counted before its values are looked at, as they may be fewer than the shape has, or more.
+    let count = raw::each_value::<()>(value, |_, _| Ok(())).unwrap_or_default();
+    let expected = dims[level];
+    if count != expected {
+        let text = format!("Encountered list at unexpected size: {count} at level: {level} expected size: {expected}");
+        return Err(Error::invalid(text));
+    }
+    raw::each_value(value, |_, value| fill(value, level + 1, dims, spec)).map(drop)
+}
+
+fn element(value: &RawValue, dtype: DType) -> Result<(), Error> {
+    let kind = raw::kind(value);
+    let mismatch = || {
+        let (text, kind, dtype) = (raw::shown(value), kind.name(), error_name(dtype));
+        Error::invalid(format!("JSON Value: {text} Type: {kind} is not of expected type: {dtype}"))
+    };
+    if kind == Kind::Object && dtype == DType::String {
+        return base64(value);
+    }
+    if kind != Kind::Object && !has_form(dtype) {
+        let text = format!("Conversion of JSON Value: {} to type: {}", raw::shown(value), error_name(dtype));
+        return Err(Error::new(Code::Unimplemented, text));
+    }
+    let text = value.get();
+    let is_whole = |fits: fn(&str) -> bool| kind == Kind::Number && (text == "-0" || fits(text));
+    #[allow(clippy::wildcard_enum_match_arm, reason = "dtypes without a JSON form are left above")]
+    let fits = match dtype {
+        DType::Float32 | DType::Float64 => kind == Kind::Number,
+        DType::String => kind == Kind::String,
+        DType::Bool => matches!(kind, Kind::True | Kind::False),
+        DType::Int8 => is_whole(|text| text.parse::<i8>().is_ok()),
+        DType::Int16 => is_whole(|text| text.parse::<i16>().is_ok()),
+        DType::Int32 => is_whole(|text| text.parse::<i32>().is_ok()),
+        DType::Int64 => is_whole(|text| text.parse::<i64>().is_ok()),
+        DType::Uint8 => is_whole(|text| text.parse::<u8>().is_ok()),
+        DType::Uint32 => is_whole(|text| text.parse::<u32>().is_ok()),
+        DType::Uint64 => is_whole(|text| text.parse::<u64>().is_ok()),
+        _ => false,
+    };
+    if fits {
+        representable(value, kind)
+    } else {
+        Err(mismatch())
+    }
+}
+
+/// Refuses numbers that no float holds, and text that is no Unicode.
+fn representable(value: &RawValue, kind: Kind) -> Result<(), Error> {
+    let is_read = match kind {
+        Kind::Number if value.get().starts_with('"') => true,
+        Kind::Number => serde_json::from_str::<f64>(value.get()).is_ok(),
+        Kind::String => raw::text(value).is_some(),
+        Kind::Null | Kind::False | Kind::True | Kind::Object | Kind::Array => true,
+    };
+    if is_read {
+        return Ok(());
+    }
+    let what = if kind == Kind::Number { "Number too big to be stored in double." } else { "Invalid encoding in string." };
+    Err(Error::invalid(format!("JSON Parse error: {what} {}", quoted(value.get()))))
+}
+
+fn base64(value: &RawValue) -> Result<(), Error> {
+    match raw::base64_text(value) {
+        None => Err(Error::invalid(format!("JSON Value: {} not formatted correctly for base64 data", raw::shown(value)))),
+        Some(text) => super::elements::decode_base64(&text).map(drop).ok_or_else(|| Error::invalid("Unable to base64 decode")),
+    }
+}

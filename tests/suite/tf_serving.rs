@@ -1,0 +1,189 @@
+//! TensorFlow Serving's API: labels and versions of models that are kept, bodies that nobody would send on purpose, and sizes that
+//! no transcript should have.
+
+use std::fs;
+use std::path::Path;
+
+use crate::client::{Connection, Request};
+use crate::support::{Random, RunningServer};
+
+const SEED: u64 = 88_172_645_463_325_252;
+const FLAGS: &str = "--model tests/models/half_plus_two --model tests/models/kitchen --model tests/models/examples";
+
+/// Verbs, signatures, and bodies that they take, without the signature's name.
+const VALID: [(&str, &str, &str); 18] = [
+    ("kitchen:predict", "two_inputs", r#""instances":[{"a":1,"b":2},{"b":NaN,"a":0.1}]"#),
+    ("kitchen:predict", "two_inputs", r#""inputs":{"a":[1,2.5],"b":[-3e2,-Infinity],"c":{}}"#),
+    ("kitchen:predict", "echo_string", r#""instances":[["é\n",{"b64":"/+8="}],["\ud83d\ude00","a\u0000"]]"#),
+    ("kitchen:predict", "echo_string", r#""inputs":[["a",{"b64":"/+8"}]]"#),
+    ("kitchen:predict", "echo_float32", r#""instances":[[1.0,2],[-0.0,3.4e38]]"#),
+    ("kitchen:predict", "echo_float64", r#""inputs":[[1.7976931348623157e308,5e-324]]"#),
+    ("kitchen:predict", "echo_int8", r#""instances":[[-128,127]]"#),
+    ("kitchen:predict", "echo_int64", r#""inputs":{"x":[[-9223372036854775808,9223372036854775807]]}"#),
+    ("kitchen:predict", "echo_uint64", r#""instances":[{"x":[18446744073709551615,0]}]"#),
+    ("kitchen:predict", "echo_bool", r#""inputs":[[true,false],[false,true]]"#),
+    ("kitchen:predict", "any_rank", r#""instances":[[[1],[2]],[[3],[4]]]"#),
+    ("kitchen:predict", "any_rank", r#""inputs":7"#),
+    ("kitchen:predict", "bytes_out", r#""instances":["a",{"b64":"Yg=="}],"output_filter":["flat"]"#),
+    ("kitchen:predict", "wrappers", r#""instances":[{"url":"a","b64":{"b64":"Yg"}}]"#),
+    ("half_plus_two:predict", "serving_default", r#""instances":[1,2.5,-Inf]"#),
+    ("examples:classify", "serving_default", r#""context":{"bias":1.5},"examples":[{"x":[2.0],"name":"a"},{}]"#),
+    ("examples:regress", "regress", r#""examples":[{"x":1e3},{"name":[{"b64":"YQ=="}]}]"#),
+    ("examples:regress", "counts", r#""examples":[{"count":[3]},{"count":true}]"#),
+];
+
+/// The pieces that bodies are made of, and those that have broken parsers.
+const PIECES: [&str; 26] = [
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\\ud800",
+    "\\u0000NaN",
+    "null",
+    "true",
+    "-",
+    "1e400",
+    "1.5",
+    "\"b64\"",
+    "{\"b64\":\"AAAA\"}",
+    "\"x\":",
+    "\"inputs\":1,",
+    "\u{feff}",
+    "[[[[[[[[",
+    "99999999999999999999",
+    "NaN",
+    "-Inf",
+    "Infinity",
+    " ",
+];
+
+fn mutate(body: &mut Vec<u8>, random: &mut Random) {
+    for _ in 0..=random.below(3) {
+        let at = random.below(body.len() + 1);
+        match random.below(6) {
+            0 => body.truncate(at),
+            1 => body.extend_from_within(at..),
+            2 => drop(body.splice(at..at, PIECES[random.below(PIECES.len())].bytes())),
+            3 => drop(body.drain(at..body.len().min(at + 1 + random.below(6)))),
+            4 => body.insert(at, random.next().to_le_bytes()[0]),
+            _ => {
+                if let Some(byte) = body.get_mut(at) {
+                    *byte ^= 1 << random.below(8);
+                }
+            }
+        }
+    }
+}
+
+fn body(signature: &str, keys: &str) -> String {
+    format!(r#"{{"signature_name":"{signature}",{keys}}}"#)
+}
+
+#[test]
+fn bodies_as_they_are_valid_are_taken() {
+    let server = RunningServer::shared(FLAGS);
+    for (verb, signature, keys) in VALID {
+        let (status, text) = server.post(&format!("/v1/models/{verb}"), &body(signature, keys));
+        assert_eq!(status, 200, "{signature}: {keys}: {text}");
+    }
+}
+
+#[test]
+fn of_20_000_bodies_none_is_the_servers_fault() {
+    let server = RunningServer::shared(FLAGS);
+    let mut random = Random(SEED);
+    let mut connection: Option<Connection> = None;
+    let mut accepted = 0;
+    for round in 0..20_000 {
+        let (verb, signature, keys) = VALID[round % VALID.len()];
+        let mut body = body(signature, keys).into_bytes();
+        mutate(&mut body, &mut random);
+        let request = Request::post(&format!("/v1/models/{verb}"), body);
+        let mut open = connection.take().unwrap_or_else(|| server.connect());
+        let response = open.call(&request).unwrap_or_else(|error| panic!("{error}: {request:?}"));
+        let sent = String::from_utf8_lossy(&request.body);
+        assert!([200, 400, 501].contains(&response.status), "{response:?} to {verb}: {sent}");
+        assert!(response.status == 200 || response.text().len() < 1000, "{} to {sent}", response.text());
+        accepted += usize::from(response.status == 200);
+        connection = (response.header("connection") != Some("close")).then_some(open);
+    }
+    assert!(accepted > 200, "only {accepted} bodies were accepted: the others hide what comes after an error");
+}
+
+#[test]
+fn half_a_million_nested_brackets_are_refused() {
+    let server = RunningServer::shared(FLAGS);
+    let deep = |piece: &str| piece.repeat(500_000);
+    let nested = deep("[") + &deep("]");
+    for (verb, body) in [
+        ("kitchen:predict", deep("[")),
+        ("kitchen:predict", nested.clone()),
+        ("kitchen:predict", deep("{\"inputs\":")),
+        ("kitchen:predict", format!(r#"{{"signature_name": {nested}}}"#)),
+        ("kitchen:predict", format!(r#"{{"signature_name": "any_rank", "inputs": {nested}}}"#)),
+        ("kitchen:predict", format!(r#"{{"signature_name": "any_rank", "inputs": {{"x": {nested}}}}}"#)),
+        ("kitchen:predict", format!(r#"{{"signature_name": "any_rank", "instances": {nested}}}"#)),
+        ("kitchen:predict", format!(r#"{{"signature_name": "echo_string", "instances": [{{"x": {{"b64": {nested}}}}}]}}"#)),
+        ("kitchen:predict", format!(r#"{{"signature_name": "any_rank", "inputs": 1, "output_filter": {nested}}}"#)),
+        ("examples:classify", format!(r#"{{"examples": {nested}}}"#)),
+        ("examples:classify", format!(r#"{{"context": {nested}, "examples": [{{}}]}}"#)),
+        ("examples:classify", format!(r#"{{"examples": [{{"x": {nested}}}]}}"#)),
+    ] {
+        let (status, text) = server.post(&format!("/v1/models/{verb}"), &body);
+        assert_eq!(status, 400, "{verb}: {}…: {text}", &body[..40]);
+        assert!(text.len() < 1000, "{text}");
+    }
+    let ignored = format!(r#"{{"others": {nested}, "instances": [1]}}"#);
+    assert_eq!(server.post("/v1/models/half_plus_two:predict", &ignored).0, 200, "what is ignored may be deep");
+}
+
+#[test]
+fn versions_and_labels_choose_what_is_called() {
+    let shelf = tempfile::tempdir().unwrap();
+    for (number, model) in [("1", "half_plus_two"), ("2", "half_plus_three")] {
+        copy(&Path::new("tests/models").join(model).join("1"), &shelf.path().join("m").join(number));
+    }
+    let path = shelf.path().join("m");
+    let server =
+        RunningServer::kept(&format!("--model m={} --version_policy all --version_labels stable=1,gone=7", path.display()));
+    let predict = |target: &str| server.post(target, r#"{"instances": [1]}"#);
+    let is = |target: &str, value: &str| {
+        let expected = format!("{{\n    \"predictions\": [{value}\n    ]\n}}");
+        assert_eq!(predict(target), (200, expected), "{target}");
+    };
+    is("/v1/models/m:predict", "3.5");
+    is("/v1/models/m/versions/1:predict", "2.5");
+    is("/v1/models/m/labels/stable:predict", "2.5");
+    let refuses = |target: &str, status: u16, error: &str| {
+        let (found, text) = predict(target);
+        assert!(found == status && text.contains(error), "{target}: {found} {text}");
+    };
+    refuses("/v1/models/m/labels/gone:predict", 404, "Servable not found for request: Specific(m, 7)");
+    refuses("/v1/models/m/labels/other:predict", 400, "Unrecognized servable version label: other");
+    refuses("/v1/models/m/versions/3:predict", 404, "Servable not found for request: Specific(m, 3)");
+    let get = |target: &str| server.call(&Request::get(target)).text();
+    let states = get("/v1/models/m");
+    let [second, first] = ["\"2\"", "\"1\""].map(|number| states.find(number).expect("a version"));
+    assert!(second < first, "highest first: {states}");
+    assert_eq!(get("/v1/models/m/labels/stable"), states, "a label is ignored");
+    assert!(get("/v1/models/m/labels/stable/metadata").contains("\"version\": \"1\""));
+    assert!(!get("/v1/models/m/versions/1").contains("\"2\""));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

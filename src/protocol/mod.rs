@@ -1,3 +1,4 @@
 //! One file per wire protocol: it decodes requests, calls [`crate::predict::predict`], and encodes answers and errors.
 
 pub mod native;
+pub mod tf_serving_grpc;

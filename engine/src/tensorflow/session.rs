@@ -194,7 +194,9 @@ fn ends(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (V
         let shape = dims.map_or(PartialShape::UNKNOWN, |dims| {
             PartialShape::new(dims.into_iter().map(|dim| dim.and_then(|dim| usize::try_from(dim).ok())).collect::<Vec<_>>())
         });
-        (TensorSpec { name: name.clone(), dtype: dtype_of(info.dtype()), shape }, info.name().clone())
+        let place = info.name().clone();
+        let tensor = format!("{}:{}", place.name, place.index);
+        (TensorSpec { name: name.clone(), tensor, dtype: dtype_of(info.dtype()), shape }, place)
     };
     infos.into_iter().map(spec).unzip()
 }

@@ -25,7 +25,7 @@ run: build
 build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
-test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers
+test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv-grpc/installed
 	cargo test --workspace --locked
 
 check:
@@ -54,9 +54,15 @@ models: .venv/models
 	.venv/bin/pip install --quiet 'moto[server]==5.2.5' gcp-storage-emulator==2026.7.19
 	@touch $@
 
+# TensorFlow Serving's clients, beside TensorFlow and not into it: they ask for other versions of what it needs.
+.venv-grpc/installed: .venv/tensorflow-$(TENSORFLOW)
+	.venv/bin/pip install --quiet --no-deps --target .venv-grpc --upgrade tensorflow-serving-api==$(TENSORFLOW) \
+		grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1
+	@touch $@
+
 .venv/models: .venv/tensorflow-$(TENSORFLOW)
 	.venv/bin/pip install --quiet scikit-learn
 	@touch $@
 
 clean:
-	rm -rf target .venv
+	rm -rf target .venv .venv-grpc

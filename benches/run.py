@@ -40,7 +40,7 @@ READY_WAIT_S = 60
 @contextmanager
 def tfweb(model: Path, *flags: str):
     """Run tfweb on a free port and give its address."""
-    command = [RELEASE / "tfweb", "--model", model, "--port", "0", "--host",
+    command = [RELEASE / "tfweb", "--model", model, "--port", "0", "--grpc_port", "0", "--host",
                "127.0.0.1", *flags]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:

@@ -1,5 +1,6 @@
 //! What the user typed ([`Flags`]) and what it means ([`Config`]): checked, typed, with units.
 
+mod grpc;
 mod models;
 mod urls;
 
@@ -14,6 +15,7 @@ use tfweb_engine::tensorflow::InterOp;
 
 use crate::keeper::ModelSpec;
 
+pub use grpc::{GrpcConfig, GrpcFlags};
 pub use models::{ModelConfigFile, ModelFlags};
 pub use urls::UrlFlags;
 
@@ -25,8 +27,6 @@ const RUN_THREADS_MAX: usize = 4;
 const RUN_THREADS_LIMIT: usize = 256;
 /// The longest time a request can be given: a day.
 const REQUEST_TIMEOUT_MS_LIMIT: usize = 86_400_000;
-/// gRPC's port by tradition, where the flag is not given.
-const GRPC_PORT: u16 = 50051;
 
 /// Serves TensorFlow SavedModels over HTTP.
 ///
@@ -53,9 +53,6 @@ pub struct Flags {
     /// Most bytes of one request body, after decompression
     #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
-    /// Port for gRPC, 50051 if not given; 0 switches it off (comes with a later version)
-    #[structopt(long = "grpc_port", env = "TFWEB_GRPC_PORT", value_name = "PORT", parse(try_from_str = number))]
-    pub grpc_port: Option<u16>,
     /// Port for HTTP; 0 picks a free one and prints it
     #[structopt(long = "port", env = "TFWEB_PORT", default_value = "8080", parse(try_from_str = number))]
     pub port: u16,
@@ -77,6 +74,9 @@ pub struct Flags {
     /// Where operations of a run execute: the run's own thread, TensorFlow's pool, or what a trial at load finds faster
     #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
     pub inter_op: String,
+    /// Those of gRPC.
+    #[structopt(flatten)]
+    pub grpc: GrpcFlags,
     /// Those of URL inputs.
     #[structopt(flatten)]
     pub urls: UrlFlags,
@@ -115,6 +115,7 @@ impl Flags {
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
         flags.models.strict_readiness |= switched_on("TFWEB_STRICT_READINESS")?;
+        flags.grpc.grpc_typed_values |= switched_on("TFWEB_GRPC_TYPED_VALUES")?;
         flags.urls.no_url |= switched_on("TFWEB_NO_URL")?;
         Ok(flags)
     }
@@ -219,8 +220,8 @@ pub struct Config {
     pub run_threads: usize,
     /// Where operations execute.
     pub inter_op: InterOp,
-    /// What was asked for that this version cannot do yet; said at start.
-    pub notices: Vec<String>,
+    /// The gRPC door; none where it is switched off.
+    pub grpc: Option<GrpcConfig>,
 }
 
 impl Config {
@@ -230,12 +231,6 @@ impl Config {
     /// [`Usage`] naming the flag, what was expected and what came.
     pub fn new(flags: Flags) -> Result<Self, Usage> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut notices = Vec::new();
-        if let Some(port) = flags.grpc_port.filter(|&port| port != 0) {
-            notices.push(format!(
-                "--grpc_port {port}: gRPC comes with a later version (on {GRPC_PORT} by default); nothing listens there"
-            ));
-        }
         if let Some(path) = flags.static_path.as_ref().filter(|path| !path.is_dir()) {
             return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
         }
@@ -266,7 +261,7 @@ impl Config {
                 "pool" => InterOp::Pool,
                 _ => InterOp::Auto,
             },
-            notices,
+            grpc: flags.grpc.config()?,
         })
     }
 }
@@ -296,7 +291,9 @@ mod tests {
         );
         assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), true));
         assert_eq!(config.tags, ["serve"]);
-        assert!((1..=4).contains(&config.run_threads) && config.notices.is_empty() && !config.batch_transpose);
+        let grpc = config.grpc.unwrap();
+        assert_eq!((grpc.port, grpc.is_default_port, grpc.message_bytes_max), (50051, true, 64 << 20));
+        assert!((1..=4).contains(&config.run_threads) && !config.batch_transpose);
     }
 
     #[test]
@@ -325,7 +322,7 @@ mod tests {
     fn help_names_every_flag() {
         let usage = config("--help").unwrap_err();
         let flags = "model tags batch_size static_path batch_transpose no_cors request_size grpc_port port host queue_size \
-                     request_timeout_ms tensorflow_lib run_threads inter_op";
+                     request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_typed_values";
         assert!(usage.asked_for);
         assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
     }
@@ -361,8 +358,12 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_later_is_said() {
-        assert!(config("--model m --grpc_port 9000").unwrap().notices[0].contains("later version"));
-        assert!(config("--model m --grpc_port 0").unwrap().notices.is_empty());
+    fn grpc_can_be_switched_off() {
+        assert_eq!(config("--model m --grpc_port 0").unwrap().grpc, None);
+        let socket = config("--model m --grpc_port 0 --grpc_socket_path /run/tfweb --grpc_typed_values").unwrap().grpc.unwrap();
+        assert_eq!((socket.port, socket.socket_path, socket.typed_values), (0, Some("/run/tfweb".into()), true));
+        assert!(!config("--model m --grpc_port 9000").unwrap().grpc.unwrap().is_default_port);
+        refused("--model m --grpc_message_size 0", "--grpc_message_size: expected at least 1");
+        refused("--model m --grpc_message_size 3000000000", "--grpc_message_size: expected at most 2147483647");
     }
 }

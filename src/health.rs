@@ -18,16 +18,39 @@ async fn live(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     answer(&request, &app, StatusCode::OK, &json!({"status": "live"}))
 }
 
-/// 503 while draining, so that a load balancer sends new requests elsewhere, and while models are missing: all of them, or with
-/// `--strict_readiness` any. Names each with its state.
+/// Whether the server takes requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is about to stop: a load balancer should send new requests elsewhere.
+    Draining,
+    /// Models are missing: all of them, or with `--strict_readiness` any.
+    Loading,
+    /// It does.
+    Ready,
+}
+
+impl Readiness {
+    /// How the server is now.
+    #[must_use]
+    pub fn of(app: &App) -> Self {
+        let models = app.catalog.models();
+        let served = models.iter().filter(|model| model.served().next().is_some()).count();
+        let is_enough = if app.strict_readiness { served == models.len() } else { served > 0 || models.is_empty() };
+        match (app.draining.load(Ordering::Relaxed), is_enough) {
+            (true, _) => Self::Draining,
+            (false, false) => Self::Loading,
+            (false, true) => Self::Ready,
+        }
+    }
+}
+
+/// 503 unless ready. Names each model with its state.
 async fn ready(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
     let models = app.catalog.models();
-    let served = models.iter().filter(|model| model.served().next().is_some()).count();
-    let is_enough = if app.strict_readiness { served == models.len() } else { served > 0 || models.is_empty() };
-    let (status, word) = match (app.draining.load(Ordering::Relaxed), is_enough) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
-        (false, true) => (StatusCode::OK, "ready"),
+    let (status, word) = match Readiness::of(&app) {
+        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Readiness::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
+        Readiness::Ready => (StatusCode::OK, "ready"),
     };
     let states: Vec<_> = models.iter().map(|model| native::model_state(model)).collect();
     answer(&request, &app, status, &json!({"status": word, "models": states}))

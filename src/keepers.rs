@@ -142,6 +142,24 @@ impl Keepers {
         removed.await.map_err(|_| gone())
     }
 
+    /// Serves these models and no others. What is served now goes only after all of them can be called.
+    ///
+    /// # Errors
+    /// Why one of them cannot be; those before it are served then, and nothing was removed.
+    pub async fn replace(&self, specs: Vec<ModelSpec>) -> Result<(), Error> {
+        let kept: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
+        for spec in specs {
+            let name = spec.name.clone();
+            let named = |error: Error| Error::new(error.code, format!("model {}: {error}", quoted(&name)));
+            self.set(spec).await.map_err(named)?;
+        }
+        let gone: Vec<String> = self.lock().iter().map(|known| known.name.clone()).filter(|name| !kept.contains(name)).collect();
+        for name in gone {
+            self.remove(&name).await?;
+        }
+        Ok(())
+    }
+
     fn begin(&self, spec: ModelSpec) -> Round {
         // Known from now on, in this order, though nothing of it is served yet.
         self.shared.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });

@@ -15,9 +15,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod body;
 pub mod catalog;
 pub mod config;
+pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod json;
@@ -31,6 +33,7 @@ pub mod server;
 pub mod status;
 pub mod store;
 pub mod urls;
+pub mod wire;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -52,9 +55,6 @@ use store::Env;
 /// # Errors
 /// What cannot be found, loaded or listened on, in one line. That some models are missing is none, as long as one is there.
 pub fn serve(config: &Config) -> Result<(), Error> {
-    for notice in &config.notices {
-        tracing::warn!("{notice}");
-    }
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
@@ -78,6 +78,9 @@ pub fn serve(config: &Config) -> Result<(), Error> {
             keepers.follow(file, &specs[config.models.len()..]);
         }
         let server = Server::start(config, models, Some(keepers))?;
+        if let Some(address) = server.grpc_address() {
+            tracing::info!("gRPC on {address}");
+        }
         tracing::info!("ready: listening on http://{}", server.address());
         server.serve_until(signals).await.map_err(system)
     })

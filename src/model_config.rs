@@ -1,17 +1,19 @@
-//! `--model_config_file`: which models are served, in TensorFlow Serving's text format.
+//! `--model_config_file` and its like: which models are served, in TensorFlow Serving's text format.
 
 use std::path::Path;
 use std::sync::OnceLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use tfweb_engine::Error;
 
 use crate::keeper::ModelSpec;
 use crate::policy::VersionPolicy;
 use crate::store::ModelUri;
+use crate::wire::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
+use crate::wire::tensorflow::serving::model_server_config::Config;
+use crate::wire::tensorflow::serving::{ModelConfig, ModelServerConfig};
+use crate::wire::DESCRIPTORS;
 
-/// The descriptors of `proto/`, made at build time.
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 const MESSAGE: &str = "tensorflow.serving.ModelServerConfig";
 /// The most bytes of such a file: thousands of models.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -39,12 +41,18 @@ pub fn read(path: &Path) -> Result<Vec<ModelSpec>, Error> {
 fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
     let message = pool().get_message_by_name(MESSAGE).ok_or("its message is not known; this is a bug")?;
     let config = DynamicMessage::parse_text_format(message, text).map_err(|error| error.to_string())?;
-    let list = config.get_field_by_name("model_config_list").map(std::borrow::Cow::into_owned);
-    let configs = list.as_ref().and_then(Value::as_message).and_then(|list| list.get_field_by_name("config"));
-    let configs = configs.map(std::borrow::Cow::into_owned);
+    specs(&config.transcode_to().map_err(|error| error.to_string())?)
+}
+
+/// The models of a configuration.
+///
+/// # Errors
+/// What was expected and what came, naming the model.
+pub fn specs(config: &ModelServerConfig) -> Result<Vec<ModelSpec>, String> {
+    let Some(Config::ModelConfigList(list)) = &config.config else { return Ok(Vec::new()) };
     let mut specs: Vec<ModelSpec> = Vec::new();
-    for config in configs.as_ref().and_then(Value::as_list).unwrap_or_default() {
-        let spec = spec(config.as_message().ok_or("config is no message; this is a bug")?)?;
+    for config in &list.config {
+        let spec = spec(config)?;
         if specs.iter().any(|other| other.name == spec.name) {
             return Err(format!("two models are called `{}`", spec.name));
         }
@@ -53,46 +61,36 @@ fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
     Ok(specs)
 }
 
-fn spec(config: &DynamicMessage) -> Result<ModelSpec, String> {
-    let text =
-        |field: &str| config.get_field_by_name(field).and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
-    let name = text("name");
+fn spec(config: &ModelConfig) -> Result<ModelSpec, String> {
+    let name = config.name.clone();
     let wrong = |error: &dyn std::fmt::Display| format!("model `{name}`: {error}");
     if !is_model_name(&name) {
         return Err(wrong(&"expected a name of letters, digits, `_`, `-` and `.`"));
     }
-    let platform = text("model_platform");
-    if !["", "tensorflow"].contains(&platform.as_str()) {
+    let platform = config.model_platform.as_str();
+    if !["", "tensorflow"].contains(&platform) {
         return Err(wrong(&format!("model_platform: expected \"tensorflow\", got \"{platform}\"")));
     }
-    let uri = ModelUri::parse(&text("base_path")).map_err(|error| wrong(&format!("base_path: {error}")))?;
-    let policy = config.get_field_by_name("model_version_policy");
-    let policy = policy.as_ref().and_then(|policy| policy.as_message()).map_or(Ok(VersionPolicy::default()), policy_of);
-    let labels = config.get_field_by_name("version_labels");
-    let labels = labels.as_ref().and_then(|labels| labels.as_map()).into_iter().flatten().map(|(label, number)| {
-        let number = number.as_i64().and_then(|number| u64::try_from(number).ok());
-        let number = number.ok_or_else(|| wrong(&"version_labels: expected versions of 0 or more"))?;
-        Ok((label.as_str().unwrap_or_default().to_owned(), number))
+    let uri = ModelUri::parse(&config.base_path).map_err(|error| wrong(&format!("base_path: {error}")))?;
+    let choice = config.model_version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref());
+    let policy = choice.map_or(Ok(VersionPolicy::default()), policy_of).map_err(|error| wrong(&error))?;
+    let labels = config.version_labels.iter().map(|(label, &number)| {
+        let number = u64::try_from(number).map_err(|_| wrong(&"version_labels: expected versions of 0 or more"))?;
+        Ok((label.clone(), number))
     });
     let labels = labels.collect::<Result<_, String>>()?;
-    Ok(ModelSpec { policy: policy.map_err(|error| wrong(&error))?, name, uri, labels, poll: None })
+    Ok(ModelSpec { policy, name, uri, labels, poll: None })
 }
 
-fn policy_of(policy: &DynamicMessage) -> Result<VersionPolicy, String> {
-    let part = |field: &str| policy.has_field_by_name(field).then(|| policy.get_field_by_name(field)).flatten();
-    if let Some(latest) = part("latest") {
-        let count =
-            latest.as_message().and_then(|latest| latest.get_field_by_name("num_versions")).and_then(|count| count.as_u32());
-        return Ok(VersionPolicy::Latest(count.unwrap_or(1).max(1) as usize));
+fn policy_of(choice: &PolicyChoice) -> Result<VersionPolicy, String> {
+    match choice {
+        PolicyChoice::Latest(latest) => Ok(VersionPolicy::Latest(latest.num_versions.max(1) as usize)),
+        PolicyChoice::All(_) => Ok(VersionPolicy::All),
+        PolicyChoice::Specific(specific) => {
+            let numbers: Result<Vec<u64>, _> = specific.versions.iter().map(|&number| u64::try_from(number)).collect();
+            numbers.map(VersionPolicy::Specific).map_err(|_| "specific: expected versions of 0 or more".to_owned())
+        }
     }
-    if let Some(specific) = part("specific") {
-        let versions = specific.as_message().and_then(|specific| specific.get_field_by_name("versions"));
-        let versions = versions.as_ref().and_then(|versions| versions.as_list()).unwrap_or_default();
-        let number = |version: &Value| version.as_i64().and_then(|version| u64::try_from(version).ok());
-        let numbers: Option<Vec<u64>> = versions.iter().map(number).collect();
-        return numbers.map(VersionPolicy::Specific).ok_or_else(|| "specific: expected versions of 0 or more".into());
-    }
-    Ok(if part("all").is_some() { VersionPolicy::All } else { VersionPolicy::default() })
 }
 
 /// Whether a text can be a model's name in routes.

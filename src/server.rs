@@ -18,6 +18,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 use crate::body::{Limits, BODIES_BYTES_MAX};
 use crate::catalog::Catalog;
 use crate::config::Config;
+use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
 use crate::keepers::Keepers;
 
@@ -91,6 +92,8 @@ pub struct Server {
     app: web::Data<App>,
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
+    grpc: Option<Grpc>,
+    stop_wait: Duration,
     /// Of the models, and of the fetcher.
     arbiters: [Arbiter; 2],
 }
@@ -118,6 +121,7 @@ impl Server {
             draining: AtomicBool::new(false),
             request_ids: RequestIds::default(),
         });
+        let stop_wait = config.request_timeout + STOP_MARGIN;
         let shared = app.clone();
         let static_path = config.static_path.clone();
         let http =
@@ -128,21 +132,29 @@ impl Server {
                 .max_connections(CONNECTIONS_MAX)
                 // A client that closes is gone: its request is dropped, and costs no run if none began.
                 .h1_allow_half_closed(false)
-                .shutdown_timeout((config.request_timeout + STOP_MARGIN).as_secs());
+                .shutdown_timeout(stop_wait.as_secs());
         let place = (config.host.as_str(), config.port);
         let http = http
             .bind(place)
             .map_err(|error| Error::new(Code::Unavailable, format!("cannot listen on {}:{}: {error}", config.host, config.port)))?;
         let address = http.addrs()[0];
+        let grpc = config.grpc.as_ref().map(|grpc| Grpc::start(&config.host, grpc, app.clone().into_inner())).transpose()?;
         let server = http.run();
         let handle = server.handle();
-        Ok(Self { address, app, handle, ended: actix::spawn(server), arbiters: [models.arbiter, fetching] })
+        let ended = actix::spawn(server);
+        Ok(Self { address, app, handle, ended, grpc, stop_wait, arbiters: [models.arbiter, fetching] })
     }
 
     /// Where it listens; with port 0 the one that was picked.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for gRPC, if on a port.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().and_then(Grpc::address)
     }
 
     /// Serves until a signal, then stops; a second one ends the process at once.
@@ -169,8 +181,16 @@ impl Server {
     pub async fn stop(self) -> io::Result<()> {
         self.app.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(DRAIN_DELAY).await;
-        self.handle.stop(true).await;
+        let wait = self.stop_wait;
+        let grpc = async {
+            match self.grpc {
+                Some(grpc) => grpc.stop(wait).await,
+                None => Ok(()),
+            }
+        };
+        let ((), stopped) = futures::future::join(self.handle.stop(true), grpc).await;
         self.ended.await.map_err(io::Error::other)??;
+        stopped?;
         for arbiter in self.arbiters {
             arbiter.stop();
         }

@@ -22,6 +22,25 @@ pub fn http(code: Code) -> StatusCode {
     }
 }
 
+/// The gRPC status of a code.
+#[must_use]
+pub fn grpc(code: Code) -> tonic::Code {
+    match code {
+        Code::InvalidArgument => tonic::Code::InvalidArgument,
+        Code::OutOfRange => tonic::Code::OutOfRange,
+        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
+        Code::NotFound => tonic::Code::NotFound,
+        Code::Unavailable => tonic::Code::Unavailable,
+        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+        Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
+        Code::Unauthenticated => tonic::Code::Unauthenticated,
+        Code::PermissionDenied => tonic::Code::PermissionDenied,
+        Code::Unimplemented => tonic::Code::Unimplemented,
+        Code::Cancelled => tonic::Code::Cancelled,
+        Code::Internal => tonic::Code::Internal,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,5 +49,8 @@ mod tests {
     fn every_code_has_its_status() {
         let statuses = Code::ALL.map(|code| http(code).as_u16());
         assert_eq!(statuses, [400, 413, 400, 404, 503, 429, 504, 401, 403, 501, 499, 500]);
+        // https://grpc.github.io/grpc/core/md_doc_statuscodes.html
+        let statuses = Code::ALL.map(|code| i32::from(grpc(code)));
+        assert_eq!(statuses, [3, 11, 9, 5, 14, 8, 4, 16, 7, 12, 1, 13]);
     }
 }

@@ -1,10 +1,14 @@
 //! Element types: TensorFlow's dtypes and the Rust types that hold them.
 
 use std::fmt;
+use std::sync::Arc;
 
+use bytemuck::NoUninit;
+use bytes::Bytes;
 pub use half::{bf16, f16};
 
-use crate::tensor::{Buffer, Values};
+use crate::packed::Packed;
+use crate::tensor::{Buffer, Storage, Values};
 
 macro_rules! dtypes {
     ($($variant:ident, $name:literal, $number:literal;)*) => {
@@ -82,9 +86,18 @@ impl fmt::Display for DType {
 }
 
 /// A fixed-size element type: everything served but `string`.
-pub trait Scalar: Copy + Default + fmt::Debug + PartialEq + Send + Sync + 'static {
+pub trait Scalar: NoUninit + Default + fmt::Debug + PartialEq + Send + Sync {
     /// The dtype whose elements this type holds, bit for bit.
     const DTYPE: DType;
+
+    /// Whether every pattern of bits is one of its elements.
+    const TAKES_ANY_BITS: bool;
+
+    /// Shows whole elements in the machine's byte order as a storage; without copying them, unless there are bits to be mended.
+    ///
+    /// # Panics
+    /// If `bytes` are no whole elements.
+    fn storage(bytes: Bytes) -> Arc<dyn Storage<Self>>;
 
     /// Wraps a buffer of this type.
     fn into_values(buffer: Buffer<Self>) -> Values;
@@ -106,6 +119,11 @@ macro_rules! scalar {
     ($($type:ty => $variant:ident),* $(,)?) => {$(
         impl Scalar for $type {
             const DTYPE: DType = DType::$variant;
+            const TAKES_ANY_BITS: bool = true;
+
+            fn storage(bytes: Bytes) -> Arc<dyn Storage<Self>> {
+                Arc::new(Packed::new(bytes))
+            }
 
             fn into_values(buffer: Buffer<Self>) -> Values {
                 Values::$variant(buffer)
@@ -138,6 +156,11 @@ scalar! {
 
 impl Scalar for bool {
     const DTYPE: DType = DType::Bool;
+    const TAKES_ANY_BITS: bool = false;
+
+    fn storage(bytes: Bytes) -> Arc<dyn Storage<Self>> {
+        Arc::new(bytes.iter().map(|&byte| byte != 0).collect::<Vec<bool>>())
+    }
 
     fn into_values(buffer: Buffer<Self>) -> Values {
         Values::Bool(buffer)

@@ -51,11 +51,9 @@ impl FakeSession {
     #[must_use]
     pub fn with_signatures(behaviour: Behaviour, names: &[&str]) -> Self {
         let dims = if matches!(behaviour, Behaviour::Echo) { vec![None, None] } else { vec![None] };
-        let spec = |name: &str| TensorSpec {
-            name: name.into(),
-            dtype: DType::Float32,
-            shape: PartialShape::new(dims.clone()),
-            tensor: format!("{name}:0"),
+        let spec = |name: &str| {
+            let shape = PartialShape::new(dims.clone());
+            TensorSpec { name: name.into(), tensor: format!("{name}:0"), dtype: DType::Float32, shape }
         };
         let signature = |name: &&str| Signature {
             name: (*name).into(),

@@ -9,6 +9,7 @@ pub mod batch;
 mod dtype;
 mod error;
 pub mod fake;
+mod packed;
 pub mod saved_model;
 mod session;
 mod shape;

@@ -8,12 +8,12 @@ use crate::shape::PartialShape;
 pub struct TensorSpec {
     /// The name callers use.
     pub name: String,
+    /// Which tensor of the graph it is, such as `x:0`.
+    pub tensor: String,
     /// The element type.
     pub dtype: DType,
     /// What is known of the shape.
     pub shape: PartialShape,
-    /// What the graph calls the tensor, such as `serving_default_x:0`.
-    pub tensor: String,
 }
 
 /// One method of a model.
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn spec(shape: PartialShape) -> TensorSpec {
-        TensorSpec { name: "x".into(), dtype: DType::Float32, shape, tensor: "x:0".into() }
+        TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype: DType::Float32, shape }
     }
 
     #[test]

@@ -15,6 +15,16 @@ use crate::shape::{element_count, Dims};
 pub trait Storage<T>: Send + Sync {
     /// All elements.
     fn as_slice(&self) -> &[T];
+
+    /// How many there are.
+    fn count(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Their bytes, where they are not kept as elements.
+    fn packed(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 impl<T: Send + Sync> Storage<T> for Vec<T> {
@@ -55,6 +65,19 @@ impl<T: Scalar> Buffer<T> {
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         &self.storage.as_slice()[self.start..self.start + self.len]
+    }
+
+    /// The bytes of the elements in the window, in the machine's byte order, wherever they lie.
+    fn bytes(&self) -> &[u8] {
+        let size = size_of::<T>();
+        match self.storage.packed().filter(|_| T::TAKES_ANY_BITS) {
+            Some(bytes) => &bytes[self.start * size..(self.start + self.len) * size],
+            None => bytemuck::cast_slice(self.as_slice()),
+        }
+    }
+
+    const fn byte_count(&self) -> usize {
+        self.len * size_of::<T>()
     }
 
     fn window(&self, start: usize, len: usize) -> Self {
@@ -130,8 +153,15 @@ macro_rules! values {
 
             fn byte_count(&self) -> usize {
                 match self {
-                    $(Self::$variant(buffer) => std::mem::size_of_val(buffer.as_slice()),)*
+                    $(Self::$variant(buffer) => buffer.byte_count(),)*
                     Self::String(strings) => strings.iter().map(<[u8]>::len).sum(),
+                }
+            }
+
+            fn bytes(&self) -> Option<&[u8]> {
+                match self {
+                    $(Self::$variant(buffer) => Some(buffer.bytes()),)*
+                    Self::String(_) => None,
                 }
             }
         }
@@ -177,7 +207,7 @@ impl Tensor {
     /// # Panics
     /// If the storage does not hold exactly as many elements as `dims` call for.
     pub fn from_storage<T: Scalar>(dims: &[usize], storage: Arc<dyn Storage<T>>) -> Self {
-        let len = storage.as_slice().len();
+        let len = storage.count();
         let dims = checked(Dims::from_slice(dims), len);
         Self { dims, values: T::into_values(Buffer { storage, start: 0, len }) }
     }
@@ -188,6 +218,14 @@ impl Tensor {
     /// If `elements` is not as long as `dims` call for.
     pub fn from_vec<T: Scalar>(dims: &[usize], elements: Vec<T>) -> Self {
         Self::from_storage(dims, Arc::new(elements))
+    }
+
+    /// Makes a tensor of scalars in the machine's byte order, without copying them where their bits are elements.
+    ///
+    /// # Panics
+    /// If `bytes` are not exactly the elements that `dims` call for.
+    pub fn from_bytes<T: Scalar>(dims: &[usize], bytes: Bytes) -> Self {
+        Self::from_storage(dims, T::storage(bytes))
     }
 
     /// Makes a tensor of byte strings, sharing `storage`.
@@ -240,6 +278,18 @@ impl Tensor {
     #[must_use]
     pub fn as_slice<T: Scalar>(&self) -> Option<&[T]> {
         T::of_values(&self.values).map(Buffer::as_slice)
+    }
+
+    /// The bytes of the scalars in the machine's byte order, if there are scalars. They may lie anywhere.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        self.values.bytes()
+    }
+
+    /// The same, if the scalars are of type `T`.
+    #[must_use]
+    pub fn bytes_of<T: Scalar>(&self) -> Option<&[u8]> {
+        T::of_values(&self.values).map(Buffer::bytes)
     }
 
     /// The byte strings, if it holds such.

@@ -17,7 +17,7 @@ fn spec(text: &str) -> TensorSpec {
     } else {
         PartialShape::new(dims.map(|dim| dim.parse().ok()).collect::<Vec<Option<usize>>>())
     };
-    TensorSpec { name: name.into(), dtype, shape, tensor: format!("{name}:0") }
+    TensorSpec { name: name.into(), tensor: format!("{name}:0"), dtype, shape }
 }
 
 /// Makes a signature of inputs such as `x: float32 [-1, 2]; y: string [-1]`, with an output that counts rows.

@@ -5,13 +5,14 @@
 //! - `batching`: what shares a run, and who gets which answer, seen from clients.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
+//! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `fuzz`: bodies that nobody would send on purpose.
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
-//! those of `store` need the servers that `make test` installs there.
+//! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`.
 
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ mod client;
 mod fetcher;
 mod fuzz;
 mod gated;
+mod grpc;
 mod http;
 mod keeping;
 mod lifecycle;

@@ -27,7 +27,8 @@ impl Process {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TFWEB_")) {
             command.env_remove(name);
         }
-        command.args(flags.split_whitespace()).envs(variables.iter().copied());
+        // Many run at once: those that are not asked about it leave gRPC's port alone.
+        command.env("TFWEB_GRPC_PORT", "0").args(flags.split_whitespace()).envs(variables.iter().copied());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();

@@ -74,7 +74,9 @@ pub(crate) fn is_alone(test: &str) -> bool {
 
 /// Reads a command line as the binary does.
 pub(crate) fn config(flags: &str) -> Config {
-    let line = format!("tfweb --host 127.0.0.1 --port 0 {flags}");
+    // On no port but the one that is picked: many servers run at once.
+    let grpc = if flags.contains("--grpc_port") { "" } else { "--grpc_port 0" };
+    let line = format!("tfweb --host 127.0.0.1 --port 0 {grpc} {flags}");
     let flags = Flags::parse(line.split_whitespace().map(str::to_owned));
     flags.and_then(Config::new).unwrap_or_else(|usage| panic!("{}", usage.text))
 }

@@ -150,11 +150,12 @@ pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed
     let dtype = requests[0][input].dtype();
     Ok(with_scalar!(dtype, T => {
         let mut merged = tensorflow::Tensor::<Element<T>>::new(&dims);
-        let mut next = merged.as_mut_ptr().cast::<T>();
-        let mut room = merged.len();
-        for part in parts.filter_map(Tensor::as_slice::<T>) {
+        let mut next = merged.as_mut_ptr().cast::<u8>();
+        let mut room = merged.len() * size_of::<T>();
+        for part in parts.filter_map(Tensor::bytes_of::<T>) {
             room = room.checked_sub(part.len()).expect("merged dimensions count every row; this is a bug");
-            // SAFETY: `room` shows that the part fits behind what was written; the two do not overlap, for the merged tensor is new.
+            // SAFETY: `room` shows that the part fits behind what was written; the two do not overlap, for the merged tensor is
+            // new. The bytes are whole elements of `T`, and such as `T` may have: `Tensor::bytes_of` gives no others.
             unsafe {
                 next.copy_from_nonoverlapping(part.as_ptr(), part.len());
                 next = next.add(part.len());

@@ -194,9 +194,9 @@ fn ends(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (V
         let shape = dims.map_or(PartialShape::UNKNOWN, |dims| {
             PartialShape::new(dims.into_iter().map(|dim| dim.and_then(|dim| usize::try_from(dim).ok())).collect::<Vec<_>>())
         });
-        let end = info.name();
-        let tensor = format!("{}:{}", end.name, end.index);
-        (TensorSpec { name: name.clone(), dtype: dtype_of(info.dtype()), shape, tensor }, end.clone())
+        let place = info.name().clone();
+        let tensor = format!("{}:{}", place.name, place.index);
+        (TensorSpec { name: name.clone(), tensor, dtype: dtype_of(info.dtype()), shape }, place)
     };
     infos.into_iter().map(spec).unzip()
 }

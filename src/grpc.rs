@@ -1,0 +1,187 @@
+//! The gRPC door: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use futures::stream::{self, Stream};
+use tfweb_engine::{Code, Error};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::Server;
+use tonic_health::pb::health_server::HealthServer;
+
+use crate::config::GrpcConfig;
+use crate::http::App;
+use crate::protocol::tf_serving_grpc::Door;
+use crate::wire::model_server::ModelServer;
+use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
+use crate::wire::tensorflow::serving::prediction_service_server::PredictionServiceServer;
+use crate::wire::DESCRIPTORS;
+
+/// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Requests side by side on one connection.
+const STREAMS_MAX: u32 = 1000;
+/// How often to ask a silent connection whether it lives, and how long it may take to say so.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(20);
+
+/// A gRPC server that listens. Dropped, it stops at once.
+pub struct Grpc {
+    address: Option<SocketAddr>,
+    socket_path: Option<PathBuf>,
+    stopping: watch::Sender<bool>,
+    servers: Vec<Serving>,
+    _threads: Threads,
+}
+
+type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// The door's own runtime. One that is simply dropped would wait, which another runtime's thread must not.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+impl Grpc {
+    /// Starts to listen and serves.
+    ///
+    /// # Errors
+    /// `Unavailable` where the address or the socket cannot be listened on.
+    pub fn start(host: &str, config: &GrpcConfig, app: Arc<App>) -> Result<Self, Error> {
+        let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
+        let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
+        let handle = runtime.handle().clone();
+        let threads = Threads(Some(runtime));
+        let _inside = handle.enter();
+
+        let door = Door { app, message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
+        let stopping = watch::Sender::new(false);
+        let (mut servers, mut address) = (Vec::new(), None);
+        if config.port != 0 {
+            let listener = TcpListener::bind((host, config.port)).map_err(|error| unavailable(host, config, &error))?;
+            listener.set_nonblocking(true).map_err(system)?;
+            address = Some(listener.local_addr().map_err(system)?);
+            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).map_err(system)?);
+            let server = router(&door)?.serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), stop(&stopping));
+            servers.push(handle.spawn(server));
+        }
+        if let Some(path) = &config.socket_path {
+            let listener = listen(path).map_err(|error| {
+                Error::new(Code::Unavailable, format!("cannot listen on --grpc_socket_path `{}`: {error}", path.display()))
+            })?;
+            listener.set_nonblocking(true).map_err(system)?;
+            let incoming = connections(tokio::net::UnixListener::from_std(listener).map_err(system)?);
+            servers.push(handle.spawn(router(&door)?.serve_with_incoming_shutdown(incoming, stop(&stopping))));
+        }
+        Ok(Self { address, socket_path: config.socket_path.clone(), stopping, servers, _threads: threads })
+    }
+
+    /// Where it listens, if on a port.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Stops: accepting ends, requests in flight finish, for `wait` at most.
+    ///
+    /// # Errors
+    /// If a listener has failed.
+    pub async fn stop(mut self, wait: Duration) -> io::Result<()> {
+        self.stopping.send_replace(true);
+        if let Some(path) = &self.socket_path {
+            // Gone already, it needs no removing.
+            let _ = std::fs::remove_file(path);
+        }
+        let servers = join_all(self.servers.drain(..));
+        // What takes longer hangs in a stream that nobody closes.
+        for server in tokio::time::timeout(wait, servers).await.unwrap_or_default() {
+            server.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends when the server is to stop.
+fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stopping = stopping.subscribe();
+    async move {
+        // A sender that is gone means the same.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// All services on one server.
+fn router(door: &Door) -> Result<Router, Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let undescribed = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
+    let limit = door.message_bytes_max;
+    Ok(Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
+        .add_service(PredictionServiceServer::new(door.clone()).max_decoding_message_size(limit))
+        .add_service(ModelServiceServer::new(door.clone()).max_decoding_message_size(limit))
+        .add_service(ModelServer::new(door.clone()).max_decoding_message_size(limit))
+        .add_service(HealthServer::new(door.clone()))
+        .add_service(reflection().build_v1().map_err(undescribed)?)
+        // Most clients still ask for the older name of the same.
+        .add_service(reflection().build_v1alpha().map_err(undescribed)?))
+}
+
+fn unavailable(host: &str, config: &GrpcConfig, error: &io::Error) -> Error {
+    let hint = if config.is_default_port { "; --grpc_port takes another port, and 0 for none" } else { "" };
+    Error::new(Code::Unavailable, format!("cannot listen on {host}:{} for gRPC: {error}{hint}", config.port))
+}
+
+/// Listens on a socket; in the place of one that a server has left behind, but not of one that is listened on.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)
+            }
+            _ => Err(error),
+        },
+        bound => bound,
+    }
+}
+
+fn connections(listener: tokio::net::UnixListener) -> impl Stream<Item = io::Result<tokio::net::UnixStream>> {
+    stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_nobody_asked_for_names_its_flag() {
+        let mut config =
+            GrpcConfig { port: 50051, is_default_port: true, socket_path: None, message_bytes_max: 1, typed_values: false };
+        let text = |config: &GrpcConfig| unavailable("::", config, &io::Error::from(io::ErrorKind::AddrInUse)).message;
+        let expect = "cannot listen on :::50051 for gRPC: address in use; --grpc_port takes another port, and 0 for none";
+        assert_eq!(text(&config), expect);
+        config.is_default_port = false;
+        assert!(text(&config).ends_with("address in use"));
+    }
+}

@@ -1,0 +1,89 @@
+//! GetModelMetadata and GetModelStatus: what a model takes and gives, and how its versions are.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use tfweb_engine::{Code, Error, Signature, TensorSpec};
+
+use super::encode::{number, size};
+use super::Door;
+use crate::catalog::{State, VersionStatus};
+use crate::wire::tensorflow::error::Code as WireCode;
+use crate::wire::tensorflow::serving::model_version_status::State as WireState;
+use crate::wire::tensorflow::serving::{
+    GetModelMetadataRequest, GetModelMetadataResponse, GetModelStatusRequest, GetModelStatusResponse, ModelVersionStatus,
+    SignatureDefMap, StatusProto,
+};
+use crate::wire::tensorflow::tensor_info::Encoding;
+use crate::wire::tensorflow::tensor_shape_proto::Dim;
+use crate::wire::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
+
+/// The one field of metadata there is.
+const SIGNATURE_DEF: &str = "signature_def";
+const SIGNATURE_DEF_TYPE: &str = "type.googleapis.com/tensorflow.serving.SignatureDefMap";
+
+impl Door {
+    pub(super) fn metadata(&self, request: GetModelMetadataRequest) -> Result<GetModelMetadataResponse, Error> {
+        if request.metadata_field.is_empty() {
+            return Err(Error::invalid("GetModelMetadataRequest must specify at least one metadata_field"));
+        }
+        if let Some(field) = request.metadata_field.iter().find(|field| *field != SIGNATURE_DEF) {
+            return Err(Error::invalid(format!("Metadata field {field} is not supported")));
+        }
+        let mut found = self.find(request.model_spec)?;
+        found.spec.signature_name.clear();
+        let signatures = found.version.servables.iter().map(|servable| servable.handle.signature());
+        let map = SignatureDefMap { signature_def: signatures.map(|known| (known.name.clone(), definition(known))).collect() };
+        let any = prost_types::Any { type_url: SIGNATURE_DEF_TYPE.to_owned(), value: map.encode_to_vec() };
+        Ok(GetModelMetadataResponse { model_spec: Some(found.spec), metadata: BTreeMap::from([(SIGNATURE_DEF.to_owned(), any)]) })
+    }
+
+    pub(super) fn states(&self, request: GetModelStatusRequest) -> Result<GetModelStatusResponse, Error> {
+        let spec = request.model_spec.ok_or_else(|| Error::invalid("Missing ModelSpec"))?;
+        let models = self.app.catalog.models();
+        let model = models.iter().find(|model| model.name == spec.name);
+        let number = super::number(model, &spec)?;
+        let versions = model.map(|model| model.versions.as_slice()).unwrap_or_default().iter().rev();
+        let is_meant = |version: &&VersionStatus| number.is_none_or(|number| i64::try_from(version.number) == Ok(number));
+        let states: Vec<ModelVersionStatus> = versions.filter(is_meant).map(state).collect();
+        if states.is_empty() {
+            let what = number.map_or_else(|| "any versions".to_owned(), |number| format!("version {number}"));
+            return Err(Error::new(Code::NotFound, format!("Could not find {what} of model {}", spec.name)));
+        }
+        Ok(GetModelStatusResponse { model_version_status: states })
+    }
+}
+
+fn state(version: &VersionStatus) -> ModelVersionStatus {
+    let state = match version.state {
+        State::Start => WireState::Start,
+        State::Loading => WireState::Loading,
+        State::Available => WireState::Available,
+        State::Unloading => WireState::Unloading,
+        State::End => WireState::End,
+    };
+    // What is served is well, though its files may be so no longer.
+    let error = version.error.as_ref().filter(|_| version.state != State::Available);
+    let code = if error.is_some() { WireCode::FailedPrecondition } else { WireCode::Ok };
+    ModelVersionStatus {
+        version: i64::try_from(version.number).unwrap_or(i64::MAX),
+        state: state.into(),
+        status: Some(StatusProto { error_code: code.into(), error_message: error.cloned().unwrap_or_default() }),
+    }
+}
+
+fn definition(signature: &Signature) -> SignatureDef {
+    let infos = |specs: &[TensorSpec]| specs.iter().map(|spec| (spec.name.clone(), info(spec))).collect();
+    SignatureDef { inputs: infos(&signature.inputs), outputs: infos(&signature.outputs), method_name: signature.method.clone() }
+}
+
+fn info(spec: &TensorSpec) -> TensorInfo {
+    let dims = spec.shape.dims();
+    let dim = |dim: &Option<usize>| Dim { size: dim.map_or(-1, size), name: String::new() };
+    let dim = dims.unwrap_or_default().iter().map(dim).collect();
+    TensorInfo {
+        encoding: Some(Encoding::Name(spec.tensor.clone())),
+        dtype: number(spec.dtype),
+        tensor_shape: Some(TensorShapeProto { dim, unknown_rank: dims.is_none() }),
+    }
+}

@@ -1,0 +1,164 @@
+//! The gRPC door, called by TensorFlow Serving's own Python client (`tests/clients/tf_serving_grpc.py`, which has the checks).
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::process::Process;
+use crate::support::{RunningServer, MODELS};
+
+/// A server of this process on a UNIX socket, and the directory that the socket is in.
+struct Served {
+    _server: RunningServer,
+    directory: tempfile::TempDir,
+}
+
+fn served(flags: &str) -> Served {
+    serve(RunningServer::start, flags)
+}
+
+fn serve(start: impl Fn(&str) -> RunningServer, flags: &str) -> Served {
+    let directory = tempfile::tempdir().expect("a directory");
+    let server = start(&format!("{flags} --grpc_socket_path {}", directory.path().join("socket").display()));
+    Served { _server: server, directory }
+}
+
+impl Served {
+    fn target(&self) -> String {
+        format!("unix:{}", self.directory.path().join("socket").display())
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+fn client(target: &str, checks: &[&str]) -> Command {
+    let mut command = Command::new(root().join(".venv/bin/python"));
+    command.arg(root().join("tests/clients/tf_serving_grpc.py")).arg(target).args(checks);
+    command.env("PYTHONPATH", root().join(".venv-grpc")).current_dir(root());
+    // Proxies are none of these tests' business.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().to_lowercase().ends_with("_proxy")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs checks of the client against a server.
+#[track_caller]
+fn check(target: &str, checks: &[&str]) {
+    let output = client(target, checks).output().expect("`make test` installs Python and the clients");
+    let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{said}{errors}");
+}
+
+/// A client that is still at it. Dropped, it is killed.
+struct Client {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Client {
+    fn start(target: &str, check: &str) -> Self {
+        let mut child = client(target, &[check]).stdout(Stdio::piped()).spawn().expect("Python starts");
+        let said = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, said }
+    }
+
+    #[track_caller]
+    fn says(&mut self, expect: &str) {
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim_end(), expect);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn tensors_come_and_go_as_bytes() {
+    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "together"]);
+}
+
+#[test]
+fn tensors_go_as_values_where_that_is_wanted() {
+    check(&served(&format!("{MODELS} --grpc_typed_values")).target(), &["typed_dtypes", "strings", "large"]);
+}
+
+#[test]
+fn what_is_wrong_is_said_in_tensorflow_servings_words() {
+    check(&served(MODELS).target(), &["specs", "errors", "inference", "seed"]);
+}
+
+#[test]
+fn models_are_described() {
+    check(&served(MODELS).target(), &["metadata", "status", "health", "reflection"]);
+}
+
+#[test]
+fn deadlines_and_cancellation_reach_the_queue() {
+    check(&served(&format!("{MODELS} --run_threads 1")).target(), &["deadline", "cancel"]);
+    check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline"]);
+}
+
+#[test]
+fn examples_are_classified_and_regressed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let model = directory.path().join("examples/1");
+    check(&model.display().to_string(), &["save_examples"]);
+    check(&served(&format!("--model examples={}", model.display())).target(), &["infer"]);
+}
+
+#[test]
+fn models_are_reloaded_by_the_bearer_of_the_token() {
+    check(&serve(RunningServer::kept, "--admin_token secret").target(), &["reload"]);
+}
+
+#[test]
+fn a_stop_waits_for_requests_and_tells_who_watches() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let mut process = Process::serve(&format!("--model tests/models/kitchen --grpc_port {port}"));
+    let target = format!("127.0.0.1:{port}");
+    process.until_says(&format!("gRPC on {target}"));
+    let (mut busy, mut watch) = (Client::start(&target, "busy"), Client::start(&target, "watch"));
+    watch.says("SERVING");
+    busy.says("sent");
+    process.signal("TERM");
+    watch.says("NOT_SERVING");
+    watch.says("the end");
+    busy.says("answered");
+    assert_eq!(process.ended().0.code(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its port");
+    let flags = format!("--host 127.0.0.1 --port 0 --model tests/models/half_plus_two --grpc_port {}", address.port());
+    let (status, stderr) = Process::start(&flags, &[]).ended();
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.contains(&format!("cannot listen on {address} for gRPC: "))), "{stderr:#?}");
+}
+
+#[test]
+fn a_socket_that_was_left_behind_is_taken_over() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("socket");
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    let flags = format!("{MODELS} --grpc_socket_path {}", path.display());
+    let server = RunningServer::start(&flags);
+    check(&format!("unix:{}", path.display()), &["seed"]);
+    // But not from somebody who listens there.
+    let second = format!("--host 127.0.0.1 --port 0 --model tests/models/half_plus_two --grpc_socket_path {}", path.display());
+    let (status, stderr) = Process::start(&second, &[]).ended();
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.contains("cannot listen on --grpc_socket_path")), "{stderr:#?}");
+    drop(server);
+    assert!(!path.exists(), "it leaves nothing behind");
+}

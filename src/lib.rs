@@ -33,6 +33,7 @@ pub mod server;
 pub mod status;
 pub mod store;
 pub mod urls;
+pub mod warmup;
 pub mod wire;
 
 use std::path::Path;
@@ -110,6 +111,7 @@ pub fn keep(config: &Config, models: &Models) -> Keepers {
         env: Env::process(),
         load: Arc::new(move |directory: &Path| {
             let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            warmup::replay(&*session, directory)?;
             Ok(session)
         }),
         loading: Semaphore::new(1),

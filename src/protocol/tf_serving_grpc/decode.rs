@@ -9,9 +9,9 @@ use tfweb_engine::{bf16, element_count, f16, with_scalar, Code, DType, Dims, Err
 use crate::wire::tensorflow::{TensorProto, TensorShapeProto};
 
 /// Room for elements that a message does not hold, because one value stands for many.
-pub(super) struct Room {
+pub(crate) struct Room {
     /// Bytes left of it.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Room {
@@ -30,7 +30,7 @@ impl Room {
 ///
 /// # Errors
 /// `InvalidArgument` naming the input, what was expected and what came; `Unimplemented` for dtypes that are not served.
-pub(super) fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mut Room) -> Result<Tensor, Error> {
+pub(crate) fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mut Room) -> Result<Tensor, Error> {
     let got = u32::try_from(proto.dtype).map_or(DType::Other(0), DType::from_number);
     if got != dtype {
         let got = if got.is_served() { got.to_string() } else { format!("DataType {}", proto.dtype) };

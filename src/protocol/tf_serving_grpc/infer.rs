@@ -158,7 +158,7 @@ async fn run(
 }
 
 /// The examples, serialized, what they have in common before each.
-fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
+pub(crate) fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
     let (context, examples) = match input.and_then(|input| input.kind) {
         Some(Kind::ExampleList(list)) => (Vec::new(), list.examples),
         Some(Kind::ExampleListWithContext(list)) => (list.context.unwrap_or_default().encode_to_vec(), list.examples),

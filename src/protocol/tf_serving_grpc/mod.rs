@@ -10,11 +10,11 @@
 //! Codes and texts of errors are TensorFlow Serving's, where it has some. Shapes are not checked against the signature: what
 //! TensorFlow takes, it may have.
 
-mod decode;
+pub(crate) mod decode;
 mod describe;
 mod encode;
 mod health;
-mod infer;
+pub(crate) mod infer;
 mod predict;
 mod reload;
 #[cfg(test)]

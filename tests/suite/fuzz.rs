@@ -64,13 +64,14 @@ const PIECES: [&str; 24] = [
     " ",
 ];
 
-fn mutate(body: &mut Vec<u8>, random: &mut Random) {
+/// Damages a body in one to three places; now and then one of the pieces is put in.
+pub(crate) fn mutate(body: &mut Vec<u8>, pieces: &[&str], random: &mut Random) {
     for _ in 0..=random.below(3) {
         let at = random.below(body.len() + 1);
         match random.below(6) {
             0 => body.truncate(at),
             1 => body.extend_from_within(at..),
-            2 => drop(body.splice(at..at, PIECES[random.below(PIECES.len())].bytes())),
+            2 => drop(body.splice(at..at, pieces[random.below(pieces.len())].bytes())),
             3 => drop(body.drain(at..body.len().min(at + 1 + random.below(6)))),
             4 => body.insert(at, random.next().to_le_bytes()[0]),
             _ => {
@@ -86,7 +87,7 @@ fn mutate(body: &mut Vec<u8>, random: &mut Random) {
 fn next(round: usize, random: &mut Random) -> (&'static str, Vec<u8>) {
     let (name, body) = VALID[round % VALID.len()];
     let mut body = body.as_bytes().to_vec();
-    mutate(&mut body, random);
+    mutate(&mut body, &PIECES, random);
     // Some go to a signature that they were not made for.
     let name = if random.below(8) == 0 { VALID[random.below(VALID.len())].0 } else { name };
     (name, body)
@@ -169,7 +170,7 @@ fn what_is_no_http_hurts_nobody() {
     let mut random = Random(SEED);
     for _ in 0..500 {
         let mut bytes = whole.clone();
-        mutate(&mut bytes, &mut random);
+        mutate(&mut bytes, &PIECES, &mut random);
         // Its answer, if it is one to be answered, is left unread.
         let _ = server.connect().send_bytes(&bytes);
     }

@@ -326,12 +326,6 @@ fn a_signal_ends_a_server_that_still_loads() {
     assert_eq!(status.code(), Some(0));
 }
 
-fn resident_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a child's status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
-}
-
 const CLIENTS: usize = 16;
 const SWAPS: u64 = 20;
 
@@ -407,7 +401,7 @@ fn twenty_swaps_under_load_lose_nothing() {
                 until("the new version is served", || newest() == Some(number));
                 shelf.remove(number - 1);
                 if number == 3 {
-                    after_two.store(resident_kib(process.id()), Ordering::Relaxed);
+                    after_two.store(process.resident_kib(), Ordering::Relaxed);
                 }
             }
         });
@@ -421,13 +415,9 @@ fn twenty_swaps_under_load_lose_nothing() {
         );
         let (calm, swapping) = (p99(&mut calm), p99(&mut swapping));
         ratios.push(swapping.as_secs_f64() / calm.as_secs_f64());
-        eprintln!(
-            "p99 {calm:?} without swaps, {swapping:?} during {} of them; {} KiB resident",
-            SWAPS / 4,
-            resident_kib(process.id())
-        );
+        eprintln!("p99 {calm:?} without swaps, {swapping:?} during {} of them; {} KiB resident", SWAPS / 4, process.resident_kib());
     }
-    let (after_two, after_all) = (after_two.into_inner(), resident_kib(process.id()));
+    let (after_two, after_all) = (after_two.into_inner(), process.resident_kib());
     eprintln!("p99 during swaps / without: {ratios:.2?}; {after_two} KiB resident after two, {after_all} KiB after all");
     ratios.sort_by(f64::total_cmp);
     // The lower median: what else the machine does is in the p99 of some rounds.

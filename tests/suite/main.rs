@@ -4,6 +4,8 @@
 //! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
 //! - `batching`: what shares a run, and who gets which answer, seen from clients.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
+//! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself; `origin` and `tls` are what the URLs lead to.
+//! - `keeping`: models that come, change and go while they are served.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `tensorflow`: sessions of the engine on libtensorflow.

@@ -91,6 +91,13 @@ impl Process {
         self.child.id()
     }
 
+    /// KiB of it that lie in memory.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a child's status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("a `kill` command");

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::client::{Connection, Request};
+use crate::fuzz::mutate;
 use crate::support::{Random, RunningServer};
 
 const SEED: u64 = 88_172_645_463_325_252;
@@ -62,24 +63,6 @@ const PIECES: [&str; 26] = [
     " ",
 ];
 
-fn mutate(body: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..=random.below(3) {
-        let at = random.below(body.len() + 1);
-        match random.below(6) {
-            0 => body.truncate(at),
-            1 => body.extend_from_within(at..),
-            2 => drop(body.splice(at..at, PIECES[random.below(PIECES.len())].bytes())),
-            3 => drop(body.drain(at..body.len().min(at + 1 + random.below(6)))),
-            4 => body.insert(at, random.next().to_le_bytes()[0]),
-            _ => {
-                if let Some(byte) = body.get_mut(at) {
-                    *byte ^= 1 << random.below(8);
-                }
-            }
-        }
-    }
-}
-
 fn body(signature: &str, keys: &str) -> String {
     format!(r#"{{"signature_name":"{signature}",{keys}}}"#)
 }
@@ -102,7 +85,7 @@ fn of_20_000_bodies_none_is_the_servers_fault() {
     for round in 0..20_000 {
         let (verb, signature, keys) = VALID[round % VALID.len()];
         let mut body = body(signature, keys).into_bytes();
-        mutate(&mut body, &mut random);
+        mutate(&mut body, &PIECES, &mut random);
         let request = Request::post(&format!("/v1/models/{verb}"), body);
         let mut open = connection.take().unwrap_or_else(|| server.connect());
         let response = open.call(&request).unwrap_or_else(|error| panic!("{error}: {request:?}"));

@@ -209,7 +209,7 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
     let call = |path: &str| process.connect().call(&lengths(&[origin.url(path)])).expect("an answer");
     let gigabyte = 1 << 30;
     assert_eq!(call("/size/100000").status, 200);
-    let before = resident_kib(process.id());
+    let before = process.resident_kib();
     let mut most = before;
     for (path, status, expect) in [
         (format!("/declared/{gigabyte}"), 413, "is 1 GiB, limit 16 MiB"),
@@ -227,7 +227,7 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
         assert!(start.elapsed() < Duration::from_secs(5), "{path}: {:?}", start.elapsed());
         check_error(&response, status, expect);
         check_error(&response, status, &format!("url \"{}\"", origin.url(&path)));
-        most = most.max(resident_kib(process.id()));
+        most = most.max(process.resident_kib());
     }
     let secure = origin.url("/x").replace("http:", "https:");
     check_error(&process.connect().call(&lengths(&[secure])).expect("an answer"), 400, "could not be reached: tls handshake eof");
@@ -239,12 +239,6 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
     };
     let response = process.connect().call(&lengths(&[refused])).expect("an answer");
     check_error(&response, 400, "could not be reached: connection refused");
-}
-
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a child's status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
 }
 
 #[test]

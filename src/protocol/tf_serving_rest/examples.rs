@@ -13,8 +13,9 @@ use super::document::Document;
 use super::dtypes::proto_name;
 use super::elements::decode_base64;
 use super::encode::write_string;
-use super::example_proto::{BytesList, Example, Feature, FeatureKind, Features, FloatList, Int64List};
 use super::raw::{self, Kind};
+use crate::wire::tensorflow::feature::Kind as FeatureKind;
+use crate::wire::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
 
 /// What examples are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,34 +126,34 @@ fn add_number(feature: &mut Feature, name: &str, value: &RawValue) -> Result<(),
         _ => serde_json::from_str(value.get())
             .map_err(|_| Error::invalid(format!("JSON Parse error: Number too big to be stored in double. {text}")))?,
     };
-    match feature.kind.get_or_insert_with(|| FeatureKind::Floats(FloatList::default())) {
-        FeatureKind::Floats(list) => list.value.push(number as f32),
-        other @ (FeatureKind::Bytes(_) | FeatureKind::Integers(_)) => return Err(other_kind(name, other)),
+    match feature.kind.get_or_insert_with(|| FeatureKind::FloatList(FloatList::default())) {
+        FeatureKind::FloatList(list) => list.value.push(number as f32),
+        other @ (FeatureKind::BytesList(_) | FeatureKind::Int64List(_)) => return Err(other_kind(name, other)),
     }
     Ok(())
 }
 
 fn add_integer(feature: &mut Feature, name: &str, value: i64) -> Result<(), Error> {
-    match feature.kind.get_or_insert_with(|| FeatureKind::Integers(Int64List::default())) {
-        FeatureKind::Integers(list) => list.value.push(value),
-        other @ (FeatureKind::Bytes(_) | FeatureKind::Floats(_)) => return Err(other_kind(name, other)),
+    match feature.kind.get_or_insert_with(|| FeatureKind::Int64List(Int64List::default())) {
+        FeatureKind::Int64List(list) => list.value.push(value),
+        other @ (FeatureKind::BytesList(_) | FeatureKind::FloatList(_)) => return Err(other_kind(name, other)),
     }
     Ok(())
 }
 
 fn add_bytes(feature: &mut Feature, name: &str, value: Vec<u8>) -> Result<(), Error> {
-    match feature.kind.get_or_insert_with(|| FeatureKind::Bytes(BytesList::default())) {
-        FeatureKind::Bytes(list) => list.value.push(value),
-        other @ (FeatureKind::Floats(_) | FeatureKind::Integers(_)) => return Err(other_kind(name, other)),
+    match feature.kind.get_or_insert_with(|| FeatureKind::BytesList(BytesList::default())) {
+        FeatureKind::BytesList(list) => list.value.push(value.into()),
+        other @ (FeatureKind::FloatList(_) | FeatureKind::Int64List(_)) => return Err(other_kind(name, other)),
     }
     Ok(())
 }
 
 fn other_kind(name: &str, kind: &FeatureKind) -> Error {
     let kind = match kind {
-        FeatureKind::Bytes(_) => "bytes",
-        FeatureKind::Floats(_) => "float",
-        FeatureKind::Integers(_) => "int64",
+        FeatureKind::BytesList(_) => "bytes",
+        FeatureKind::FloatList(_) => "float",
+        FeatureKind::Int64List(_) => "int64",
     };
     Error::invalid(format!("Unexpected element type in feature: {} expecting type: {kind}", raw::shown_text(name)))
 }

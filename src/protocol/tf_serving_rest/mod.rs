@@ -17,7 +17,6 @@ mod document;
 mod dtypes;
 mod elements;
 mod encode;
-mod example_proto;
 mod examples;
 mod explain;
 mod inputs;

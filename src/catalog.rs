@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use actix::ArbiterHandle;
 use arc_swap::ArcSwap;
 use tfweb_actors::{start_model, ModelHandle, Policy};
 use tfweb_engine::{quoted, Code, Error, Session};
+
+use crate::metrics::{Registry, SignatureMetrics, VersionMetrics};
 
 /// The most names an error lists, so that it stays readable.
 const LISTED_MAX: usize = 50;
@@ -22,6 +25,7 @@ pub struct Catalog {
     changing: Mutex<()>,
     policy: Policy,
     arbiter: ArbiterHandle,
+    metrics: Registry,
 }
 
 /// A model: what is served of it, and what is not, and why.
@@ -86,12 +90,16 @@ pub struct Version {
     pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
+    /// Held so that they are not taken for those of a version that has ended.
+    _metrics: Arc<VersionMetrics>,
 }
 
 /// One signature that can be called.
 pub struct Servable {
     /// Runs it.
     pub handle: ModelHandle,
+    /// What was made of it.
+    pub metrics: Arc<SignatureMetrics>,
     /// What trying it at load found wrong.
     pub warning: Option<String>,
 }
@@ -111,19 +119,31 @@ impl Catalog {
     /// Makes an empty catalog whose models' actors run in `arbiter`.
     #[must_use]
     pub fn new(policy: Policy, arbiter: ArbiterHandle) -> Self {
-        Self { models: ArcSwap::default(), changing: Mutex::new(()), policy, arbiter }
+        Self { models: ArcSwap::default(), changing: Mutex::new(()), policy, arbiter, metrics: Registry::default() }
     }
 
-    /// Starts the actors of a session. Nobody finds it until it is [put](Self::put) into the catalog.
+    /// Starts the actors of a version's session, which took `load_time` to load. Nobody finds it until it is [put](Self::put) into the catalog.
     ///
     /// # Errors
     /// `Internal` if the system has no more threads to give.
-    pub fn start(&self, number: u64, session: &Arc<dyn Session>) -> Result<Arc<Version>, Error> {
+    pub fn start(&self, model: &str, number: u64, session: &Arc<dyn Session>, load_time: Duration) -> Result<Arc<Version>, Error> {
         let handles = start_model(&self.arbiter, session, self.policy)
             .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
         let warning = |index| session.warning(index).map(str::to_owned);
-        let servables = handles.into_iter().enumerate().map(|(index, handle)| Servable { handle, warning: warning(index) });
-        Ok(Arc::new(Version { number, servables: servables.collect() }))
+        let metrics = |handle: &ModelHandle| {
+            Arc::new(SignatureMetrics::new(handle.signature().name.clone(), Arc::clone(handle.observation())))
+        };
+        let servable = |(index, handle)| Servable { metrics: metrics(&handle), handle, warning: warning(index) };
+        let servables: Vec<Servable> = handles.into_iter().enumerate().map(servable).collect();
+        let signatures = servables.iter().map(|servable| Arc::clone(&servable.metrics)).collect();
+        let metrics = VersionMetrics { model: model.to_owned(), version: number, load_time, signatures };
+        Ok(Arc::new(Version { number, servables, _metrics: self.metrics.add(metrics) }))
+    }
+
+    /// Figures of all versions, also of some that have ended.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Arc<VersionMetrics>> {
+        self.metrics.all()
     }
 
     /// Puts a model in the place of the one of its name, or behind the others.

@@ -29,6 +29,7 @@ use crate::catalog::Catalog;
 use crate::health;
 use crate::keepers::Keepers;
 use crate::protocol::{native, tf_serving_rest};
+use crate::record::Recorder;
 
 /// A request's id, taken from the caller or made here.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -67,6 +68,8 @@ pub struct App {
     pub request_timeout: Duration,
     /// Whether the server is about to stop.
     pub draining: AtomicBool,
+    /// Where requests are recorded.
+    pub recorder: Arc<Recorder>,
     /// Makes ids for requests that bring none.
     pub request_ids: RequestIds,
 }

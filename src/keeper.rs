@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session};
@@ -303,7 +303,7 @@ impl Keeper {
         let source = (self.spec.uri.clone(), version.fingerprint());
         let origin = self.origin.as_ref().expect("looked at before; this is a bug");
         let loaded = match origin.bring(version).await {
-            Ok(directory) => self.shared.load(number, directory).await,
+            Ok(directory) => self.shared.load(&self.spec.name, number, directory).await,
             Err(error) => Err(error),
         };
         let known = self.known.entry(number).or_default();
@@ -428,13 +428,14 @@ impl Keeping {
     }
 
     /// Loads a version on a thread of its own, one at a time.
-    async fn load(&self, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
+    async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
         let _turn = self.loading.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
+        let start = Instant::now();
         let (reply, loaded) = oneshot::channel();
         let load = Arc::clone(&self.load);
         let work = move || drop(reply.send(load(&directory)));
         thread::Builder::new().name("tfweb-load".into()).spawn(work).map_err(|error| Error::internal(error.to_string()))?;
         let session = loaded.await.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
-        self.catalog.start(number, &session)
+        self.catalog.start(model, number, &session, start.elapsed())
     }
 }

@@ -7,6 +7,7 @@ use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_engine::{Code, Error, Signature, Tensor};
 
 use crate::catalog::Servable;
+use crate::record::Record;
 use crate::urls::{self, PendingUrl};
 
 /// What a request asks to be run.
@@ -34,7 +35,23 @@ pub struct Timings {
     pub encode: Duration,
 }
 
-/// Runs a signature, and notes how long fetch, queue and run took. `fetcher` is none where the server takes no URLs.
+impl Timings {
+    /// Takes in those of what went on meanwhile: what took longest counts.
+    pub fn cover(&mut self, other: &Self) {
+        let Self { decode, fetch, queue, run, encode } = other;
+        for (mine, theirs) in [
+            (&mut self.decode, decode),
+            (&mut self.fetch, fetch),
+            (&mut self.queue, queue),
+            (&mut self.run, run),
+            (&mut self.encode, encode),
+        ] {
+            *mine = (*mine).max(*theirs);
+        }
+    }
+}
+
+/// Runs a signature, and notes in the request's record which, how many rows, and how long fetch, queue and run took. `fetcher` is none where the server takes no URLs.
 ///
 /// # Errors
 /// `Unimplemented` for dtypes that are not served; those of [`FetcherHandle::fetch`]; `Unavailable` where the queue is full;
@@ -46,9 +63,12 @@ pub async fn predict(
     servable: &Servable,
     fetcher: Option<&FetcherHandle>,
     mut call: Call,
-    timings: &mut Timings,
+    record: &mut Record,
 ) -> Result<Vec<Tensor>, Error> {
-    check_served(servable.handle.signature())?;
+    let handle = &record.calls(servable).handle;
+    record.rows = handle.rows(&call.inputs);
+    let timings = &mut record.timings;
+    check_served(handle.signature())?;
     if !call.urls.is_empty() {
         let start = Instant::now();
         let fetched = fetch(fetcher, &mut call).await;
@@ -56,7 +76,7 @@ pub async fn predict(
         fetched?;
     }
     let start = Instant::now();
-    let prediction = servable.handle.predict(call.inputs, call.deadline).await.inspect_err(|error| {
+    let prediction = handle.predict(call.inputs, call.deadline).await.inspect_err(|error| {
         // What was refused or late spent its time in the queue.
         let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
         *(if queued { &mut timings.queue } else { &mut timings.run }) = start.elapsed();

@@ -119,6 +119,7 @@ impl Server {
             bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
             request_timeout: config.request_timeout,
             draining: AtomicBool::new(false),
+            recorder: Arc::default(),
             request_ids: RequestIds::default(),
         });
         let stop_wait = config.request_timeout + STOP_MARGIN;

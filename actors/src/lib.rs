@@ -27,8 +27,10 @@
 pub mod admission;
 pub mod batcher;
 pub mod fetcher;
+pub mod histogram;
 pub mod inflate;
 mod model;
+mod observation;
 mod outbox;
 mod request;
 mod run;
@@ -38,5 +40,6 @@ mod supervision;
 mod tests;
 
 pub use model::{start_model, ModelHandle, Policy, RETRY_AFTER};
+pub use observation::ModelObservation;
 pub use request::Prediction;
 pub use supervision::exit_on_actor_panic;

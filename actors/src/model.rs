@@ -11,8 +11,9 @@ use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 
 use crate::admission::{Admission, Full};
 use crate::batcher::Batcher;
+use crate::observation::ModelObservation;
 use crate::outbox;
-use crate::request::{Prediction, Request};
+use crate::request::{rows_of, Prediction, Request};
 use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
 
 /// How a model's requests wait and run.
@@ -36,6 +37,7 @@ pub struct ModelHandle {
     signature: Arc<Signature>,
     batchable: bool,
     purging: Arc<AtomicBool>,
+    observation: Arc<ModelObservation>,
 }
 
 /// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order.
@@ -60,6 +62,7 @@ pub fn start_model(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, policy: 
             signature: Arc::new(signature.clone()),
             batchable: signature.is_batchable(),
             purging,
+            observation: Arc::default(),
         }
     };
     Ok(session.signatures().iter().enumerate().map(handle).collect())
@@ -84,6 +87,18 @@ impl ModelHandle {
         self.admission.requests()
     }
 
+    /// How many rows inputs have, as batches count them.
+    #[must_use]
+    pub fn rows(&self, inputs: &[Tensor]) -> usize {
+        rows_of(inputs, self.batchable).unwrap_or(1)
+    }
+
+    /// What it is doing. Outlives it.
+    #[must_use]
+    pub fn observation(&self) -> &Arc<ModelObservation> {
+        &self.observation
+    }
+
     /// Runs the signature on one request's inputs, which are in the signature's order.
     ///
     /// # Errors
@@ -96,7 +111,8 @@ impl ModelHandle {
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
-        let request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit);
+        let observation = Arc::clone(&self.observation);
+        let request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit, observation);
         outbox::send(&self.actor, request);
         let mut caller = CallerGuard { handle: self, answered: false };
         let waited = tokio::time::timeout_at(deadline.into(), answer).await;

@@ -9,6 +9,7 @@ use tfweb_engine::{batch, Code, Error, Tensor};
 
 use crate::admission::Permit;
 use crate::batcher::Waiting;
+use crate::observation::{CountedRows, ModelObservation};
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(crate) type Answer = Result<Prediction, Error>;
 pub(crate) struct Request {
     pub(crate) inputs: Vec<Tensor>,
     /// Rows in `inputs` still to be run; 1 where the signature is not batchable.
-    rows: usize,
+    rows: CountedRows,
     /// Rows of the whole request; more than `rows` once parts were taken off.
     rows_total: usize,
     batchable: bool,
@@ -70,12 +71,14 @@ impl Request {
         sender: oneshot::Sender<Answer>,
         started: Arc<AtomicBool>,
         permit: Permit,
+        observation: Arc<ModelObservation>,
     ) -> Self {
         // A door that does not check shapes may bring inputs that disagree: TensorFlow judges those, alone.
-        let rows = if batchable { common_rows(&inputs) } else { None };
-        let (batchable, rows) = (rows.is_some(), rows.unwrap_or(1));
+        let rows = rows_of(&inputs, batchable);
+        let (batchable, rows_total) = (rows.is_some(), rows.unwrap_or(1));
         let reply = Reply::Caller(Caller { sender, started, _permit: permit });
-        Self { inputs, rows, rows_total: rows, batchable, deadline, since: Instant::now(), reply }
+        let rows = CountedRows::queue(rows_total, observation);
+        Self { inputs, rows, rows_total, batchable, deadline, since: Instant::now(), reply }
     }
 
     /// Answers `DeadlineExceeded` if its time has passed; else gives it back.
@@ -87,8 +90,13 @@ impl Request {
         None
     }
 
+    pub(crate) fn observation(&self) -> &ModelObservation {
+        self.rows.observation()
+    }
+
     /// Notes that its run begins, for the words of a later time-out.
-    pub(crate) fn mark_started(&self, now: Instant) {
+    pub(crate) fn mark_started(&mut self, now: Instant) {
+        self.rows.run();
         match &self.reply {
             Reply::Caller(caller) => caller.started.store(true, Ordering::Relaxed),
             Reply::Parts(parts, _) => {
@@ -103,14 +111,18 @@ impl Request {
 
     /// Answers with what its run gave.
     pub(crate) fn succeed(self, outputs: Vec<Tensor>, begun: Instant) {
+        let rows = self.rows.rows();
+        // Whoever sees the answer should not see its rows still running.
+        drop(self.rows);
         match self.reply {
             Reply::Caller(caller) => caller.send(Ok(prediction(outputs, self.since, begun))),
-            Reply::Parts(parts, number) => parts.succeed(number, self.rows, outputs, self.since),
+            Reply::Parts(parts, number) => parts.succeed(number, rows, outputs, self.since),
         }
     }
 
     /// Answers with an error; of a request in parts, the whole.
     pub(crate) fn fail(self, error: &Error) {
+        drop(self.rows);
         let caller = match self.reply {
             Reply::Caller(caller) => Some(caller),
             Reply::Parts(parts, _) => parts.lock().caller.take(),
@@ -138,7 +150,7 @@ impl Request {
 
 impl Waiting for Request {
     fn rows(&self) -> usize {
-        self.rows
+        self.rows.rows()
     }
 
     fn exceeds(&self, batch_rows_max: usize) -> bool {
@@ -158,7 +170,7 @@ impl Waiting for Request {
     }
 
     fn split_off_front(&mut self, rows: usize) -> Self {
-        let (deadline, since, rows_left) = (self.deadline, self.since, self.rows - rows);
+        let (deadline, since, rows_left) = (self.deadline, self.since, self.rows.rows() - rows);
         let parts = Arc::clone(self.parts());
         let number = {
             let mut state = parts.lock();
@@ -171,11 +183,11 @@ impl Waiting for Request {
         };
         let front = self.inputs.iter().map(|tensor| tensor.slice_rows(0, rows)).collect();
         self.inputs = self.inputs.iter().map(|tensor| tensor.slice_rows(rows, rows_left)).collect();
-        self.rows = rows_left;
+        let front_rows = self.rows.split_off(rows);
         self.reply = Reply::Parts(Arc::clone(&parts), number + 1);
         Self {
             inputs: front,
-            rows,
+            rows: front_rows,
             rows_total: self.rows_total,
             batchable: true,
             deadline,
@@ -216,9 +228,9 @@ impl Caller {
     }
 }
 
-/// The number of rows that every input has.
-fn common_rows(inputs: &[Tensor]) -> Option<usize> {
-    let rows = inputs.first()?.rows()?;
+/// The number of rows that every input has; none where they cannot be batched.
+pub(crate) fn rows_of(inputs: &[Tensor], batchable: bool) -> Option<usize> {
+    let rows = inputs.first()?.rows().filter(|_| batchable)?;
     inputs.iter().all(|tensor| tensor.rows() == Some(rows)).then_some(rows)
 }
 

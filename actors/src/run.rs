@@ -33,9 +33,11 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn run(&mut self, mut requests: Vec<Request>) {
         let begun = Instant::now();
-        for request in &requests {
+        for request in &mut requests {
             request.mark_started(begun);
         }
+        let rows = requests.iter().map(Waiting::rows).sum();
+        requests[0].observation().count_run(rows, requests.len());
         let inputs: Vec<&[Tensor]> = requests.iter().map(|request| request.inputs.as_slice()).collect();
         match self.try_run(&inputs) {
             Ok(outputs) => {

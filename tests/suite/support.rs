@@ -166,7 +166,7 @@ impl RunningServer {
     fn serve(config: Config, loaded: Vec<Loaded>) -> Self {
         Self::run(config, async move |_, models| {
             for Loaded { name, version: number, session } in loaded {
-                let version = models.catalog.start(number, &session).expect("run threads");
+                let version = models.catalog.start(&name, number, &session, Duration::ZERO).expect("run threads");
                 let status = VersionStatus { number, state: State::Available, error: None, served: Some(version) };
                 models.catalog.put(Model { name, versions: vec![status], ..Model::default() });
             }

@@ -29,7 +29,8 @@ use crate::body;
 use crate::catalog::{Version, Which};
 use crate::http::{self, App, Methods};
 use crate::json::Form;
-use crate::predict::{predict, Call, Timings};
+use crate::predict::{predict, Call};
+use crate::record::{Protocol, Record};
 use crate::status;
 
 pub use describe::model_state;
@@ -89,8 +90,10 @@ fn resource(path: &str, subject: Subject) -> Resource {
 async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
     match *request.method() {
         Method::POST if matches!(subject, Subject::Version | Subject::Signature) => {
-            let mut timings = Timings::default();
-            let answer = match predict_signature(&request, payload, &app, &mut timings).await {
+            let mut record = app.recorder.begin(Protocol::Native);
+            let predicted = predict_signature(&request, payload, &app, &mut record).await;
+            let timings = record.timings.clone();
+            let answer = match record.end(predicted) {
                 Ok(body) => Ok(answer::json(&request, body).await),
                 Err(error) => Err(error),
             };
@@ -167,33 +170,28 @@ fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("names and numbers serialize; this is a bug")
 }
 
-async fn predict_signature(
-    request: &HttpRequest,
-    payload: web::Payload,
-    app: &App,
-    timings: &mut Timings,
-) -> Result<Vec<u8>, Error> {
+async fn predict_signature(request: &HttpRequest, payload: web::Payload, app: &App, record: &mut Record) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
     let version = version_of(request, app)?;
-    let servable = version.servable(request.match_info().get("signature"))?;
+    let servable = record.calls(version.servable(request.match_info().get("signature"))?);
     let signature = servable.handle.signature();
     let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
 
     let start = Instant::now();
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let decoded = form::decode(content_type, &body.bytes, signature, app.batch_transpose).await;
-    timings.decode = start.elapsed();
+    record.timings.decode = start.elapsed();
     let decoded = decoded.map_err(|error| hinting(error, request))?;
     if decoded.form == Form::Examples(0) {
         return Ok(b"[]".to_vec());
     }
 
     let call = Call { inputs: decoded.inputs, urls: decoded.urls, deadline };
-    let outputs = predict(servable, app.fetcher.as_ref(), call, timings).await?;
+    let outputs = predict(servable, app.fetcher.as_ref(), call, record).await?;
 
     let start = Instant::now();
     let encoded = answer::encode(signature, decoded.form, &outputs);
-    timings.encode = start.elapsed();
+    record.timings.encode = start.elapsed();
     Ok(encoded)
 }
 

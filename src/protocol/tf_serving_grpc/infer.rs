@@ -10,7 +10,8 @@ use prost::Message;
 use tfweb_engine::{Code, DType, Error, Signature, Tensor};
 
 use super::{Door, Found};
-use crate::predict::{predict, Call, Timings};
+use crate::predict::{predict, Call};
+use crate::record::Record;
 use crate::wire::tensorflow::serving::inference_result;
 use crate::wire::tensorflow::serving::input::Kind;
 use crate::wire::tensorflow::serving::{
@@ -31,9 +32,10 @@ impl Door {
         &self,
         request: ClassificationRequest,
         deadline: Instant,
+        record: &mut Record,
     ) -> Result<ClassificationResponse, Error> {
         let found = self.find(request.model_spec)?;
-        let result = classify(&found, request.input, deadline).await?;
+        let result = classify(&found, request.input, deadline, record).await?;
         Ok(ClassificationResponse { result: Some(result), model_spec: Some(found.spec) })
     }
 
@@ -41,9 +43,10 @@ impl Door {
         &self,
         request: RegressionRequest,
         deadline: Instant,
+        record: &mut Record,
     ) -> Result<RegressionResponse, Error> {
         let found = self.find(request.model_spec)?;
-        let result = regress(&found, request.input, deadline).await?;
+        let result = regress(&found, request.input, deadline, record).await?;
         Ok(RegressionResponse { result: Some(result), model_spec: Some(found.spec) })
     }
 
@@ -51,6 +54,7 @@ impl Door {
         &self,
         request: MultiInferenceRequest,
         deadline: Instant,
+        record: &mut Record,
     ) -> Result<MultiInferenceResponse, Error> {
         let mut evaluated = BTreeSet::new();
         let mut tasks: Vec<(Found, String)> = Vec::new();
@@ -75,21 +79,28 @@ impl Door {
             }
             tasks.push((found, method_name));
         }
-        let infer = async |(found, method): (Found, String), input: Option<Input>| {
+        let infer = async |(found, method): (Found, String), input: Option<Input>, mut record: Record| {
             let result = if method == CLASSIFY {
-                inference_result::Result::ClassificationResult(classify(&found, input, deadline).await?)
+                inference_result::Result::ClassificationResult(classify(&found, input, deadline, &mut record).await?)
             } else {
-                inference_result::Result::RegressionResult(regress(&found, input, deadline).await?)
+                inference_result::Result::RegressionResult(regress(&found, input, deadline, &mut record).await?)
             };
-            Ok::<_, Error>(InferenceResult { model_spec: Some(found.spec), result: Some(result) })
+            Ok::<_, Error>((InferenceResult { model_spec: Some(found.spec), result: Some(result) }, record))
         };
-        let results = try_join_all(tasks.into_iter().map(|task| infer(task, request.input.clone()))).await?;
+        let infer = |task| infer(task, request.input.clone(), record.part());
+        let (results, parts): (Vec<_>, Vec<_>) = try_join_all(tasks.into_iter().map(infer)).await?.into_iter().unzip();
+        parts.iter().for_each(|part| record.join(part));
         Ok(MultiInferenceResponse { results })
     }
 }
 
-async fn classify(found: &Found, input: Option<Input>, deadline: Instant) -> Result<ClassificationResult, Error> {
-    let outputs = run(found, input, deadline, check_classifier).await?;
+async fn classify(
+    found: &Found,
+    input: Option<Input>,
+    deadline: Instant,
+    record: &mut Record,
+) -> Result<ClassificationResult, Error> {
+    let outputs = run(found, input, deadline, check_classifier, record).await?;
     let classes = outputs.get(CLASSES).map(|tensor| table(tensor, CLASSES, DType::String, outputs.rows)).transpose()?;
     let scores = outputs.get(SCORES).map(|tensor| table(tensor, SCORES, DType::Float32, outputs.rows)).transpose()?;
     if let (Some(classes), Some(scores)) = (classes, scores) {
@@ -110,8 +121,8 @@ async fn classify(found: &Found, input: Option<Input>, deadline: Instant) -> Res
     Ok(ClassificationResult { classifications: (0..outputs.rows).map(classes).collect() })
 }
 
-async fn regress(found: &Found, input: Option<Input>, deadline: Instant) -> Result<RegressionResult, Error> {
-    let outputs = run(found, input, deadline, check_regressor).await?;
+async fn regress(found: &Found, input: Option<Input>, deadline: Instant, record: &mut Record) -> Result<RegressionResult, Error> {
+    let outputs = run(found, input, deadline, check_regressor, record).await?;
     let values = outputs.get(OUTPUTS);
     let values = values.ok_or_else(|| Error::invalid("No regression outputs found in SignatureDef"))?;
     match values.dims() {
@@ -143,16 +154,19 @@ async fn run(
     input: Option<Input>,
     deadline: Instant,
     check: fn(&Signature) -> Result<(), Error>,
+    record: &mut Record,
 ) -> Result<Outputs, Error> {
     let name = &found.spec.signature_name;
     let servable = found.servable().ok_or_else(|| Error::invalid(format!("No signature was found with the name: {name}")))?;
-    let signature = servable.handle.signature();
+    let signature = record.calls(servable).handle.signature();
     check(signature)?;
+    let start = Instant::now();
     let examples = examples(input)?;
     let rows = examples.len();
     // Strings, whatever dtype the signature declares: TensorFlow judges.
     let inputs = vec![Tensor::from_strings(&[rows], Arc::new(examples))];
-    let tensors = predict(servable, None, Call { inputs, urls: Vec::new(), deadline }, &mut Timings::default()).await?;
+    record.timings.decode = start.elapsed();
+    let tensors = predict(servable, None, Call { inputs, urls: Vec::new(), deadline }, record).await?;
     let names = signature.outputs.iter().map(|spec| spec.name.clone());
     Ok(Outputs { rows, tensors: names.zip(tensors).collect() })
 }

@@ -29,6 +29,7 @@ use tonic::{Request, Response, Status};
 
 use crate::catalog::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
+use crate::record::Protocol;
 use crate::status;
 use crate::wire::model_server;
 use crate::wire::tensorflow::serving::model_service_server::ModelService;
@@ -159,22 +160,30 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let deadline = self.deadline(request.metadata());
-        answer(self.predict_tensors(request.into_inner(), deadline).await)
+        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let result = self.predict_tensors(request.into_inner(), deadline, &mut record).await;
+        answer(record.end(result))
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
         let deadline = self.deadline(request.metadata());
-        answer(self.classify_examples(request.into_inner(), deadline).await)
+        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let result = self.classify_examples(request.into_inner(), deadline, &mut record).await;
+        answer(record.end(result))
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
         let deadline = self.deadline(request.metadata());
-        answer(self.regress_examples(request.into_inner(), deadline).await)
+        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let result = self.regress_examples(request.into_inner(), deadline, &mut record).await;
+        answer(record.end(result))
     }
 
     async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
         let deadline = self.deadline(request.metadata());
-        answer(self.infer_several(request.into_inner(), deadline).await)
+        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let result = self.infer_several(request.into_inner(), deadline, &mut record).await;
+        answer(record.end(result))
     }
 
     async fn get_model_metadata(&self, request: Request<GetModelMetadataRequest>) -> Answer<GetModelMetadataResponse> {
@@ -201,7 +210,9 @@ impl ModelService for Door {
 impl model_server::Model for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let deadline = self.deadline(request.metadata());
-        answer(self.predict_first(request.into_inner(), deadline).await)
+        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let result = self.predict_first(request.into_inner(), deadline, &mut record).await;
+        answer(record.end(result))
     }
 }
 

@@ -8,30 +8,45 @@ use tfweb_engine::{quoted, Code, Error, Signature, Tensor};
 use super::decode::{decode, Room};
 use super::encode::encode;
 use super::Door;
-use crate::predict::{predict, Call, Timings};
+use crate::predict::{predict, Call};
+use crate::record::Record;
 use crate::wire::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use crate::wire::tensorflow::TensorProto;
 
 impl Door {
-    pub(super) async fn predict_tensors(&self, request: PredictRequest, deadline: Instant) -> Result<PredictResponse, Error> {
+    pub(super) async fn predict_tensors(
+        &self,
+        request: PredictRequest,
+        deadline: Instant,
+        record: &mut Record,
+    ) -> Result<PredictResponse, Error> {
+        let start = Instant::now();
         let found = self.find(request.model_spec)?;
         let servable = found.servable().ok_or_else(|| {
             let text = format!("Serving signature key {} not found.", quoted(&found.spec.signature_name));
             Error::new(Code::FailedPrecondition, text)
         })?;
-        let signature = servable.handle.signature();
+        let signature = record.calls(servable).handle.signature();
         check_inputs(signature, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
         let inputs = self.inputs(signature, request.inputs)?;
+        record.timings.decode = start.elapsed();
         let call = Call { inputs, urls: Vec::new(), deadline };
-        let outputs = predict(servable, None, call, &mut Timings::default()).await?;
+        let outputs = predict(servable, None, call, record).await?;
+        let start = Instant::now();
         let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
+        record.timings.encode = start.elapsed();
         Ok(PredictResponse { outputs, model_spec: Some(found.spec) })
     }
 
     /// Predict as this project's first version had it: what is not named is the first model, and its main signature.
-    pub(super) async fn predict_first(&self, mut request: PredictRequest, deadline: Instant) -> Result<PredictResponse, Error> {
+    pub(super) async fn predict_first(
+        &self,
+        mut request: PredictRequest,
+        deadline: Instant,
+        record: &mut Record,
+    ) -> Result<PredictResponse, Error> {
         let mut spec: ModelSpec = request.model_spec.take().unwrap_or_default();
         if spec.name.is_empty() {
             let models = self.app.catalog.models();
@@ -44,7 +59,7 @@ impl Door {
                 spec.signature_name.clone_from(&only.handle.signature().name);
             }
         }
-        self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline).await
+        self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline, record).await
     }
 
     /// The inputs, in the signature's order.

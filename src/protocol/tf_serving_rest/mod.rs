@@ -36,7 +36,8 @@ use crate::body;
 use crate::catalog::{self, Servable, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
 use crate::json::encode::write_text;
-use crate::predict::{predict, Call, Timings};
+use crate::predict::{predict, Call};
+use crate::record::{Protocol, Record};
 
 use examples::Task;
 use route::{Route, Verb, Version};
@@ -113,13 +114,25 @@ async fn answer(request: &HttpRequest, payload: web::Payload, app: &App) -> Resu
             Ok(status::metadata(&name, &found))
         }
         Route::Call(name, version, verb) => {
-            let deadline = Instant::now() + app.request_timeout;
-            let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
-            match verb {
-                Verb::Predict => predict_rows_or_columns(app, &name, &version, &body.bytes, deadline).await,
-                Verb::Examples(task) => answer_examples(app, task, (&name, &version), &body.bytes, deadline).await,
-            }
+            let mut record = app.recorder.begin(Protocol::TfServingRest);
+            let answer = call(request, payload, app, (&name, &version, verb), &mut record).await;
+            record.end(answer)
         }
+    }
+}
+
+async fn call(
+    request: &HttpRequest,
+    payload: web::Payload,
+    app: &App,
+    (name, version, verb): (&str, &Version, Verb),
+    record: &mut Record,
+) -> Result<Vec<u8>, Error> {
+    let deadline = Instant::now() + app.request_timeout;
+    let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
+    match verb {
+        Verb::Predict => predict_rows_or_columns(app, (name, version), &body.bytes, deadline, record).await,
+        Verb::Examples(task) => answer_examples(app, task, (name, version), &body.bytes, deadline, record).await,
     }
 }
 
@@ -148,11 +161,12 @@ fn servable<'v>(version: &'v catalog::Version, name: &str) -> Option<&'v Servabl
 
 async fn predict_rows_or_columns(
     app: &App,
-    name: &str,
-    version: &Version,
+    (name, version): (&str, &Version),
     body: &[u8],
     deadline: Instant,
+    record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
+    let start = Instant::now();
     let mut quoted = String::new();
     let document = document::read(body, &mut quoted)?;
     let named = document.signature()?;
@@ -161,13 +175,17 @@ async fn predict_rows_or_columns(
     let servable = servable(&version, named).ok_or_else(|| {
         Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
     })?;
-    let signature = servable.handle.signature();
+    let signature = record.calls(servable).handle.signature();
     let (inputs, form) = inputs::decode(&document, signature)?;
     let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
-    let outputs = run(servable, inputs, deadline).await?;
+    record.timings.decode = start.elapsed();
+    let outputs = run(servable, inputs, deadline, record).await?;
+    let start = Instant::now();
     let outputs: Vec<(&TensorSpec, &Tensor)> =
         picked.into_iter().map(|index| (&signature.outputs[index], &outputs[index])).collect();
-    encode::predict(&outputs, form)
+    let encoded = encode::predict(&outputs, form);
+    record.timings.encode = start.elapsed();
+    encoded
 }
 
 async fn answer_examples(
@@ -176,7 +194,9 @@ async fn answer_examples(
     (name, version): (&str, &Version),
     body: &[u8],
     deadline: Instant,
+    record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
+    let start = Instant::now();
     let mut quoted = String::new();
     let document = document::read(body, &mut quoted)?;
     let named = document.signature()?;
@@ -186,13 +206,17 @@ async fn answer_examples(
     let version = find(app, name, version)?;
     let servable = servable(&version, named)
         .ok_or_else(|| Error::invalid(format!("No signature was found with the name: {}", raw::shown_text(named))))?;
-    let signature = servable.handle.signature();
+    let signature = record.calls(servable).handle.signature();
     let inputs = examples::inputs(task, signature, examples)?;
-    let outputs = run(servable, inputs, deadline).await?;
-    examples::results(task, signature, &outputs, rows)
+    record.timings.decode = start.elapsed();
+    let outputs = run(servable, inputs, deadline, record).await?;
+    let start = Instant::now();
+    let results = examples::results(task, signature, &outputs, rows);
+    record.timings.encode = start.elapsed();
+    results
 }
 
-async fn run(servable: &Servable, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Tensor>, Error> {
+async fn run(servable: &Servable, inputs: Vec<Tensor>, deadline: Instant, record: &mut Record) -> Result<Vec<Tensor>, Error> {
     let call = Call { inputs, urls: Vec::new(), deadline };
-    predict(servable, None, call, &mut Timings::default()).await
+    predict(servable, None, call, record).await
 }

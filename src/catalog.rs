@@ -57,6 +57,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, for tables.
+    pub const ALL: [Self; 5] = [Self::Start, Self::Loading, Self::Available, Self::Unloading, Self::End];
+
     /// Its name in answers.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -127,17 +130,19 @@ impl Catalog {
     /// # Errors
     /// `Internal` if the system has no more threads to give.
     pub fn start(&self, model: &str, number: u64, session: &Arc<dyn Session>, load_time: Duration) -> Result<Arc<Version>, Error> {
-        let handles = start_model(&self.arbiter, session, self.policy)
+        let metrics = self.metrics.version(model, number);
+        metrics.set_load_time(load_time);
+        let observe = |signature: &str| Arc::clone(&metrics.signature(signature).observation);
+        let handles = start_model(&self.arbiter, session, self.policy, observe)
             .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
         let warning = |index| session.warning(index).map(str::to_owned);
-        let metrics = |handle: &ModelHandle| {
-            Arc::new(SignatureMetrics::new(handle.signature().name.clone(), Arc::clone(handle.observation())))
+        let servable = |(index, handle): (usize, ModelHandle)| Servable {
+            metrics: metrics.signature(&handle.signature().name),
+            warning: warning(index),
+            handle,
         };
-        let servable = |(index, handle)| Servable { metrics: metrics(&handle), handle, warning: warning(index) };
-        let servables: Vec<Servable> = handles.into_iter().enumerate().map(servable).collect();
-        let signatures = servables.iter().map(|servable| Arc::clone(&servable.metrics)).collect();
-        let metrics = VersionMetrics { model: model.to_owned(), version: number, load_time, signatures };
-        Ok(Arc::new(Version { number, servables, _metrics: self.metrics.add(metrics) }))
+        let servables = handles.into_iter().enumerate().map(servable).collect();
+        Ok(Arc::new(Version { number, servables, _metrics: metrics }))
     }
 
     /// Figures of all versions, also of some that have ended.

@@ -28,6 +28,7 @@ use crate::body::Limits;
 use crate::catalog::Catalog;
 use crate::health;
 use crate::keepers::Keepers;
+use crate::metrics;
 use crate::protocol::{native, tf_serving_rest};
 use crate::record::Recorder;
 
@@ -100,6 +101,7 @@ impl RequestIds {
 pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>, static_path: Option<&Path>) {
     config.app_data(app.clone());
     health::mount(config);
+    metrics::mount(config);
     if let Some(path) = static_path {
         config.service(web::scope("/web").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));
     }

@@ -69,7 +69,7 @@ impl Recorder {
 
     /// Figures of the requests that named nothing that is served.
     #[must_use]
-    pub fn unknown(&self) -> &SignatureMetrics {
+    pub fn unknown(&self) -> &Arc<SignatureMetrics> {
         &self.unknown
     }
 }

@@ -40,11 +40,17 @@ pub struct ModelHandle {
     observation: Arc<ModelObservation>,
 }
 
-/// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order.
+/// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order; what they do is
+/// added to the observations that `observe` gives for their names.
 ///
 /// # Errors
 /// If the system has no more threads to give.
-pub fn start_model(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, policy: Policy) -> io::Result<Vec<ModelHandle>> {
+pub fn start_model(
+    arbiter: &ArbiterHandle,
+    session: &Arc<dyn Session>,
+    policy: Policy,
+    observe: impl Fn(&str) -> Arc<ModelObservation>,
+) -> io::Result<Vec<ModelHandle>> {
     let session_actor = SessionActor::start_in(arbiter, session, policy.run_threads)?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |(index, signature): (usize, &Signature)| {
@@ -62,7 +68,7 @@ pub fn start_model(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, policy: 
             signature: Arc::new(signature.clone()),
             batchable: signature.is_batchable(),
             purging,
-            observation: Arc::default(),
+            observation: observe(&signature.name),
         }
     };
     Ok(session.signatures().iter().enumerate().map(handle).collect())
@@ -91,12 +97,6 @@ impl ModelHandle {
     #[must_use]
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
         rows_of(inputs, self.batchable).unwrap_or(1)
-    }
-
-    /// What it is doing. Outlives it.
-    #[must_use]
-    pub fn observation(&self) -> &Arc<ModelObservation> {
-        &self.observation
     }
 
     /// Runs the signature on one request's inputs, which are in the signature's order.

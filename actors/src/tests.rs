@@ -16,7 +16,7 @@ const POLICY: Policy = Policy { batch_rows_max: 32, queue_requests_max: 1024, qu
 fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, ModelHandle) {
     let fake = Arc::new(FakeSession::new(behaviour));
     let session: Arc<dyn Session> = fake.clone();
-    let handles = start_model(&Arbiter::current(), &session, policy).unwrap();
+    let handles = start_model(&Arbiter::current(), &session, policy, |_| Arc::default()).unwrap();
     (fake, handles.into_iter().next().unwrap())
 }
 
@@ -263,7 +263,7 @@ async fn run_threads_run_side_by_side() {
 async fn a_busy_signature_does_not_starve_another() {
     let fake = Arc::new(FakeSession::with_signatures(Behaviour::HalfPlusTwo, &["busy", "other"]));
     let session: Arc<dyn Session> = fake.clone();
-    let handles = start_model(&Arbiter::current(), &session, POLICY).unwrap();
+    let handles = start_model(&Arbiter::current(), &session, POLICY, |_| Arc::default()).unwrap();
     let (busy, other) = (&handles[0], &handles[1]);
     fake.hold();
     let many = join_all((0..200).map(|_| busy.predict(column(&[1.0]), soon())));

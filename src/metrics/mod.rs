@@ -1,157 +1,56 @@
-//! Figures of what was served: counters and histograms of each signature, kept without a lock.
+//! Figures of what was served, for Prometheus (`GET /metrics`) and for people (`GET /stats`).
+//!
+//! They are kept where they arise: requests and times in the [`SignatureMetrics`] that a request's record finds without a look-up,
+//! rows in what actors observe, fetches in the fetcher. Only a scrape brings them together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod exposition;
+mod process;
+mod registry;
+mod signature;
+mod stats;
+mod text;
 
-use tfweb_actors::histogram::Histogram;
-use tfweb_actors::ModelObservation;
-use tfweb_engine::Code;
+use actix_web::http::header::{ContentEncoding, HeaderValue, ACCEPT, CONTENT_TYPE, VARY};
+use actix_web::{web, HttpRequest, HttpResponse};
 
-use crate::predict::Timings;
-use crate::record::Protocol;
+use crate::http::{is_get, App, Methods};
+use crate::protocol::native::{finish, other_method};
 
-/// How requests end: well, or with a code.
-const ENDS: usize = 1 + Code::ALL.len();
+pub use registry::{Registry, VersionMetrics};
+pub use signature::{Reason, SignatureMetrics, Stage};
 
-/// Bounds of times in nanoseconds: ten to a decade (Renard's R10 series), from 10 µs to 100 s.
-static TIME_BOUNDS: [u64; 71] = time_bounds();
+/// What a scraper says that would rather have OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-const fn time_bounds() -> [u64; 71] {
-    const STEPS: [u64; 10] = [100, 125, 160, 200, 250, 315, 400, 500, 630, 800];
-    let (mut bounds, mut index, mut unit) = ([0; 71], 0, 100);
-    while index < bounds.len() {
-        bounds[index] = STEPS[index % 10] * unit;
-        index += 1;
-        if index % 10 == 0 {
-            unit *= 10;
-        }
-    }
-    bounds
+/// Mounts the routes.
+pub fn mount(config: &mut web::ServiceConfig) {
+    config.route("/metrics", web::to(metrics)).route("/stats", web::to(stats));
 }
 
-/// A stage of a request, of which times are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// From the request's head to the answer's.
-    Request,
-    /// Body into tensors.
-    Decode,
-    /// What URLs name.
-    Fetch,
-    /// Waiting for a run.
-    Queue,
-    /// The run.
-    Run,
-    /// Tensors into the answer's body.
-    Encode,
+async fn metrics(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    if !is_get(request.method()) {
+        return other_method(&request, &app, Methods::Read);
+    }
+    let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let open = accepted.contains(OPEN_METRICS);
+    let page = exposition::write(app.clone().into_inner());
+    let page = if open { page } else { text::to_prometheus(&page) };
+    let content_type = HeaderValue::from_static(if open { OPEN_METRICS_TYPE } else { TEXT_TYPE });
+    let (body, is_gzip) = crate::http::compress(&request, page.into_bytes()).await;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, content_type)).insert_header((VARY, "accept, accept-encoding"));
+    if is_gzip {
+        response.insert_header(ContentEncoding::Gzip);
+    }
+    finish(&request, &app, Ok(response.body(body)))
 }
 
-impl Stage {
-    /// Every stage, for tables.
-    pub const ALL: [Self; 6] = [Self::Request, Self::Decode, Self::Fetch, Self::Queue, Self::Run, Self::Encode];
-
-    /// Its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Decode => "decode",
-            Self::Fetch => "fetch",
-            Self::Queue => "queue",
-            Self::Run => "run",
-            Self::Encode => "encode",
-        }
+async fn stats(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    if !is_get(request.method()) {
+        return other_method(&request, &app, Methods::Read);
     }
-}
-
-/// Figures of one signature of one version.
-pub struct SignatureMetrics {
-    /// Its name.
-    pub signature: String,
-    /// What waits and runs.
-    pub observation: Arc<ModelObservation>,
-    requests: [[AtomicU64; ENDS]; Protocol::ALL.len()],
-    times: [Histogram; Stage::ALL.len()],
-}
-
-impl Default for SignatureMetrics {
-    fn default() -> Self {
-        Self::new(String::new(), Arc::default())
-    }
-}
-
-impl SignatureMetrics {
-    /// Makes figures that are all 0 but for what is observed.
-    #[must_use]
-    pub fn new(signature: String, observation: Arc<ModelObservation>) -> Self {
-        let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
-        Self { signature, observation, requests: Default::default(), times }
-    }
-
-    /// Counts a request; without a code, all went well.
-    pub fn count(&self, protocol: Protocol, code: Option<Code>, time: Duration, timings: &Timings) {
-        self.requests[protocol as usize][code.map_or(0, |code| 1 + code as usize)].fetch_add(1, Ordering::Relaxed);
-        let Timings { decode, fetch, queue, run, encode } = *timings;
-        // What took no time at all was not done, but for a queue that was empty.
-        let waited = if run > Duration::ZERO { queue.max(Duration::from_nanos(1)) } else { queue };
-        for (stage, time) in Stage::ALL.into_iter().zip([time, decode, fetch, waited, run, encode]) {
-            if time > Duration::ZERO {
-                self.times[stage as usize].observe(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-            }
-        }
-    }
-
-    /// How many requests ended so; without a code, well.
-    #[must_use]
-    pub fn requests(&self, protocol: Protocol, code: Option<Code>) -> u64 {
-        self.requests[protocol as usize][code.map_or(0, |code| 1 + code as usize)].load(Ordering::Relaxed)
-    }
-
-    /// How long a stage took, in nanoseconds.
-    #[must_use]
-    pub fn times(&self, stage: Stage) -> &Histogram {
-        &self.times[stage as usize]
-    }
-}
-
-/// Figures of one version of a model.
-pub struct VersionMetrics {
-    /// The model's name.
-    pub model: String,
-    /// The version's number.
-    pub version: u64,
-    /// How long it took to load.
-    pub load_time: Duration,
-    /// Of its signatures.
-    pub signatures: Vec<Arc<SignatureMetrics>>,
-}
-
-/// Versions that have ended whose figures are kept: a counter that vanished at once would lose what it counted last.
-const ENDED_MAX: usize = 8;
-
-/// Figures of all versions.
-#[derive(Default)]
-pub struct Registry(Mutex<Vec<Arc<VersionMetrics>>>);
-
-impl Registry {
-    /// Adds those of a version that is about to be served; it has ended when nobody else holds them.
-    pub fn add(&self, metrics: VersionMetrics) -> Arc<VersionMetrics> {
-        let metrics = Arc::new(metrics);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::clone(&metrics));
-        let mut ended = all.iter().filter(|known| Arc::strong_count(known) == 1).count();
-        all.retain(|known| {
-            let is_one_too_many = ended > ENDED_MAX && Arc::strong_count(known) == 1;
-            ended -= usize::from(is_one_too_many);
-            !is_one_too_many
-        });
-        metrics
-    }
-
-    /// All of them, the oldest first.
-    #[must_use]
-    pub fn all(&self) -> Vec<Arc<VersionMetrics>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+    let body = stats::write(&app);
+    finish(&request, &app, Ok(HttpResponse::Ok().content_type("application/json").body(body)))
 }

@@ -47,7 +47,7 @@ fn client(target: &str, checks: &[&str]) -> Command {
 
 /// Runs checks of the client against a server.
 #[track_caller]
-fn check(target: &str, checks: &[&str]) {
+pub(crate) fn check(target: &str, checks: &[&str]) {
     let output = client(target, checks).output().expect("`make test` installs Python and the clients");
     let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success(), "{said}{errors}");

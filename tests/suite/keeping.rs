@@ -113,6 +113,18 @@ fn the_newest_version_takes_over_and_the_old_one_leaves() {
     shelf.remove(12);
     until_answers(&server, "/", GIVES_TWO);
     until_states(&server, &[(1, "AVAILABLE"), (12, "END")]);
+    // A version that has gone has counted, and one that comes again goes on counting.
+    let figures = server.call(&Request::get("/metrics")).text();
+    let of = |version: u64| format!(r#"model="m",version="{version}""#);
+    let value = |sample: String| figures.lines().find_map(|line| line.strip_prefix(&sample)?.trim().parse::<f64>().ok());
+    let answered = |version| {
+        let labels = format!(r#"{},signature="serving_default",protocol="native",code="OK""#, of(version));
+        value(format!("tfweb_requests_total{{{labels}}}")).unwrap_or_default()
+    };
+    assert!(answered(1) >= 2.0 && answered(12) >= 2.0, "{figures}");
+    let state = |version, state: &str| value(format!(r#"tfweb_model_state{{{},state="{state}"}}"#, of(version)));
+    assert_eq!((state(1, "AVAILABLE"), state(1, "END"), state(12, "END")), (Some(1.0), Some(0.0), Some(1.0)), "{figures}");
+    assert!(value(format!("tfweb_model_load_seconds{{{}}}", of(12))) > Some(0.0), "{figures}");
 }
 
 #[test]

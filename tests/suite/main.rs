@@ -8,6 +8,7 @@
 //! - `keeping`: models that come, change and go while they are served.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
+//! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `fuzz`: bodies that nobody would send on purpose.
@@ -28,6 +29,7 @@ mod http;
 mod keeping;
 mod lifecycle;
 mod memory;
+mod metrics;
 mod origin;
 mod process;
 mod shutdown;

@@ -1,7 +1,7 @@
 """Compare tfweb with the least that could do the same work.
 
     make bench            # all
-    .venv/bin/python benches/run.py [half_plus_two] [pixels] [images]
+    .venv/bin/python benches/run.py [half_plus_two] [pixels] [images] [overload]
 
     half_plus_two  one row over HTTP, 64 connections, beside an actix-web
                    handler that parses the same JSON and answers
@@ -10,6 +10,8 @@
                    into one vector
     images         base64 JPEG in JSON through a MobileNet-sized network, 16
                    connections, beside a loop around the session itself
+    overload       the same images, three times as many a second as were
+                   answered before, whatever becomes of them
 
 Both sides of a comparison run in turn, several rounds; what counts is the
 ratio, for the machine and its noise are the same for both. wrk makes the
@@ -147,9 +149,50 @@ def images(models: Path) -> bool:
                        lambda: load(ours + "/", body, 16), raw, 0.95)
 
 
+def resident_mb(address: str) -> float:
+    with urllib.request.urlopen(address + "/stats") as answer:
+        return json.load(answer)["process"]["resident_bytes"] / 1e6
+
+
+def overload(models: Path) -> bool:
+    """Send three times what was answered; no round is compared."""
+    deadline_ms = 2000
+    text = base64.b64encode((models / "photo.jpg").read_bytes()).decode()
+    body = json.dumps({"image": [{"b64": text}]}).encode()
+    flags = ["--batch_size", "4", "--request_timeout_ms", str(deadline_ms)]
+    with tfweb(models / "mobilenet", *flags) as ours, \
+            tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+
+        def send(rate: float, seconds: int) -> list[float]:
+            command = [RELEASE / "examples" / "open_loop",
+                       ours.removeprefix("http://"), "/", file.name, rate,
+                       seconds]
+            out = subprocess.run([str(word) for word in command], check=True,
+                                 capture_output=True, text=True).stdout
+            return [float(word) for word in out.split()]
+
+        capacity = load(ours + "/", body, 16)
+        before, megabytes = send(1, 10)[1], resident_mb(ours)
+        seconds = 30
+        (answered, _, p99, refused, refusal_p50, refusal_p99, refusal_max,
+         advised, others) = send(3 * capacity, seconds)
+        grown, after = resident_mb(ours) - megabytes, send(1, 10)[1]
+    share = answered / (capacity * seconds)
+    print(f"overload: {3 * capacity:.0f} images/s for {seconds} s, of which "
+          f"{capacity:.0f} can be answered: {share:.2f} of those were (bar "
+          f"0.9), p99 {p99:.0f} ms (bar {deadline_ms}); {refused:.0f} refused, "
+          f"p50 {refusal_p50:.1f} ms, p99 {refusal_p99:.1f} ms, longest "
+          f"{refusal_max:.1f} ms (bar 20), with Retry-After {advised:.0f}; "
+          f"others {others:.0f}; {grown:.0f} MB more; one alone {before:.1f} "
+          f"ms before, {after:.1f} ms after", flush=True)
+    return share >= 0.9 and p99 <= deadline_ms and advised == refused
+
+
 def main() -> None:
     os.chdir(ROOT)
-    chosen = sys.argv[1:] or ["half_plus_two", "pixels", "images"]
+    chosen = sys.argv[1:] or ["half_plus_two", "pixels", "images", "overload"]
     version = subprocess.run(
         [RELEASE / "tfweb", "--version"], check=True, capture_output=True,
         text=True).stdout.strip()

@@ -32,6 +32,7 @@ pub mod inflate;
 mod model;
 mod observation;
 mod outbox;
+mod pace;
 mod request;
 mod run;
 mod session;

@@ -10,9 +10,10 @@ use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 
 use crate::admission::{Admission, Full};
-use crate::batcher::Batcher;
+use crate::batcher::{Batcher, Waiting};
 use crate::observation::ModelObservation;
 use crate::outbox;
+use crate::pace::Pace;
 use crate::request::{rows_of, Prediction, Request};
 use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
 
@@ -55,12 +56,15 @@ pub fn start_model(
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |(index, signature): (usize, &Signature)| {
         let purging = Arc::new(AtomicBool::new(false));
+        let observation = observe(&signature.name);
         let actor = ModelActor {
             session: session_actor.clone(),
             signature: index,
             batcher: Batcher::new(policy.batch_rows_max),
             asking: false,
             purging: Arc::clone(&purging),
+            pace: Pace::default(),
+            observation: Arc::clone(&observation),
         };
         ModelHandle {
             actor: ModelActor::start_in_arbiter(arbiter, move |_| actor),
@@ -68,7 +72,7 @@ pub fn start_model(
             signature: Arc::new(signature.clone()),
             batchable: signature.is_batchable(),
             purging,
-            observation: observe(&signature.name),
+            observation,
         }
     };
     Ok(session.signatures().iter().enumerate().map(handle).collect())
@@ -102,11 +106,13 @@ impl ModelHandle {
     /// Runs the signature on one request's inputs, which are in the signature's order.
     ///
     /// # Errors
-    /// `Unavailable` at once where the queue is full; `DeadlineExceeded` when `deadline` passes; the session's own.
+    /// `Unavailable` at once where the queue is full, or so long that the request would be late; `DeadlineExceeded` when
+    /// `deadline` passes; the session's own.
     ///
     /// # Cancel safety
     /// Dropped, the request is left out of every batch not yet formed.
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Prediction, Error> {
+        self.check_time(self.rows(&inputs), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();
@@ -125,6 +131,27 @@ impl ModelHandle {
                 Err(Error::new(Code::DeadlineExceeded, format!("the request's time ran out while it {stage}")))
             }
         }
+    }
+}
+
+/// How many of its seconds a request may be expected to take, of four: what is expected is not exact, and at a queue that is as
+/// long as it may be, every request would come just before its end or just after it.
+const EXPECTED_QUARTERS_MAX: u32 = 3;
+
+impl ModelHandle {
+    /// Refuses a request whose time would run out while it waits for those before it.
+    fn check_time(&self, rows: usize, deadline: Instant) -> Result<(), Error> {
+        let expected = self.observation.expected_time(rows);
+        if expected.is_zero() {
+            return Ok(());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if expected / EXPECTED_QUARTERS_MAX * 4 <= left {
+            return Ok(());
+        }
+        let [expected, left] = [expected, left].map(|time| time.as_millis());
+        let text = format!("model is overloaded: what is queued takes about {expected} ms, of {left} ms left; retry after 1 s");
+        Err(Error::new(Code::Unavailable, text))
     }
 }
 
@@ -173,6 +200,8 @@ pub(crate) struct ModelActor {
     /// Whether a credit was asked for and has not come.
     asking: bool,
     purging: Arc<AtomicBool>,
+    pace: Pace,
+    observation: Arc<ModelObservation>,
 }
 
 impl ModelActor {
@@ -205,14 +234,18 @@ impl Handler<RunCredit> for ModelActor {
     fn handle(&mut self, credit: RunCredit, context: &mut Self::Context) {
         self.asking = false;
         let now = Instant::now();
+        let mut rows = 0;
         let requests: Vec<Request> = loop {
             let batch = self.batcher.next_batch();
             let empty = batch.is_empty();
+            rows += batch.iter().map(Waiting::rows).sum::<usize>();
             let batch: Vec<Request> = batch.into_iter().filter_map(|request| request.unless_late(now)).collect();
             if empty || !batch.is_empty() {
                 break batch;
             }
         };
+        self.pace.advance(now, rows, !self.batcher.is_empty());
+        self.observation.set_pace(self.pace.per_row());
         if requests.is_empty() {
             self.session.do_send(credit);
         } else {

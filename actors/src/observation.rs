@@ -1,7 +1,8 @@
 //! What a signature's actor is doing, for metrics: how many rows wait and run, and what its runs are made of.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::histogram::Histogram;
 
@@ -13,6 +14,8 @@ const BATCH_BOUNDS: &[u64] = &[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128
 pub struct ModelObservation {
     queued_rows: AtomicUsize,
     running_rows: AtomicUsize,
+    /// How long a row takes while others wait; 0 while that is not known.
+    row_nanos: AtomicU64,
     batch_rows: Histogram,
     batch_requests: Histogram,
 }
@@ -20,7 +23,13 @@ pub struct ModelObservation {
 impl Default for ModelObservation {
     fn default() -> Self {
         let [batch_rows, batch_requests] = [Histogram::new(BATCH_BOUNDS), Histogram::new(BATCH_BOUNDS)];
-        Self { queued_rows: AtomicUsize::new(0), running_rows: AtomicUsize::new(0), batch_rows, batch_requests }
+        Self {
+            queued_rows: AtomicUsize::new(0),
+            running_rows: AtomicUsize::new(0),
+            row_nanos: AtomicU64::new(0),
+            batch_rows,
+            batch_requests,
+        }
     }
 }
 
@@ -47,6 +56,21 @@ impl ModelObservation {
     #[must_use]
     pub fn batch_requests(&self) -> &Histogram {
         &self.batch_requests
+    }
+
+    /// Notes how long a row takes while others wait.
+    pub(crate) fn set_pace(&self, per_row: Duration) {
+        self.row_nanos.store(u64::try_from(per_row.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long a request of so many rows will take behind those that are here; 0 where none waits, or that is not known.
+    pub(crate) fn expected_time(&self, rows: usize) -> Duration {
+        let queued = self.queued_rows();
+        if queued == 0 {
+            return Duration::ZERO;
+        }
+        let all = (queued + self.running_rows() + rows) as u64;
+        Duration::from_nanos(self.row_nanos.load(Ordering::Relaxed).saturating_mul(all))
     }
 
     /// Counts a session run.

@@ -292,3 +292,24 @@ async fn inputs_that_disagree_on_rows_run_alone() {
     assert_eq!(dims, [vec![], vec![1]]);
     assert_eq!(fake.run_rows(), [1, 0, 1], "a scalar has no rows");
 }
+
+#[actix::test]
+async fn what_would_be_late_is_refused_when_it_comes() {
+    let policy = Policy { batch_rows_max: 1, ..POLICY };
+    let (fake, handle) = start(Behaviour::Slow(Duration::from_millis(20)), policy);
+    let in_a_second = || Instant::now() + Duration::from_secs(1);
+    // Nothing is known yet, so all are let in.
+    let mut waiting: Vec<_> = (0..30).map(|_| Box::pin(handle.predict(column(&[1.0]), soon()))).collect();
+    for request in &mut waiting {
+        assert!(futures::poll!(request.as_mut()).is_pending());
+    }
+    until(|| fake.run_rows().len() >= 4).await;
+    let start = Instant::now();
+    let refused = handle.predict(column(&[1.0]), Instant::now() + Duration::from_millis(200)).await.unwrap_err();
+    assert_eq!((refused.code, start.elapsed() < Duration::from_millis(100)), (Code::Unavailable, true), "{refused}");
+    assert!(refused.message.contains("what is queued takes about"), "{refused}");
+    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [2.0], "who has time may wait");
+    assert!(join_all(waiting).await.iter().all(Result::is_ok));
+    // The queue was empty in between: what was slow is forgotten.
+    assert_eq!(values(handle.predict(column(&[3.0]), in_a_second()).await), [3.0]);
+}

@@ -9,6 +9,7 @@
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
+//! - `overload`: more requests than can be served, sent by `open_loop`.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `fuzz`: bodies that nobody would send on purpose.
@@ -30,7 +31,9 @@ mod keeping;
 mod lifecycle;
 mod memory;
 mod metrics;
+mod open_loop;
 mod origin;
+mod overload;
 mod process;
 mod shutdown;
 mod store;

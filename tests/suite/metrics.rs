@@ -229,7 +229,7 @@ fn a_process_and_its_models_are_described() {
 fn is_installed(command: &str) -> bool {
     let found = Command::new(command).arg("--version").output().is_ok();
     if !found {
-        println!("skipped: no `{command}` here (Debian: apt-get install prometheus)");
+        eprintln!("skipped: no `{command}` here (Debian: apt-get install prometheus)");
     }
     found
 }

@@ -13,7 +13,7 @@ use structopt::StructOpt;
 use tfweb_actors::fetcher::FetchPolicy;
 use tfweb_engine::tensorflow::InterOp;
 
-use crate::keeper::ModelSpec;
+use crate::keeping::ModelSpec;
 
 pub use grpc::{GrpcConfig, GrpcFlags};
 pub use models::{ModelConfigFile, ModelFlags};
@@ -269,7 +269,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::VersionPolicy;
+    use crate::keeping::policy::VersionPolicy;
 
     fn config(line: &str) -> Result<Config, Usage> {
         let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);

@@ -27,7 +27,7 @@ use tfweb_actors::fetcher::FetcherHandle;
 use crate::body::Limits;
 use crate::catalog::Catalog;
 use crate::health;
-use crate::keepers::Keepers;
+use crate::keeping::Keepers;
 use crate::metrics;
 use crate::protocol::{native, tf_serving_rest};
 use crate::record::Recorder;

@@ -8,7 +8,7 @@
 //!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
 //! 4. [`protocol`]: encodes the outputs, or the error by the code's [`status`].
 //!
-//! Models come from directories, stores and archives by way of [`store`]; a [`keeper`] each looks for new versions, loads them,
+//! Models come from directories, stores and archives by way of [`store`]; [`keeping`] looks for new versions, loads them,
 //! and swaps them in the catalog.
 //!
 //! [`config`] is what the user asked for, [`server`] starts and stops it all, [`health`] tells others how it is.
@@ -23,11 +23,8 @@ pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod json;
-pub mod keeper;
-pub mod keepers;
+pub mod keeping;
 pub mod metrics;
-pub mod model_config;
-pub mod policy;
 pub mod predict;
 pub mod protocol;
 pub mod record;
@@ -35,7 +32,6 @@ pub mod server;
 pub mod status;
 pub mod store;
 pub mod urls;
-pub mod warmup;
 pub mod wire;
 
 use std::path::Path;
@@ -48,8 +44,7 @@ use tfweb_engine::{Error, Session};
 use tokio::sync::Semaphore;
 
 use config::Config;
-use keeper::{Keeping, ModelSpec};
-use keepers::Keepers;
+use keeping::{model_config, warmup, Keepers, Keeping, ModelSpec};
 use server::{Models, Server, Signals};
 use store::Env;
 

@@ -20,7 +20,7 @@ use crate::catalog::Catalog;
 use crate::config::Config;
 use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
-use crate::keepers::Keepers;
+use crate::keeping::Keepers;
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.

@@ -6,9 +6,8 @@ use std::time::Duration;
 use structopt::StructOpt;
 
 use super::Usage;
-use crate::keeper::ModelSpec;
-use crate::model_config;
-use crate::policy::{self, VersionPolicy};
+use crate::keeping::policy::{self, VersionPolicy};
+use crate::keeping::{model_config, ModelSpec};
 use crate::store::ModelUri;
 
 /// The longest time between two looks: a day.

@@ -14,8 +14,8 @@ use super::describe;
 use crate::admin;
 use crate::body;
 use crate::http::App;
-use crate::keeper::ModelSpec;
-use crate::model_config::is_model_name;
+use crate::keeping::model_config::is_model_name;
+use crate::keeping::ModelSpec;
 use crate::store::ModelUri;
 
 /// What to serve.

@@ -6,7 +6,7 @@ use tonic::metadata::MetadataMap;
 
 use super::Door;
 use crate::admin;
-use crate::model_config;
+use crate::keeping::model_config;
 use crate::wire::tensorflow::serving::{ReloadConfigRequest, ReloadConfigResponse, StatusProto};
 
 impl Door {

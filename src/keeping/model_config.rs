@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tfweb_engine::Error;
 
-use crate::keeper::ModelSpec;
-use crate::policy::VersionPolicy;
 use crate::store::ModelUri;
 use crate::wire::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
 use crate::wire::tensorflow::serving::model_server_config::Config;
 use crate::wire::tensorflow::serving::{ModelConfig, ModelServerConfig};
 use crate::wire::DESCRIPTORS;
+
+use super::policy::VersionPolicy;
+use super::ModelSpec;
 
 const MESSAGE: &str = "tensorflow.serving.ModelServerConfig";
 /// The most bytes of such a file: thousands of models.
@@ -49,7 +50,10 @@ fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
 /// # Errors
 /// What was expected and what came, naming the model.
 pub fn specs(config: &ModelServerConfig) -> Result<Vec<ModelSpec>, String> {
-    let Some(Config::ModelConfigList(list)) = &config.config else { return Ok(Vec::new()) };
+    // A file that is just being written is empty for a moment: that must not be taken for the wish to serve nothing.
+    let Some(Config::ModelConfigList(list)) = &config.config else {
+        return Err("expected model_config_list, got nothing; `model_config_list {}` is an empty one".to_owned());
+    };
     let mut specs: Vec<ModelSpec> = Vec::new();
     for config in &list.config {
         let spec = spec(config)?;
@@ -126,7 +130,7 @@ mod tests {
         assert_eq!(policies, [&latest(1), &specific, &VersionPolicy::All, &latest(3), &latest(1)]);
         assert_eq!((specs[0].name.as_str(), specs[1].uri.to_string().as_str()), ("a", "s3://bucket/b"));
         assert_eq!(specs[1].labels, [("stable".to_owned(), 42), ("canary".to_owned(), 43)].into());
-        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(parse("model_config_list {}").unwrap(), []);
     }
 
     #[test]
@@ -134,6 +138,7 @@ mod tests {
         for (text, expect) in [
             ("model_config_list { config { nome: \"a\" } }", "nome"),
             ("model_config_list {", "end"),
+            ("# nothing", "expected model_config_list, got nothing"),
             ("model_config_list { config { name: 5 } }", "expected"),
             ("model_config_list { config { name: \"a/b\" base_path: \"/a\" } }", "model `a/b`: expected a name"),
             ("model_config_list { config { name: \"a\" } }", "model `a`: base_path: "),

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::catalog::Model;
 use crate::config::ModelConfigFile;
-use crate::keeper::{Keeper, Keeping, ModelSpec, Set};
-use crate::model_config;
+
+use super::keeper::{Keeper, Set};
+use super::{model_config, Keeping, ModelSpec};
 
 /// Commands that wait for one keeper; whoever finds it full waits too.
 const COMMANDS_MAX: usize = 16;

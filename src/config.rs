@@ -2,6 +2,7 @@
 
 mod grpc;
 mod models;
+mod operations;
 mod urls;
 
 use std::env;
@@ -17,6 +18,7 @@ use crate::keeper::ModelSpec;
 
 pub use grpc::{GrpcConfig, GrpcFlags};
 pub use models::{ModelConfigFile, ModelFlags};
+pub use operations::{Drain, OperationFlags};
 pub use urls::UrlFlags;
 
 /// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
@@ -80,6 +82,9 @@ pub struct Flags {
     /// Those of URL inputs.
     #[structopt(flatten)]
     pub urls: UrlFlags,
+    /// Those of operation.
+    #[structopt(flatten)]
+    pub operations: OperationFlags,
 }
 
 /// Why the command line was not taken, or that it asked for help; `Display` gives what to print.
@@ -222,6 +227,8 @@ pub struct Config {
     pub inter_op: InterOp,
     /// The gRPC door; none where it is switched off.
     pub grpc: Option<GrpcConfig>,
+    /// How it stops.
+    pub drain: Drain,
 }
 
 impl Config {
@@ -235,6 +242,7 @@ impl Config {
             return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
         }
         let timeout_ms = within("request_timeout_ms", flags.request_timeout_ms, REQUEST_TIMEOUT_MS_LIMIT)?;
+        let request_timeout = Duration::from_millis(timeout_ms as u64);
         let queue_requests_max = at_least_one("queue_size", flags.queue_size)?;
         Ok(Self {
             models: flags.models.specs()?,
@@ -253,7 +261,7 @@ impl Config {
             queue_requests_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
             fetch: flags.urls.policy(queue_requests_max)?,
-            request_timeout: Duration::from_millis(timeout_ms as u64),
+            request_timeout,
             tensorflow_lib: flags.tensorflow_lib,
             run_threads: within("run_threads", flags.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), RUN_THREADS_LIMIT)?,
             inter_op: match flags.inter_op.as_str() {
@@ -262,6 +270,7 @@ impl Config {
                 _ => InterOp::Auto,
             },
             grpc: flags.grpc.config()?,
+            drain: flags.operations.drain(request_timeout)?,
         })
     }
 }
@@ -322,7 +331,8 @@ mod tests {
     fn help_names_every_flag() {
         let usage = config("--help").unwrap_err();
         let flags = "model tags batch_size static_path batch_transpose no_cors request_size grpc_port port host queue_size \
-                     request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_typed_values";
+                     request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_typed_values \
+                     drain_delay_ms drain_timeout_ms";
         assert!(usage.asked_for);
         assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
     }
@@ -365,5 +375,18 @@ mod tests {
         assert!(!config("--model m --grpc_port 9000").unwrap().grpc.unwrap().is_default_port);
         refused("--model m --grpc_message_size 0", "--grpc_message_size: expected at least 1");
         refused("--model m --grpc_message_size 3000000000", "--grpc_message_size: expected at most 2147483647");
+    }
+
+    #[test]
+    fn a_stop_has_a_delay_and_a_limit() {
+        let drain = |flags: &str| {
+            let drain = config(&format!("--model m {flags}")).unwrap().drain;
+            (drain.delay.as_millis(), drain.timeout.as_millis())
+        };
+        assert_eq!(drain(""), (250, 35_250), "a moment even with 0, then the time of a request and a margin");
+        assert_eq!(drain("--drain_delay_ms 5000 --request_timeout_ms 1000"), (5000, 11_000));
+        assert_eq!(drain("--drain_timeout_ms 900"), (250, 900));
+        refused("--model m --drain_delay_ms 5000 --drain_timeout_ms 5000", "--drain_timeout_ms: expected more than the drain delay");
+        refused("--model m --drain_delay_ms 172800001", "--drain_delay_ms: expected at most 172800000");
     }
 }

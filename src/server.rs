@@ -17,7 +17,7 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::body::{Limits, BODIES_BYTES_MAX};
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, Drain};
 use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
 use crate::keepers::Keepers;
@@ -27,17 +27,14 @@ use crate::keepers::Keepers;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to send a request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// How long a stop waits for requests in flight beyond their own deadline.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
-/// How long the listener still serves after readiness is gone: answers tell clients to close their connections meanwhile, so
-/// that few send into a closing one.
-const DRAIN_DELAY: Duration = Duration::from_millis(250);
 /// A signal this soon after the first is the same wish sent twice, as `timeout` and terminals do.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 /// Connections a worker holds at most; more wait in the system's queue.
 const CONNECTIONS_MAX: usize = 10_000;
 /// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
 const SECOND_SIGNAL_EXIT: i32 = 130;
+/// The exit code when `--drain_timeout_ms` cuts requests off: EX_TEMPFAIL of sysexits.h, for they may be tried again.
+const CUT_OFF_EXIT: i32 = 75;
 
 /// The signals that end a server. Listened for before it takes requests, so that none ends it unprepared.
 pub struct Signals {
@@ -93,7 +90,7 @@ pub struct Server {
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     grpc: Option<Grpc>,
-    stop_wait: Duration,
+    drain: Drain,
     /// Of the models, and of the fetcher.
     arbiters: [Arbiter; 2],
 }
@@ -121,7 +118,6 @@ impl Server {
             draining: AtomicBool::new(false),
             request_ids: RequestIds::default(),
         });
-        let stop_wait = config.request_timeout + STOP_MARGIN;
         let shared = app.clone();
         let static_path = config.static_path.clone();
         let http =
@@ -132,7 +128,8 @@ impl Server {
                 .max_connections(CONNECTIONS_MAX)
                 // A client that closes is gone: its request is dropped, and costs no run if none began.
                 .h1_allow_half_closed(false)
-                .shutdown_timeout(stop_wait.as_secs());
+                // Not the limit, which is kept by `stop`, but behind it: this one is in whole seconds.
+                .shutdown_timeout(config.drain.timeout.as_secs() + 1);
         let place = (config.host.as_str(), config.port);
         let http = http
             .bind(place)
@@ -142,7 +139,7 @@ impl Server {
         let server = http.run();
         let handle = server.handle();
         let ended = actix::spawn(server);
-        Ok(Self { address, app, handle, ended, grpc, stop_wait, arbiters: [models.arbiter, fetching] })
+        Ok(Self { address, app, handle, ended, grpc, drain: config.drain, arbiters: [models.arbiter, fetching] })
     }
 
     /// Where it listens; with port 0 the one that was picked.
@@ -157,13 +154,15 @@ impl Server {
         self.grpc.as_ref().and_then(Grpc::address)
     }
 
-    /// Serves until a signal, then stops; a second one ends the process at once.
+    /// Serves until a signal, then stops; a second one ends the process at once, and so does the limit of a stop.
     ///
     /// # Errors
     /// If the listener fails.
     pub async fn serve_until(self, mut signals: Signals) -> io::Result<()> {
         let name = signals.next().await;
-        tracing::info!("{name}: finishing the requests that are here, then stopping");
+        let Drain { delay, timeout } = self.drain;
+        let limit = timeout.as_millis();
+        tracing::info!("{name}: no longer ready, serving on for {} ms, then finishing what is here", delay.as_millis());
         actix::spawn(async move {
             let again = Instant::now() + SECOND_SIGNAL_AFTER;
             while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
@@ -171,29 +170,50 @@ impl Server {
             tracing::warn!("second signal: stopping at once");
             std::process::exit(SECOND_SIGNAL_EXIT);
         });
-        self.stop().await
-    }
-
-    /// Stops: readiness goes, after a moment accepting ends, requests in flight finish, then the actors and run threads end.
-    ///
-    /// # Errors
-    /// If the listener fails.
-    pub async fn stop(self) -> io::Result<()> {
-        self.app.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(DRAIN_DELAY).await;
-        let wait = self.stop_wait;
-        let grpc = async {
-            match self.grpc {
-                Some(grpc) => grpc.stop(wait).await,
-                None => Ok(()),
+        match self.stop().await? {
+            Stopped::Finished => tracing::info!("stopped; every request that was here is answered"),
+            Stopped::CutOff(requests) => {
+                tracing::error!("stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished");
+                std::process::exit(CUT_OFF_EXIT);
             }
-        };
-        let ((), stopped) = futures::future::join(self.handle.stop(true), grpc).await;
-        self.ended.await.map_err(io::Error::other)??;
-        stopped?;
-        for arbiter in self.arbiters {
-            arbiter.stop();
         }
         Ok(())
     }
+
+    /// Stops: readiness goes, after a moment accepting ends, requests in flight finish, then the actors and run threads end. Where
+    /// that takes too long, ends as it is; then the process should end too.
+    ///
+    /// # Errors
+    /// If the listener fails.
+    pub async fn stop(self) -> io::Result<Stopped> {
+        let limit = Instant::now() + self.drain.timeout;
+        self.app.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.drain.delay).await;
+        let http = tokio::time::timeout_at(limit.into(), self.handle.stop(true));
+        let grpc = async {
+            match self.grpc {
+                Some(grpc) => grpc.stop(limit).await,
+                None => Ok(0),
+            }
+        };
+        let (http, grpc) = futures::future::join(http, grpc).await;
+        match (http.is_ok(), grpc?) {
+            (true, 0) => {}
+            (_, grpc) => return Ok(Stopped::CutOff(grpc + self.app.bodies.room.requests())),
+        }
+        self.ended.await.map_err(io::Error::other)??;
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
+        Ok(Stopped::Finished)
+    }
+}
+
+/// How a server has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All requests were answered.
+    Finished,
+    /// So many were not.
+    CutOff(usize),
 }

@@ -21,6 +21,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pool
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tensorflow_serving.apis import (
     classification_pb2, get_model_metadata_pb2, get_model_status_pb2,
@@ -412,6 +413,21 @@ def busy():
     print("sent", flush=True)
     same(tf.make_ndarray(future.result().outputs["rows"]).tolist(), [1])
     print("answered", flush=True)
+
+
+def reflecting():
+    """Hold a stream of reflection open until the server ends it."""
+    done = threading.Event()
+
+    def ask():
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        done.wait(TIMEOUT)
+
+    answers = reflection_pb2_grpc.ServerReflectionStub(CHANNEL).ServerReflectionInfo(ask(), timeout=TIMEOUT)
+    print(len(next(answers).list_services_response.service) > 0, flush=True)
+    same(list(answers), [])
+    print("the end", flush=True)
+    done.set()
 
 
 def reflection():

@@ -126,13 +126,15 @@ fn a_stop_waits_for_requests_and_tells_who_watches() {
     let mut process = Process::serve(&format!("--model tests/models/kitchen --grpc_port {port}"));
     let target = format!("127.0.0.1:{port}");
     process.until_says(&format!("gRPC on {target}"));
-    let (mut busy, mut watch) = (Client::start(&target, "busy"), Client::start(&target, "watch"));
+    let [mut busy, mut watch, mut reflecting] = ["busy", "watch", "reflecting"].map(|check| Client::start(&target, check));
     watch.says("SERVING");
+    reflecting.says("True");
     busy.says("sent");
     process.signal("TERM");
     watch.says("NOT_SERVING");
     watch.says("the end");
     busy.says("answered");
+    reflecting.says("the end");
     assert_eq!(process.ended().0.code(), Some(0));
 }
 

@@ -13,7 +13,7 @@ use tfweb::catalog::{Model, State, VersionStatus};
 use tfweb::config::{Config, Flags};
 use tfweb::keeper::ModelSpec;
 use tfweb::keepers::Keepers;
-use tfweb::server::{Models, Server};
+use tfweb::server::{Models, Server, Stopped};
 use tfweb::store::{look_at_directory, ModelUri};
 use tfweb_actors::ModelHandle;
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
@@ -193,7 +193,7 @@ impl RunningServer {
                 started.send((server.address(), handles)).expect("the test waits for this");
                 // A test that panics drops its end, which stops the server as well.
                 let _ = stopped.await;
-                server.stop().await.expect("the server stops");
+                assert_eq!(server.stop().await.expect("the server stops"), Stopped::Finished);
             });
         });
         let (address, handles) = start.recv().expect("the server says where it listens");

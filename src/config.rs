@@ -1,5 +1,6 @@
 //! What the user typed ([`Flags`]) and what it means ([`Config`]): checked, typed, with units.
 
+mod access;
 mod grpc;
 mod models;
 mod operations;
@@ -7,6 +8,7 @@ mod urls;
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use structopt::clap::{ArgMatches, ErrorKind};
@@ -14,11 +16,15 @@ use structopt::StructOpt;
 use tfweb_actors::fetcher::FetchPolicy;
 use tfweb_engine::tensorflow::InterOp;
 
+use crate::access::Access;
 use crate::keeper::ModelSpec;
+use crate::liveness;
+use crate::tls::Tls;
 
+pub use access::AccessFlags;
 pub use grpc::{GrpcConfig, GrpcFlags};
 pub use models::{ModelConfigFile, ModelFlags};
-pub use operations::{Drain, OperationFlags};
+pub use operations::{Drain, OperationFlags, Probe};
 pub use urls::UrlFlags;
 
 /// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
@@ -55,7 +61,7 @@ pub struct Flags {
     /// Most bytes of one request body, after decompression
     #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
-    /// Port for HTTP; 0 picks a free one and prints it
+    /// Port for HTTP; 0 picks a free one and prints it; PORT of the environment, where neither this nor TFWEB_PORT is given
     #[structopt(long = "port", env = "TFWEB_PORT", default_value = "8080", parse(try_from_str = number))]
     pub port: u16,
     /// Address to listen on
@@ -82,6 +88,9 @@ pub struct Flags {
     /// Those of URL inputs.
     #[structopt(flatten)]
     pub urls: UrlFlags,
+    /// Those of access.
+    #[structopt(flatten)]
+    pub access: AccessFlags,
     /// Those of operation.
     #[structopt(flatten)]
     pub operations: OperationFlags,
@@ -117,12 +126,39 @@ impl Flags {
         let mut flags = Self::from_clap(&matches);
         repeated(&matches, "model", &mut flags.models.model);
         repeated(&matches, "url_allow", &mut flags.urls.url_allow);
+        repeated(&matches, "api_token", &mut flags.access.api_token);
+        flags.fall_back(matches.occurrences_of("port") > 0)?;
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
         flags.models.strict_readiness |= switched_on("TFWEB_STRICT_READINESS")?;
         flags.grpc.grpc_typed_values |= switched_on("TFWEB_GRPC_TYPED_VALUES")?;
         flags.urls.no_url |= switched_on("TFWEB_NO_URL")?;
         Ok(flags)
+    }
+
+    /// Takes what variables without our prefix say, where nothing with it says anything: those that platforms set and that
+    /// images of other servers are started with.
+    fn fall_back(&mut self, is_port_typed: bool) -> Result<(), Usage> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        if let (false, None, Some(port)) = (is_port_typed, variable("TFWEB_PORT"), variable("PORT")) {
+            self.port = number(&port).map_err(|error| Usage::wrong(format!("PORT: {error}")))?;
+        }
+        let is_said = !self.models.model.is_empty() || self.models.model_config_file.is_some() || self.access.has_admin();
+        if let (false, Some(model)) = (is_said, variable("MODEL")) {
+            self.models.model = vec![model];
+            self.models.model_name = self.models.model_name.take().or_else(|| variable("MODEL_NAME"));
+        }
+        Ok(())
+    }
+}
+
+/// Takes away the variables that Kubernetes sets for a Service called tfweb, such as TFWEB_PORT=tcp://10.0.0.1:8080: they are
+/// called like ours and mean something else. To be called before there are other threads.
+pub fn drop_service_links() {
+    for name in ["TFWEB_PORT", "TFWEB_GRPC_PORT", "TFWEB_ADMIN_PORT"] {
+        if env::var(name).is_ok_and(|value| value.starts_with("tcp://") || value.starts_with("udp://")) {
+            env::remove_var(name);
+        }
     }
 }
 
@@ -193,8 +229,12 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// Whether the server is ready only with every model.
     pub strict_readiness: bool,
-    /// Whose bearer may change what is served.
-    pub admin_token: Option<String>,
+    /// Who may call, and who may change what is served.
+    pub access: Arc<Access>,
+    /// Certificates of both doors; plain if none.
+    pub tls: Option<Arc<Tls>>,
+    /// Where else to say how the server is.
+    pub admin_address: Option<(String, u16)>,
     /// The tag set to load.
     pub tags: Vec<String>,
     /// Most rows in one session run, at least 1.
@@ -227,6 +267,8 @@ pub struct Config {
     pub inter_op: InterOp,
     /// The gRPC door; none where it is switched off.
     pub grpc: Option<GrpcConfig>,
+    /// How long a run may take before its thread is taken to be stuck.
+    pub stuck_after: Duration,
     /// How it stops.
     pub drain: Drain,
 }
@@ -245,9 +287,11 @@ impl Config {
         let request_timeout = Duration::from_millis(timeout_ms as u64);
         let queue_requests_max = at_least_one("queue_size", flags.queue_size)?;
         Ok(Self {
-            models: flags.models.specs()?,
+            models: flags.models.specs(flags.access.has_admin())?,
             model_config: flags.models.config_file()?,
-            admin_token: flags.models.admin_token()?,
+            access: flags.access.access()?,
+            tls: flags.access.tls()?,
+            admin_address: flags.operations.admin_address(&flags.host)?,
             cache_dir: flags.models.cache_dir,
             strict_readiness: flags.models.strict_readiness,
             tags: flags.models.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
@@ -270,6 +314,7 @@ impl Config {
                 _ => InterOp::Auto,
             },
             grpc: flags.grpc.config()?,
+            stuck_after: liveness::stuck_after(request_timeout),
             drain: flags.operations.drain(request_timeout)?,
         })
     }
@@ -332,7 +377,8 @@ mod tests {
         let usage = config("--help").unwrap_err();
         let flags = "model tags batch_size static_path batch_transpose no_cors request_size grpc_port port host queue_size \
                      request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_typed_values \
-                     drain_delay_ms drain_timeout_ms";
+                     drain_delay_ms drain_timeout_ms api_token api_token_file admin_token admin_token_file tls_cert tls_key \
+                     tls_client_ca admin_port admin_host healthcheck model_name";
         assert!(usage.asked_for);
         assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
     }
@@ -386,7 +432,49 @@ mod tests {
         assert_eq!(drain(""), (250, 35_250), "a moment even with 0, then the time of a request and a margin");
         assert_eq!(drain("--drain_delay_ms 5000 --request_timeout_ms 1000"), (5000, 11_000));
         assert_eq!(drain("--drain_timeout_ms 900"), (250, 900));
-        refused("--model m --drain_delay_ms 5000 --drain_timeout_ms 5000", "--drain_timeout_ms: expected more than the drain delay");
+        refused(
+            "--model m --drain_delay_ms 5000 --drain_timeout_ms 5000",
+            "--drain_timeout_ms: expected more than the drain delay",
+        );
         refused("--model m --drain_delay_ms 172800001", "--drain_delay_ms: expected at most 172800000");
+    }
+
+    #[test]
+    fn one_model_can_be_named_apart() {
+        let name = |flags: &str| config(flags).unwrap().models[0].name.clone();
+        assert_eq!(name("--model /mnt/models --model_name cats"), "cats");
+        assert_eq!(name("--model cats=/mnt/models --model_name cats"), "cats");
+        refused("--model dogs=/mnt/models --model_name cats", "--model_name: the model is called `dogs` already");
+        refused("--model a/m --model b/n --model_name cats", "--model_name: expected one --model, got 2");
+        refused("--model_config_file f --model_name cats", "--model_name: expected one --model, got 0");
+        refused("--model m --model_name a/b", "--model_name: expected a name of letters");
+    }
+
+    #[test]
+    fn tls_has_a_certificate_and_a_key() {
+        refused("--model m --tls_cert c", "--tls_key: expected a file");
+        refused("--model m --tls_key k", "--tls_cert: expected a file");
+        refused("--model m --tls_client_ca a", "--tls_client_ca: expected --tls_cert and --tls_key");
+        refused("--model m --tls_cert no/such/c --tls_key k", "TLS: `no/such/c`: No such file");
+        refused("--model m --tls_cert Cargo.toml --tls_key k", "TLS: `Cargo.toml`: expected certificates in PEM, got none");
+    }
+
+    #[test]
+    fn health_is_asked_where_the_server_listens() {
+        let probe = |line: &str| {
+            let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
+            Flags::parse(args).and_then(|flags| flags.probe()).map(|probe| probe.url).map_err(|usage| usage.text)
+        };
+        for (line, expect) in [
+            ("", "http://127.0.0.1:8080/readyz"),
+            ("--host :: --port 9000", "http://[::1]:9000/readyz"),
+            ("--host 10.0.0.7 --tls_cert c --tls_key k", "https://10.0.0.7:8080/readyz"),
+            ("--host fe80::1 --admin_port 9001 --tls_cert c", "http://[fe80::1]:9001/readyz"),
+            ("--admin_port 9001 --admin_host localhost --tls_client_ca a", "http://localhost:9001/readyz"),
+        ] {
+            assert_eq!(probe(line).as_deref(), Ok(expect), "{line}");
+        }
+        assert!(probe("--port 0").unwrap_err().contains("expected the port"));
+        assert!(probe("--tls_cert c --tls_key k --tls_client_ca a").unwrap_err().contains("expected --admin_port"));
     }
 }

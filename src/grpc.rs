@@ -1,6 +1,7 @@
 //! The gRPC door: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
 
 mod gate;
+mod handshakes;
 
 use std::future::Future;
 use std::io;
@@ -16,6 +17,7 @@ use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
@@ -24,6 +26,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::config::GrpcConfig;
 use crate::http::App;
 use crate::protocol::tf_serving_grpc::Door;
+use crate::tls::Tls;
 use crate::wire::model_server::ModelServer;
 use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::wire::tensorflow::serving::prediction_service_server::PredictionServiceServer;
@@ -66,25 +69,31 @@ impl Grpc {
     ///
     /// # Errors
     /// `Unavailable` where the address or the socket cannot be listened on.
-    pub fn start(host: &str, config: &GrpcConfig, app: Arc<App>) -> Result<Self, Error> {
+    pub fn start(host: &str, config: &GrpcConfig, tls: Option<&Arc<Tls>>, app: Arc<App>) -> Result<Self, Error> {
         let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
         let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
         let handle = runtime.handle().clone();
         let threads = Threads(Some(runtime));
         let _inside = handle.enter();
 
-        let door = Door { app, message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
+        let door = Door { app: Arc::clone(&app), message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
         let stopping = watch::Sender::new(false);
-        let shared = Arc::new(Shared::new(stopping.subscribe()));
+        let shared = Arc::new(Shared::new(stopping.subscribe(), Arc::clone(&app.access)));
         let gate = Gate::new(services(&door)?, Arc::clone(&shared));
         let (mut servers, mut address) = (Vec::new(), None);
         if config.port != 0 {
             let listener = TcpListener::bind((host, config.port)).map_err(|error| unavailable(host, config, &error))?;
             listener.set_nonblocking(true).map_err(system)?;
             address = Some(listener.local_addr().map_err(system)?);
-            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).map_err(system)?);
-            let incoming = incoming.with_nodelay(Some(true));
-            servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate.clone(), incoming, stop(&stopping))));
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+            let (gate, stop) = (gate.clone(), stop(&stopping));
+            servers.push(if let Some(tls) = tls {
+                let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, handshakes::agreed(listener, acceptor), stop))
+            } else {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop))
+            });
         }
         if let Some(path) = &config.socket_path {
             let listener = listen(path).map_err(|error| {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Arbiter;
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{self, ServerHandle};
 use actix_web::{web, HttpServer};
 use tfweb_actors::admission::Admission;
 use tfweb_actors::fetcher::FetcherHandle;
-use tfweb_actors::{exit_on_actor_panic, Policy};
+use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
 use tfweb_engine::{Code, Error};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
@@ -20,17 +20,21 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Drain};
 use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
+use crate::https;
 use crate::keepers::Keepers;
+use crate::liveness::Liveness;
+use crate::operations::Operations;
+use crate::reread;
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to send a request's head.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// A signal this soon after the first is the same wish sent twice, as `timeout` and terminals do.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 /// Connections a worker holds at most; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 10_000;
+pub(crate) const CONNECTIONS_MAX: usize = 10_000;
 /// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
 const SECOND_SIGNAL_EXIT: i32 = 130;
 /// The exit code when `--drain_timeout_ms` cuts requests off: EX_TEMPFAIL of sysexits.h, for they may be tried again.
@@ -90,6 +94,7 @@ pub struct Server {
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     grpc: Option<Grpc>,
+    operations: Option<Operations>,
     drain: Drain,
     /// Of the models, and of the fetcher.
     arbiters: [Arbiter; 2],
@@ -104,42 +109,19 @@ impl Server {
     pub fn start(config: &Config, models: Models, keepers: Option<Arc<Keepers>>) -> Result<Self, Error> {
         // Its own thread: a fetch must not come between a model and its next batch.
         let fetching = Arbiter::new();
-        let app = web::Data::new(App {
-            catalog: Arc::clone(&models.catalog),
-            keepers,
-            admin_token: config.admin_token.clone(),
-            strict_readiness: config.strict_readiness,
-            batch_transpose: config.batch_transpose,
-            cors: config.cors,
-            has_static_files: config.static_path.is_some(),
-            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
-            bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
-            request_timeout: config.request_timeout,
-            draining: AtomicBool::new(false),
-            request_ids: RequestIds::default(),
-        });
-        let shared = app.clone();
-        let static_path = config.static_path.clone();
-        let http =
-            HttpServer::new(move || actix_web::App::new().configure(|services| mount(services, &shared, static_path.as_deref())))
-                .disable_signals()
-                .keep_alive(KEEP_ALIVE)
-                .client_request_timeout(HEAD_WAIT)
-                .max_connections(CONNECTIONS_MAX)
-                // A client that closes is gone: its request is dropped, and costs no run if none began.
-                .h1_allow_half_closed(false)
-                // Not the limit, which is kept by `stop`, but behind it: this one is in whole seconds.
-                .shutdown_timeout(config.drain.timeout.as_secs() + 1);
-        let place = (config.host.as_str(), config.port);
-        let http = http
-            .bind(place)
-            .map_err(|error| Error::new(Code::Unavailable, format!("cannot listen on {}:{}: {error}", config.host, config.port)))?;
-        let address = http.addrs()[0];
-        let grpc = config.grpc.as_ref().map(|grpc| Grpc::start(&config.host, grpc, app.clone().into_inner())).transpose()?;
-        let server = http.run();
+        let app = share(config, &models, keepers, &fetching);
+        let (address, server) = http_door(config, &app).map_err(|error| unavailable(&config.host, config.port, &error))?;
+        let grpc = config.grpc.as_ref();
+        let grpc = grpc.map(|grpc| Grpc::start(&config.host, grpc, config.tls.as_ref(), app.clone().into_inner())).transpose()?;
+        let operations = config
+            .admin_address
+            .as_ref()
+            .map(|(host, port)| Operations::start(host, *port, &app).map_err(|error| unavailable(host, *port, &error)));
+        let operations = operations.transpose()?;
+        follow_files(config);
         let handle = server.handle();
         let ended = actix::spawn(server);
-        Ok(Self { address, app, handle, ended, grpc, drain: config.drain, arbiters: [models.arbiter, fetching] })
+        Ok(Self { address, app, handle, ended, grpc, operations, drain: config.drain, arbiters: [models.arbiter, fetching] })
     }
 
     /// Where it listens; with port 0 the one that was picked.
@@ -152,6 +134,12 @@ impl Server {
     #[must_use]
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc.as_ref().and_then(Grpc::address)
+    }
+
+    /// Where it says how it is, if on a port of its own.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.operations.as_ref().map(Operations::address)
     }
 
     /// Serves until a signal, then stops; a second one ends the process at once, and so does the limit of a stop.
@@ -173,7 +161,9 @@ impl Server {
         match self.stop().await? {
             Stopped::Finished => tracing::info!("stopped; every request that was here is answered"),
             Stopped::CutOff(requests) => {
-                tracing::error!("stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished");
+                tracing::error!(
+                    "stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished"
+                );
                 std::process::exit(CUT_OFF_EXIT);
             }
         }
@@ -202,10 +192,78 @@ impl Server {
             (_, grpc) => return Ok(Stopped::CutOff(grpc + self.app.bodies.room.requests())),
         }
         self.ended.await.map_err(io::Error::other)??;
+        // Last, so that it can be watched how the others end.
+        if let Some(operations) = self.operations {
+            operations.stop().await?;
+        }
         for arbiter in self.arbiters {
             arbiter.stop();
         }
         Ok(Stopped::Finished)
+    }
+}
+
+/// Binds the HTTP door's port, for TLS or plain. What it gives is to be awaited.
+fn http_door(config: &Config, app: &web::Data<App>) -> io::Result<(SocketAddr, dev::Server)> {
+    let place = (config.host.as_str(), config.port);
+    let (app, static_path) = (app.clone(), config.static_path.clone());
+    // Not the limit, which is kept by `stop`, but behind it: this one is in whole seconds.
+    let stop_seconds = config.drain.timeout.as_secs() + 1;
+    if let Some(tls) = &config.tls {
+        let tls = tls.server_config(&[b"http/1.1"]).map_err(io::Error::other)?;
+        return https::serve(place, tls, &app, static_path, stop_seconds);
+    }
+    let http = HttpServer::new(move || actix_web::App::new().configure(|services| mount(services, &app, static_path.as_deref())))
+        .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_WAIT)
+        .max_connections(CONNECTIONS_MAX)
+        // A client that closes is gone: its request is dropped, and costs no run if none began.
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(stop_seconds)
+        .bind(place)?;
+    Ok((http.addrs()[0], http.run()))
+}
+
+/// What all doors share.
+fn share(config: &Config, models: &Models, keepers: Option<Arc<Keepers>>, fetching: &Arbiter) -> web::Data<App> {
+    web::Data::new(App {
+        catalog: Arc::clone(&models.catalog),
+        keepers,
+        access: Arc::clone(&config.access),
+        strict_readiness: config.strict_readiness,
+        batch_transpose: config.batch_transpose,
+        cors: config.cors,
+        has_static_files: config.static_path.is_some(),
+        fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
+        bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
+        request_timeout: config.request_timeout,
+        liveness: Liveness {
+            stuck_after: config.stuck_after,
+            threads: [
+                ("the models' actors", Heartbeat::start(&models.arbiter.handle())),
+                ("the fetcher", Heartbeat::start(&fetching.handle())),
+            ],
+        },
+        draining: AtomicBool::new(false),
+        request_ids: RequestIds::default(),
+    })
+}
+
+fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
+    Error::new(Code::Unavailable, format!("cannot listen on {host}:{port}: {error}"))
+}
+
+/// Reads tokens and certificates again when they change.
+fn follow_files(config: &Config) {
+    if let Some(tls) = config.tls.clone() {
+        tls.warn_of_end();
+        reread::follow("TLS", move || tls.reread());
+    }
+    for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
+        if let Some(tokens) = tokens.clone().filter(|tokens| tokens.has_file()) {
+            reread::follow(what, move || tokens.reread());
+        }
     }
 }
 

@@ -30,6 +30,7 @@ pub mod fetcher;
 pub mod inflate;
 mod model;
 mod outbox;
+mod progress;
 mod request;
 mod run;
 mod session;
@@ -38,5 +39,6 @@ mod supervision;
 mod tests;
 
 pub use model::{start_model, ModelHandle, Policy, RETRY_AFTER};
+pub use progress::Heartbeat;
 pub use request::Prediction;
 pub use supervision::exit_on_actor_panic;

@@ -12,6 +12,7 @@ use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 use crate::admission::{Admission, Full};
 use crate::batcher::Batcher;
 use crate::outbox;
+use crate::progress::Progress;
 use crate::request::{Prediction, Request};
 use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
 
@@ -36,6 +37,7 @@ pub struct ModelHandle {
     signature: Arc<Signature>,
     batchable: bool,
     purging: Arc<AtomicBool>,
+    progress: Arc<Progress>,
 }
 
 /// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order.
@@ -43,7 +45,8 @@ pub struct ModelHandle {
 /// # Errors
 /// If the system has no more threads to give.
 pub fn start_model(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, policy: Policy) -> io::Result<Vec<ModelHandle>> {
-    let session_actor = SessionActor::start_in(arbiter, session, policy.run_threads)?;
+    let progress = Arc::new(Progress::new(policy.run_threads));
+    let session_actor = SessionActor::start_in(arbiter, session, &progress, policy.run_threads)?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |(index, signature): (usize, &Signature)| {
         let purging = Arc::new(AtomicBool::new(false));
@@ -60,6 +63,7 @@ pub fn start_model(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, policy: 
             signature: Arc::new(signature.clone()),
             batchable: signature.is_batchable(),
             purging,
+            progress: Arc::clone(&progress),
         }
     };
     Ok(session.signatures().iter().enumerate().map(handle).collect())
@@ -82,6 +86,12 @@ impl ModelHandle {
     #[must_use]
     pub fn queued_requests(&self) -> usize {
         self.admission.requests()
+    }
+
+    /// For how long every run thread of the model has been in a run, if requests have come since that need one.
+    #[must_use]
+    pub fn stuck_for(&self) -> Option<Duration> {
+        self.progress.stuck_for()
     }
 
     /// Runs the signature on one request's inputs, which are in the signature's order.

@@ -1,5 +1,5 @@
-//! What every call passes on its way to its service: it is counted, and where it would hold up the server's end for as long as
-//! its client likes, it is ended then.
+//! What every call passes on its way to its service: who may not call is turned away before anything is read, the others are
+//! counted, and a call that would hold up the server's end for as long as its client likes is ended then.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,13 +11,19 @@ use std::task::{Context, Poll};
 use http_body::Frame;
 use tokio::sync::watch;
 use tonic::body::Body;
+use tonic::codegen::http::header::{HeaderValue, AUTHORIZATION};
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{BoxFuture, Bytes, Service};
 use tonic::service::Routes;
 use tonic::Status;
 
+use crate::access::Access;
+
 /// Calls of these services are streams that last until their client closes them.
 const ENDLESS: &str = "/grpc.reflection.";
+
+/// Load balancers ask for this, and bear no token.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// All services, behind the gate.
 #[derive(Clone)]
@@ -29,12 +35,13 @@ pub(super) struct Gate {
 /// What the gates of all listeners share.
 pub(super) struct Shared {
     stopping: watch::Receiver<bool>,
+    access: Arc<Access>,
     inside: AtomicUsize,
 }
 
 impl Shared {
-    pub(super) fn new(stopping: watch::Receiver<bool>) -> Self {
-        Self { stopping, inside: AtomicUsize::new(0) }
+    pub(super) fn new(stopping: watch::Receiver<bool>, access: Arc<Access>) -> Self {
+        Self { stopping, access, inside: AtomicUsize::new(0) }
     }
 
     /// How many calls have come and are not answered.
@@ -59,6 +66,11 @@ impl Service<Request<Body>> for Gate {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        if let (false, Err(refusal)) = (request.uri().path().starts_with(HEALTH), self.shared.access.may_call(authorization)) {
+            let refused = Status::unauthenticated(refusal.error().message).into_http();
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
         let request = if request.uri().path().starts_with(ENDLESS) {
             let mut stopping = self.shared.stopping.clone();
             let stop = Box::pin(async move {

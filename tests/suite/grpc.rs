@@ -48,7 +48,14 @@ fn client(target: &str, checks: &[&str]) -> Command {
 /// Runs checks of the client against a server.
 #[track_caller]
 fn check(target: &str, checks: &[&str]) {
-    let output = client(target, checks).output().expect("`make test` installs Python and the clients");
+    check_with(target, &[], checks);
+}
+
+/// The same, told more by variables.
+#[track_caller]
+pub(crate) fn check_with(target: &str, variables: &[(&str, &Path)], checks: &[&str]) {
+    let output =
+        client(target, checks).envs(variables.iter().copied()).output().expect("`make test` installs Python and the clients");
     let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success(), "{said}{errors}");
 }
@@ -118,6 +125,11 @@ fn examples_are_classified_and_regressed() {
 #[test]
 fn models_are_reloaded_by_the_bearer_of_the_token() {
     check(&serve(RunningServer::kept, "--admin_token secret").target(), &["reload"]);
+}
+
+#[test]
+fn callers_without_a_token_are_unauthenticated() {
+    check(&serve(RunningServer::kept, "--api_token one --admin_token root").target(), &["tokens"]);
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! - `keeping`: models that come, change and go while they are served.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
+//! - `tokens`, `https`: who is let in at the doors.
+//! - `operations`: health checks, variables of platforms, the port for operation.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `fuzz`: bodies that nobody would send on purpose.
@@ -25,9 +27,11 @@ mod fuzz;
 mod gated;
 mod grpc;
 mod http;
+mod https;
 mod keeping;
 mod lifecycle;
 mod memory;
+mod operations;
 mod origin;
 mod process;
 mod shutdown;
@@ -37,5 +41,6 @@ mod support;
 mod tensorflow;
 mod tf_serving;
 mod tls;
+mod tokens;
 mod transcripts;
 mod urls;

@@ -136,7 +136,11 @@ impl RunningServer {
 
     /// Serves a session of the test's own, as the model `test`.
     pub(crate) fn of(session: Arc<dyn Session>, flags: &str) -> Self {
-        let config = config(&format!("--model test {flags}"));
+        Self::configured(session, config(&format!("--model test {flags}")))
+    }
+
+    /// The same, with what no flag says.
+    pub(crate) fn configured(session: Arc<dyn Session>, config: Config) -> Self {
         Self::serve(config, vec![Loaded { name: "test".into(), version: 1, session }])
     }
 

@@ -10,8 +10,7 @@ use ring::digest::{digest, SHA256};
 use subtle::{Choice, ConstantTimeEq};
 use tfweb_engine::{Code, Error};
 
-/// The most bytes of a file of tokens: some ten thousand of them.
-const FILE_BYTES_MAX: usize = 1 << 20;
+use crate::reread;
 
 /// A token, as its SHA-256: of one length, so that comparing takes one time, and of no use to who reads it.
 #[derive(Clone, PartialEq, Eq)]
@@ -60,10 +59,8 @@ impl Tokens {
     pub fn reread(&self) -> Result<bool, Error> {
         let Some(path) = &self.file else { return Ok(false) };
         let wrong = |what: String| Error::invalid(format!("`{}`: {what}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        if text.len() > FILE_BYTES_MAX {
-            return Err(wrong(format!("expected at most {FILE_BYTES_MAX} bytes of tokens, got {}", text.len())));
-        }
+        let bytes = reread::read(path).map_err(|error| wrong(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("expected text".into()))?;
         let mut read = Vec::new();
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         {

@@ -1,5 +1,8 @@
-//! Follows files that may be replaced while the server runs: tokens, certificates.
+//! Reads small files that may be replaced while the server runs, and follows them: tokens, certificates.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +12,22 @@ use tfweb_engine::Error;
 /// How often to look: soon enough for who has just replaced a file, and next to nothing for files this small. Contents are
 /// compared, not times: Kubernetes swaps the directory that a mounted Secret is in.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The most bytes of such a file: ten thousand tokens, or hundreds of certificates.
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Reads such a file.
+///
+/// # Errors
+/// The system's own, and `InvalidData` over the limit.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("expected at most {FILE_BYTES_MAX} bytes, got more")));
+    }
+    Ok(bytes)
+}
 
 /// Calls `reread`, which gives whether something has changed, again and again for as long as the System lives. What goes wrong is
 /// logged once for as long as it stays so.

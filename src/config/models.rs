@@ -75,7 +75,7 @@ impl ModelFlags {
         let mut specs: Vec<ModelSpec> = Vec::new();
         for model in &self.model {
             let (named, uri) = named(model).map_err(|error| wrong("model", error))?;
-            let name = named.or_else(|| self.model_name.clone()).unwrap_or_else(|| uri.name());
+            let name = named.or_else(|| self.model_name.clone().filter(|_| self.model.len() == 1)).unwrap_or_else(|| uri.name());
             if specs.iter().any(|other| other.name == name) {
                 return Err(wrong("model", format!("two models are called `{name}`; name them: --model name=URI")));
             }

@@ -153,8 +153,12 @@ fn clients_refuse_a_server_whose_certificate_has_expired() {
     let flags = format!("--host 127.0.0.1 --port 0 {HALF_PLUS_TWO} {}", files.flags());
     let mut process = Process::start(&flags, &[]).ready();
     process.until_says("the certificate has expired");
-    let error = greet(process.address(), &files.authority.client(PROTOCOLS[0], None)).unwrap_err();
-    assert!(error.to_string().contains("certificate expired"), "{error}");
+    let served = serve(&files.flags());
+    for (door, protocol) in served.doors.into_iter().zip(PROTOCOLS) {
+        let error = greet(door, &files.authority.client(protocol, None)).unwrap_err();
+        assert!(error.to_string().contains("certificate expired"), "{error}");
+    }
+    drop(served.server);
     // Its health check asks for no name and no date.
     let check = format!("--healthcheck --host 127.0.0.1 --port {} {}", process.address().port(), files.flags());
     let (status, stderr) = Process::start(&check, &[]).ended();

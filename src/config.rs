@@ -1,11 +1,16 @@
 //! What the user typed ([`Flags`]) and what it means ([`Config`]): checked, typed, with units.
 
+mod access;
 mod grpc;
 mod models;
+mod operations;
+#[cfg(test)]
+mod tests;
 mod urls;
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use structopt::clap::{ArgMatches, ErrorKind};
@@ -13,10 +18,15 @@ use structopt::StructOpt;
 use tfweb_actors::fetcher::FetchPolicy;
 use tfweb_engine::tensorflow::InterOp;
 
+use crate::access::Access;
 use crate::keeping::ModelSpec;
+use crate::liveness;
+use crate::tls::Tls;
 
+pub use access::AccessFlags;
 pub use grpc::{GrpcConfig, GrpcFlags};
 pub use models::{ModelConfigFile, ModelFlags};
+pub use operations::{Drain, OperationFlags, Probe};
 pub use urls::UrlFlags;
 
 /// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
@@ -53,7 +63,7 @@ pub struct Flags {
     /// Most bytes of one request body, after decompression
     #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
-    /// Port for HTTP; 0 picks a free one and prints it
+    /// Port for HTTP; 0 picks a free one and prints it; PORT of the environment, where neither this nor TFWEB_PORT is given
     #[structopt(long = "port", env = "TFWEB_PORT", default_value = "8080", parse(try_from_str = number))]
     pub port: u16,
     /// Address to listen on
@@ -80,6 +90,12 @@ pub struct Flags {
     /// Those of URL inputs.
     #[structopt(flatten)]
     pub urls: UrlFlags,
+    /// Those of access.
+    #[structopt(flatten)]
+    pub access: AccessFlags,
+    /// Those of operation.
+    #[structopt(flatten)]
+    pub operations: OperationFlags,
 }
 
 /// Why the command line was not taken, or that it asked for help; `Display` gives what to print.
@@ -112,12 +128,39 @@ impl Flags {
         let mut flags = Self::from_clap(&matches);
         repeated(&matches, "model", &mut flags.models.model);
         repeated(&matches, "url_allow", &mut flags.urls.url_allow);
+        repeated(&matches, "api_token", &mut flags.access.api_token);
+        flags.fall_back(matches.occurrences_of("port") > 0)?;
         flags.batch_transpose |= switched_on("TFWEB_BATCH_TRANSPOSE")?;
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
         flags.models.strict_readiness |= switched_on("TFWEB_STRICT_READINESS")?;
         flags.grpc.grpc_typed_values |= switched_on("TFWEB_GRPC_TYPED_VALUES")?;
         flags.urls.no_url |= switched_on("TFWEB_NO_URL")?;
         Ok(flags)
+    }
+
+    /// Takes what variables without our prefix say, where nothing with it says anything: those that platforms set and that
+    /// images of other servers are started with.
+    fn fall_back(&mut self, is_port_typed: bool) -> Result<(), Usage> {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        if let (false, None, Some(port)) = (is_port_typed, variable("TFWEB_PORT"), variable("PORT")) {
+            self.port = number(&port).map_err(|error| Usage::wrong(format!("PORT: {error}")))?;
+        }
+        let is_said = !self.models.model.is_empty() || self.models.model_config_file.is_some() || self.access.has_admin();
+        if let (false, Some(model)) = (is_said, variable("MODEL")) {
+            self.models.model = vec![model];
+            self.models.model_name = self.models.model_name.take().or_else(|| variable("MODEL_NAME"));
+        }
+        Ok(())
+    }
+}
+
+/// Takes away the variables that Kubernetes sets for a Service called tfweb, such as TFWEB_PORT=tcp://10.0.0.1:8080: they are
+/// called like ours and mean something else. To be called before there are other threads.
+pub fn drop_service_links() {
+    for name in ["TFWEB_PORT", "TFWEB_GRPC_PORT", "TFWEB_ADMIN_PORT"] {
+        if env::var(name).is_ok_and(|value| value.starts_with("tcp://") || value.starts_with("udp://")) {
+            env::remove_var(name);
+        }
     }
 }
 
@@ -188,8 +231,12 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// Whether the server is ready only with every model.
     pub strict_readiness: bool,
-    /// Whose bearer may change what is served.
-    pub admin_token: Option<String>,
+    /// Who may call, and who may change what is served.
+    pub access: Arc<Access>,
+    /// Certificates of both doors; plain if none.
+    pub tls: Option<Arc<Tls>>,
+    /// Where else to say how the server is.
+    pub admin_address: Option<(String, u16)>,
     /// The tag set to load.
     pub tags: Vec<String>,
     /// Most rows in one session run, at least 1.
@@ -222,6 +269,10 @@ pub struct Config {
     pub inter_op: InterOp,
     /// The gRPC door; none where it is switched off.
     pub grpc: Option<GrpcConfig>,
+    /// How long a run may take before its thread is taken to be stuck.
+    pub stuck_after: Duration,
+    /// How it stops.
+    pub drain: Drain,
 }
 
 impl Config {
@@ -235,11 +286,14 @@ impl Config {
             return Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display())));
         }
         let timeout_ms = within("request_timeout_ms", flags.request_timeout_ms, REQUEST_TIMEOUT_MS_LIMIT)?;
+        let request_timeout = Duration::from_millis(timeout_ms as u64);
         let queue_requests_max = at_least_one("queue_size", flags.queue_size)?;
         Ok(Self {
-            models: flags.models.specs()?,
+            models: flags.models.specs(flags.access.has_admin())?,
             model_config: flags.models.config_file()?,
-            admin_token: flags.models.admin_token()?,
+            access: flags.access.access()?,
+            tls: flags.access.tls()?,
+            admin_address: flags.operations.admin_address(&flags.host)?,
             cache_dir: flags.models.cache_dir,
             strict_readiness: flags.models.strict_readiness,
             tags: flags.models.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
@@ -253,7 +307,7 @@ impl Config {
             queue_requests_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
             fetch: flags.urls.policy(queue_requests_max)?,
-            request_timeout: Duration::from_millis(timeout_ms as u64),
+            request_timeout,
             tensorflow_lib: flags.tensorflow_lib,
             run_threads: within("run_threads", flags.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), RUN_THREADS_LIMIT)?,
             inter_op: match flags.inter_op.as_str() {
@@ -262,108 +316,8 @@ impl Config {
                 _ => InterOp::Auto,
             },
             grpc: flags.grpc.config()?,
+            stuck_after: liveness::stuck_after(request_timeout),
+            drain: flags.operations.drain(request_timeout)?,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keeping::policy::VersionPolicy;
-
-    fn config(line: &str) -> Result<Config, Usage> {
-        let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
-        Flags::parse(args).and_then(Config::new)
-    }
-
-    #[track_caller]
-    fn refused(line: &str, expect: &str) {
-        let usage = config(line).unwrap_err();
-        assert!(!usage.asked_for && usage.text.contains(expect) && usage.text.lines().count() == 1, "{line}: {}", usage.text);
-    }
-
-    #[test]
-    fn defaults_are_the_documented_ones() {
-        let config = config("--model /m/digits").unwrap();
-        assert_eq!(
-            (config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max),
-            (32, 10_485_760, 8080, 1024)
-        );
-        assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), true));
-        assert_eq!(config.tags, ["serve"]);
-        let grpc = config.grpc.unwrap();
-        assert_eq!((grpc.port, grpc.is_default_port, grpc.message_bytes_max), (50051, true, 64 << 20));
-        assert!((1..=4).contains(&config.run_threads) && !config.batch_transpose);
-    }
-
-    #[test]
-    fn hyphens_are_underscores() {
-        let config = config("--model a-b --batch-size=4 --no-cors --tags serve,gpu").unwrap();
-        assert_eq!((config.batch_rows_max, config.cors, config.tags.len()), (4, false, 2));
-        assert_eq!(config.models[0].name, "a-b", "values keep their hyphens");
-    }
-
-    #[test]
-    fn wrong_flags_are_one_clear_line() {
-        refused("", "--model: expected a SavedModel, got nothing");
-        refused("--model m --batch_size 0", "--batch_size: expected at least 1, got 0");
-        refused("--model m --queue_size 0", "--queue_size: expected at least 1");
-        refused("--model m --request_timeout_ms 18446744073709551615", "--request_timeout_ms: expected at most 86400000");
-        refused("--model m --run_threads 1000000", "--run_threads: expected at most 256");
-        refused("--model m --batch_size many", "many");
-        refused("--model m --colour", "--colour");
-        refused("--model m --port 70000", "70000");
-        refused("--model m --inter_op both", "both");
-        refused("--model m --static_path /no/such/place", "is not a directory");
-        refused("--model a/m --model b/m", "two models are called `m`");
-    }
-
-    #[test]
-    fn help_names_every_flag() {
-        let usage = config("--help").unwrap_err();
-        let flags = "model tags batch_size static_path batch_transpose no_cors request_size grpc_port port host queue_size \
-                     request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_typed_values";
-        assert!(usage.asked_for);
-        assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
-    }
-
-    #[test]
-    fn models_are_named_by_their_place() {
-        let name = |model: &str| config(&format!("--model {model}")).unwrap().models[0].name.clone();
-        for (model, expect) in [
-            ("/models/half_plus_two/00000123", "half_plus_two"),
-            ("/models/digits/", "digits"),
-            ("cats=/models/digits", "cats"),
-            ("/odd=path/m", "m"),
-            ("file:///m/digits", "digits"),
-            ("s3://bucket/models/digits/7", "digits"),
-        ] {
-            assert_eq!(name(model), expect, "{model}");
-        }
-    }
-
-    #[test]
-    fn models_may_be_listed_or_come_later() {
-        let listed = config("--model_config_file models.txt --model_config_poll_seconds 0.5").unwrap();
-        let expect = ModelConfigFile { path: "models.txt".into(), poll: Some(Duration::from_millis(500)) };
-        assert_eq!((listed.model_config, listed.models.len()), (Some(expect), 0));
-        assert!(config("--admin_token secret").unwrap().models.is_empty());
-        let all = config("--model m --version_policy latest:2 --version_labels a=1 --poll_seconds 0").unwrap();
-        assert_eq!((&all.models[0].policy, all.models[0].poll), (&VersionPolicy::Latest(2), Some(Duration::ZERO)));
-        refused("--model m --poll_seconds=-1", "--poll_seconds: expected 0, or 0.05 to 86400 seconds, got `-1`");
-        refused("--model m --poll_seconds soon", "--poll_seconds: expected");
-        refused("--model m --version_policy newest", "--version_policy: expected latest");
-        refused("--model m --version_labels a", "--version_labels: expected LABEL=VERSION, got `a`");
-        refused("--model ftp://x/m", "--model: `ftp://x/m`: expected");
-    }
-
-    #[test]
-    fn grpc_can_be_switched_off() {
-        assert_eq!(config("--model m --grpc_port 0").unwrap().grpc, None);
-        let socket = config("--model m --grpc_port 0 --grpc_socket_path /run/tfweb --grpc_typed_values").unwrap().grpc.unwrap();
-        assert_eq!((socket.port, socket.socket_path, socket.typed_values), (0, Some("/run/tfweb".into()), true));
-        assert!(!config("--model m --grpc_port 9000").unwrap().grpc.unwrap().is_default_port);
-        refused("--model m --grpc_message_size 0", "--grpc_message_size: expected at least 1");
-        refused("--model m --grpc_message_size 3000000000", "--grpc_message_size: expected at most 2147483647");
     }
 }

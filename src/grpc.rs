@@ -1,12 +1,15 @@
 //! The gRPC door: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
 
+mod gate;
+mod handshakes;
+
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use futures::stream::{self, Stream};
@@ -14,17 +17,22 @@ use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::server::{Router, TcpIncoming};
+use tokio_rustls::TlsAcceptor;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::config::GrpcConfig;
 use crate::http::App;
 use crate::protocol::tf_serving_grpc::Door;
+use crate::tls::Tls;
 use crate::wire::model_server::ModelServer;
 use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::wire::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use crate::wire::DESCRIPTORS;
+
+use gate::{Gate, Shared};
 
 /// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -41,6 +49,7 @@ pub struct Grpc {
     socket_path: Option<PathBuf>,
     stopping: watch::Sender<bool>,
     servers: Vec<Serving>,
+    shared: Arc<Shared>,
     _threads: Threads,
 }
 
@@ -60,23 +69,31 @@ impl Grpc {
     ///
     /// # Errors
     /// `Unavailable` where the address or the socket cannot be listened on.
-    pub fn start(host: &str, config: &GrpcConfig, app: Arc<App>) -> Result<Self, Error> {
+    pub fn start(host: &str, config: &GrpcConfig, tls: Option<&Arc<Tls>>, app: Arc<App>) -> Result<Self, Error> {
         let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
         let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
         let handle = runtime.handle().clone();
         let threads = Threads(Some(runtime));
         let _inside = handle.enter();
 
-        let door = Door { app, message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
+        let door = Door { app: Arc::clone(&app), message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
         let stopping = watch::Sender::new(false);
+        let shared = Arc::new(Shared::new(stopping.subscribe(), Arc::clone(&app.access)));
+        let gate = Gate::new(services(&door)?, Arc::clone(&shared));
         let (mut servers, mut address) = (Vec::new(), None);
         if config.port != 0 {
             let listener = TcpListener::bind((host, config.port)).map_err(|error| unavailable(host, config, &error))?;
             listener.set_nonblocking(true).map_err(system)?;
             address = Some(listener.local_addr().map_err(system)?);
-            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).map_err(system)?);
-            let server = router(&door)?.serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), stop(&stopping));
-            servers.push(handle.spawn(server));
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+            let (gate, stop) = (gate.clone(), stop(&stopping));
+            servers.push(if let Some(tls) = tls {
+                let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, handshakes::agreed(listener, acceptor), stop))
+            } else {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop))
+            });
         }
         if let Some(path) = &config.socket_path {
             let listener = listen(path).map_err(|error| {
@@ -84,9 +101,9 @@ impl Grpc {
             })?;
             listener.set_nonblocking(true).map_err(system)?;
             let incoming = connections(tokio::net::UnixListener::from_std(listener).map_err(system)?);
-            servers.push(handle.spawn(router(&door)?.serve_with_incoming_shutdown(incoming, stop(&stopping))));
+            servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
         }
-        Ok(Self { address, socket_path: config.socket_path.clone(), stopping, servers, _threads: threads })
+        Ok(Self { address, socket_path: config.socket_path.clone(), stopping, servers, shared, _threads: threads })
     }
 
     /// Where it listens, if on a port.
@@ -95,22 +112,22 @@ impl Grpc {
         self.address
     }
 
-    /// Stops: accepting ends, requests in flight finish, for `wait` at most.
+    /// Stops: accepting ends, requests in flight finish, until `limit` at most. Gives how many have not finished.
     ///
     /// # Errors
     /// If a listener has failed.
-    pub async fn stop(mut self, wait: Duration) -> io::Result<()> {
+    pub async fn stop(mut self, limit: Instant) -> io::Result<usize> {
         self.stopping.send_replace(true);
         if let Some(path) = &self.socket_path {
             // Gone already, it needs no removing.
             let _ = std::fs::remove_file(path);
         }
         let servers = join_all(self.servers.drain(..));
-        // What takes longer hangs in a stream that nobody closes.
-        for server in tokio::time::timeout(wait, servers).await.unwrap_or_default() {
+        // What takes longer, if no request, is a connection whose client does not answer.
+        for server in tokio::time::timeout_at(limit.into(), servers).await.unwrap_or_default() {
             server.map_err(io::Error::other)?.map_err(io::Error::other)?;
         }
-        Ok(())
+        Ok(self.shared.inside())
     }
 }
 
@@ -123,8 +140,8 @@ fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'st
     }
 }
 
-/// All services on one server.
-fn router(door: &Door) -> Result<Router, Error> {
+/// All services.
+fn services(door: &Door) -> Result<Routes, Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -132,19 +149,22 @@ fn router(door: &Door) -> Result<Router, Error> {
     };
     let undescribed = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
     let limit = door.message_bytes_max;
-    Ok(Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
-        .add_service(PredictionServiceServer::new(door.clone()).max_decoding_message_size(limit))
+    Ok(Routes::new(PredictionServiceServer::new(door.clone()).max_decoding_message_size(limit))
         .add_service(ModelServiceServer::new(door.clone()).max_decoding_message_size(limit))
         .add_service(ModelServer::new(door.clone()).max_decoding_message_size(limit))
         .add_service(HealthServer::new(door.clone()))
         .add_service(reflection().build_v1().map_err(undescribed)?)
         // Most clients still ask for the older name of the same.
         .add_service(reflection().build_v1alpha().map_err(undescribed)?))
+}
+
+fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
 }
 
 fn unavailable(host: &str, config: &GrpcConfig, error: &io::Error) -> Error {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use actix_files::Files;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, AcceptEncoding, Encoding, Header, HeaderName, HeaderValue};
+use actix_web::http::header::{self, AcceptEncoding, Encoding, Header, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::{from_fn, Compress, Next};
 use actix_web::{guard, web, HttpRequest, HttpResponse};
@@ -24,10 +24,12 @@ use flate2::Compression;
 
 use tfweb_actors::fetcher::FetcherHandle;
 
+use crate::access::{Access, Refusal};
 use crate::body::Limits;
 use crate::catalog::Catalog;
 use crate::health;
 use crate::keeping::Keepers;
+use crate::liveness::Liveness;
 use crate::metrics;
 use crate::protocol::{native, tf_serving_rest};
 use crate::record::Recorder;
@@ -51,14 +53,16 @@ pub struct App {
     pub catalog: Arc<Catalog>,
     /// Who changes what is served; none where nobody does.
     pub keepers: Option<Arc<Keepers>>,
-    /// Whose bearer may have it changed.
-    pub admin_token: Option<String>,
+    /// Who may call, and who may have it changed.
+    pub access: Arc<Access>,
     /// Whether the server is ready only with every model.
     pub strict_readiness: bool,
     /// Whether one object is one example.
     pub batch_transpose: bool,
     /// Whether pages of other origins may call.
     pub cors: bool,
+    /// Whether figures are shown at a port of their own, and not here.
+    pub has_admin_port: bool,
     /// Whether a directory of static files is served.
     pub has_static_files: bool,
     /// Fetches what urls name; none where they are switched off.
@@ -67,6 +71,8 @@ pub struct App {
     pub bodies: Limits,
     /// Most time for one request.
     pub request_timeout: Duration,
+    /// Whether it moves.
+    pub liveness: Liveness,
     /// Whether the server is about to stop.
     pub draining: AtomicBool,
     /// Where requests are recorded.
@@ -97,11 +103,25 @@ impl RequestIds {
     }
 }
 
+/// Mounts what is for who operates the server, where it has a port of its own: nobody is asked for a token there.
+pub fn mount_operations(config: &mut web::ServiceConfig, app: &web::Data<App>) {
+    config.app_data(app.clone());
+    health::mount(config);
+    metrics::mount(config);
+    config.default_service(web::to(health::not_found));
+}
+
 /// Mounts everything that answers.
 pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>, static_path: Option<&Path>) {
     config.app_data(app.clone());
     health::mount(config);
-    metrics::mount(config);
+    // Load balancers ask for health, and bear no token. All else that is mounted is behind this.
+    if !app.access.is_open() {
+        mount_refusal(config, app);
+    }
+    if !app.has_admin_port {
+        metrics::mount(config);
+    }
     if let Some(path) = static_path {
         config.service(web::scope("/web").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));
     }
@@ -112,6 +132,34 @@ pub fn mount(config: &mut web::ServiceConfig, app: &web::Data<App>, static_path:
         config.service(web::scope("").wrap(Compress::default()).wrap(from_fn(finish_static)).service(static_files(path)));
     }
     config.default_service(web::to(native::not_found));
+}
+
+/// Takes every request that may not be made, whatever its path, before anything of it is read.
+fn mount_refusal(config: &mut web::ServiceConfig, app: &web::Data<App>) {
+    let app = app.clone();
+    let is_refused = move |context: &guard::GuardContext<'_>| {
+        let head = context.head();
+        // Browsers ask without a token whether they may send one.
+        let is_preflight = head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        !(app.cors && is_preflight) && may_call(&app.access, &head.headers).is_err()
+    };
+    config.service(web::scope("").guard(guard::fn_guard(is_refused)).default_service(web::to(refuse)));
+}
+
+fn may_call(access: &Access, headers: &HeaderMap) -> Result<(), Refusal> {
+    access.may_call(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes))
+}
+
+async fn refuse(request: HttpRequest, app: web::Data<App>) -> HttpResponse {
+    // Tokens may have changed since the guard has looked: then it is refused as it was.
+    let refusal = may_call(&app.access, request.headers()).err().unwrap_or(Refusal::Wrong);
+    let mut response = if tf_serving_rest::takes(request.path()) {
+        tf_serving_rest::refuse(&request, &app, &refusal.error())
+    } else {
+        native::finish(&request, &app, Err(refusal.error()))
+    };
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(refusal.challenge()));
+    response
 }
 
 fn static_files(directory: &Path) -> Files {

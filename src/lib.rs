@@ -15,22 +15,28 @@
 
 #![forbid(unsafe_code)]
 
-pub mod admin;
+pub mod access;
 pub mod body;
 pub mod catalog;
 pub mod config;
 pub mod grpc;
 pub mod health;
+pub mod healthcheck;
 pub mod http;
+mod https;
 pub mod json;
 pub mod keeping;
+pub mod liveness;
 pub mod metrics;
+pub mod operations;
 pub mod predict;
 pub mod protocol;
 pub mod record;
+pub mod reread;
 pub mod server;
 pub mod status;
 pub mod store;
+pub mod tls;
 pub mod urls;
 pub mod wire;
 
@@ -79,7 +85,11 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         if let Some(address) = server.grpc_address() {
             tracing::info!("gRPC on {address}");
         }
-        tracing::info!("ready: listening on http://{}", server.address());
+        if let Some(address) = server.admin_address() {
+            tracing::info!("health on http://{address}");
+        }
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        tracing::info!("ready: listening on {scheme}://{}", server.address());
         server.serve_until(signals).await.map_err(system)
     })
 }

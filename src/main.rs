@@ -5,7 +5,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use tfweb::config::{Config, Flags, Usage};
+use tfweb::config::{drop_service_links, Config, Flags, Usage};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -19,7 +19,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE_EXIT: u8 = 2;
 
 fn main() -> ExitCode {
-    let config = match Flags::parse(std::env::args()).and_then(Config::new) {
+    drop_service_links();
+    let flags = match Flags::parse(std::env::args()) {
+        Ok(flags) => flags,
+        Err(usage) => return print(&usage),
+    };
+    if flags.operations.healthcheck {
+        return check_health(&flags);
+    }
+    let config = match Config::new(flags) {
         Ok(config) => config,
         Err(usage) => return print(&usage),
     };
@@ -28,6 +36,24 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tfweb: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Exits with 0 if the server of these flags is ready, else with 1: Docker reserves other codes.
+fn check_health(flags: &Flags) -> ExitCode {
+    let asked = flags
+        .probe()
+        .map_err(|usage| usage.text)
+        .and_then(|probe| tfweb::healthcheck::ask(&probe).map_err(|error| format!("tfweb: {error}")));
+    match asked {
+        Ok(said) => {
+            let _ = writeln!(std::io::stdout(), "{said}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("{text}");
             ExitCode::FAILURE
         }
     }

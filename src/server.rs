@@ -7,37 +7,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Arbiter;
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{self, ServerHandle};
 use actix_web::{web, HttpServer};
 use tfweb_actors::admission::Admission;
 use tfweb_actors::fetcher::FetcherHandle;
-use tfweb_actors::{exit_on_actor_panic, Policy};
+use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
 use tfweb_engine::{Code, Error};
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::body::{Limits, BODIES_BYTES_MAX};
 use crate::catalog::Catalog;
-use crate::config::Config;
+use crate::config::{Config, Drain};
 use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
+use crate::https;
 use crate::keeping::Keepers;
+use crate::liveness::Liveness;
+use crate::operations::Operations;
+use crate::reread;
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to send a request's head.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// How long a stop waits for requests in flight beyond their own deadline.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
-/// How long the listener still serves after readiness is gone: answers tell clients to close their connections meanwhile, so
-/// that few send into a closing one.
-const DRAIN_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// A signal this soon after the first is the same wish sent twice, as `timeout` and terminals do.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 /// Connections a worker holds at most; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 10_000;
+pub(crate) const CONNECTIONS_MAX: usize = 10_000;
 /// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
 const SECOND_SIGNAL_EXIT: i32 = 130;
+/// The exit code when `--drain_timeout_ms` cuts requests off: EX_TEMPFAIL of sysexits.h, for they may be tried again.
+const CUT_OFF_EXIT: i32 = 75;
 
 /// The signals that end a server. Listened for before it takes requests, so that none ends it unprepared.
 pub struct Signals {
@@ -93,7 +94,8 @@ pub struct Server {
     handle: ServerHandle,
     ended: tokio::task::JoinHandle<io::Result<()>>,
     grpc: Option<Grpc>,
-    stop_wait: Duration,
+    operations: Option<Operations>,
+    drain: Drain,
     /// Of the models, and of the fetcher.
     arbiters: [Arbiter; 2],
 }
@@ -107,43 +109,19 @@ impl Server {
     pub fn start(config: &Config, models: Models, keepers: Option<Arc<Keepers>>) -> Result<Self, Error> {
         // Its own thread: a fetch must not come between a model and its next batch.
         let fetching = Arbiter::new();
-        let app = web::Data::new(App {
-            catalog: Arc::clone(&models.catalog),
-            keepers,
-            admin_token: config.admin_token.clone(),
-            strict_readiness: config.strict_readiness,
-            batch_transpose: config.batch_transpose,
-            cors: config.cors,
-            has_static_files: config.static_path.is_some(),
-            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
-            bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
-            request_timeout: config.request_timeout,
-            draining: AtomicBool::new(false),
-            recorder: Arc::default(),
-            request_ids: RequestIds::default(),
-        });
-        let stop_wait = config.request_timeout + STOP_MARGIN;
-        let shared = app.clone();
-        let static_path = config.static_path.clone();
-        let http =
-            HttpServer::new(move || actix_web::App::new().configure(|services| mount(services, &shared, static_path.as_deref())))
-                .disable_signals()
-                .keep_alive(KEEP_ALIVE)
-                .client_request_timeout(HEAD_WAIT)
-                .max_connections(CONNECTIONS_MAX)
-                // A client that closes is gone: its request is dropped, and costs no run if none began.
-                .h1_allow_half_closed(false)
-                .shutdown_timeout(stop_wait.as_secs());
-        let place = (config.host.as_str(), config.port);
-        let http = http
-            .bind(place)
-            .map_err(|error| Error::new(Code::Unavailable, format!("cannot listen on {}:{}: {error}", config.host, config.port)))?;
-        let address = http.addrs()[0];
-        let grpc = config.grpc.as_ref().map(|grpc| Grpc::start(&config.host, grpc, app.clone().into_inner())).transpose()?;
-        let server = http.run();
+        let app = share(config, &models, keepers, &fetching);
+        let (address, server) = http_door(config, &app).map_err(|error| unavailable(&config.host, config.port, &error))?;
+        let grpc = config.grpc.as_ref();
+        let grpc = grpc.map(|grpc| Grpc::start(&config.host, grpc, config.tls.as_ref(), app.clone().into_inner())).transpose()?;
+        let operations = config
+            .admin_address
+            .as_ref()
+            .map(|(host, port)| Operations::start(host, *port, &app).map_err(|error| unavailable(host, *port, &error)));
+        let operations = operations.transpose()?;
+        follow_files(config);
         let handle = server.handle();
         let ended = actix::spawn(server);
-        Ok(Self { address, app, handle, ended, grpc, stop_wait, arbiters: [models.arbiter, fetching] })
+        Ok(Self { address, app, handle, ended, grpc, operations, drain: config.drain, arbiters: [models.arbiter, fetching] })
     }
 
     /// Where it listens; with port 0 the one that was picked.
@@ -158,13 +136,21 @@ impl Server {
         self.grpc.as_ref().and_then(Grpc::address)
     }
 
-    /// Serves until a signal, then stops; a second one ends the process at once.
+    /// Where it says how it is, if on a port of its own.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.operations.as_ref().map(Operations::address)
+    }
+
+    /// Serves until a signal, then stops; a second one ends the process at once, and so does the limit of a stop.
     ///
     /// # Errors
     /// If the listener fails.
     pub async fn serve_until(self, mut signals: Signals) -> io::Result<()> {
         let name = signals.next().await;
-        tracing::info!("{name}: finishing the requests that are here, then stopping");
+        let Drain { delay, timeout } = self.drain;
+        let limit = timeout.as_millis();
+        tracing::info!("{name}: no longer ready, serving on for {} ms, then finishing what is here", delay.as_millis());
         actix::spawn(async move {
             let again = Instant::now() + SECOND_SIGNAL_AFTER;
             while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
@@ -172,29 +158,122 @@ impl Server {
             tracing::warn!("second signal: stopping at once");
             std::process::exit(SECOND_SIGNAL_EXIT);
         });
-        self.stop().await
-    }
-
-    /// Stops: readiness goes, after a moment accepting ends, requests in flight finish, then the actors and run threads end.
-    ///
-    /// # Errors
-    /// If the listener fails.
-    pub async fn stop(self) -> io::Result<()> {
-        self.app.draining.store(true, Ordering::Relaxed);
-        tokio::time::sleep(DRAIN_DELAY).await;
-        let wait = self.stop_wait;
-        let grpc = async {
-            match self.grpc {
-                Some(grpc) => grpc.stop(wait).await,
-                None => Ok(()),
+        match self.stop().await? {
+            Stopped::Finished => tracing::info!("stopped; every request that was here is answered"),
+            Stopped::CutOff(requests) => {
+                tracing::error!(
+                    "stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished"
+                );
+                std::process::exit(CUT_OFF_EXIT);
             }
-        };
-        let ((), stopped) = futures::future::join(self.handle.stop(true), grpc).await;
-        self.ended.await.map_err(io::Error::other)??;
-        stopped?;
-        for arbiter in self.arbiters {
-            arbiter.stop();
         }
         Ok(())
     }
+
+    /// Stops: readiness goes, after a moment accepting ends, requests in flight finish, then the actors and run threads end. Where
+    /// that takes too long, ends as it is; then the process should end too.
+    ///
+    /// # Errors
+    /// If the listener fails.
+    pub async fn stop(self) -> io::Result<Stopped> {
+        let limit = Instant::now() + self.drain.timeout;
+        self.app.draining.store(true, Ordering::Relaxed);
+        tokio::time::sleep(self.drain.delay).await;
+        let http = tokio::time::timeout_at(limit.into(), self.handle.stop(true));
+        let grpc = async {
+            match self.grpc {
+                Some(grpc) => grpc.stop(limit).await,
+                None => Ok(0),
+            }
+        };
+        let (http, grpc) = futures::future::join(http, grpc).await;
+        match (http.is_ok(), grpc?) {
+            (true, 0) => {}
+            (_, grpc) => return Ok(Stopped::CutOff(grpc + self.app.bodies.room.requests())),
+        }
+        self.ended.await.map_err(io::Error::other)??;
+        // Last, so that it can be watched how the others end.
+        if let Some(operations) = self.operations {
+            operations.stop().await?;
+        }
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
+        Ok(Stopped::Finished)
+    }
+}
+
+/// Binds the HTTP door's port, for TLS or plain. What it gives is to be awaited.
+fn http_door(config: &Config, app: &web::Data<App>) -> io::Result<(SocketAddr, dev::Server)> {
+    let place = (config.host.as_str(), config.port);
+    let (app, static_path) = (app.clone(), config.static_path.clone());
+    // Not the limit, which is kept by `stop`, but behind it: this one is in whole seconds.
+    let stop_seconds = config.drain.timeout.as_secs() + 1;
+    if let Some(tls) = &config.tls {
+        let tls = tls.server_config(&[b"http/1.1"]).map_err(io::Error::other)?;
+        return https::serve(place, tls, &app, static_path, stop_seconds);
+    }
+    let http = HttpServer::new(move || actix_web::App::new().configure(|services| mount(services, &app, static_path.as_deref())))
+        .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_WAIT)
+        .max_connections(CONNECTIONS_MAX)
+        // A client that closes is gone: its request is dropped, and costs no run if none began.
+        .h1_allow_half_closed(false)
+        .shutdown_timeout(stop_seconds)
+        .bind(place)?;
+    Ok((http.addrs()[0], http.run()))
+}
+
+/// What all doors share.
+fn share(config: &Config, models: &Models, keepers: Option<Arc<Keepers>>, fetching: &Arbiter) -> web::Data<App> {
+    web::Data::new(App {
+        catalog: Arc::clone(&models.catalog),
+        keepers,
+        access: Arc::clone(&config.access),
+        strict_readiness: config.strict_readiness,
+        batch_transpose: config.batch_transpose,
+        cors: config.cors,
+        has_static_files: config.static_path.is_some(),
+        has_admin_port: config.admin_address.is_some(),
+        fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
+        bodies: Limits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
+        request_timeout: config.request_timeout,
+        liveness: Liveness {
+            stuck_after: config.stuck_after,
+            threads: [
+                ("the models' actors", Heartbeat::start(&models.arbiter.handle())),
+                ("the fetcher", Heartbeat::start(&fetching.handle())),
+            ],
+        },
+        draining: AtomicBool::new(false),
+        recorder: Arc::default(),
+        request_ids: RequestIds::default(),
+    })
+}
+
+fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
+    Error::new(Code::Unavailable, format!("cannot listen on {host}:{port}: {error}"))
+}
+
+/// Reads tokens and certificates again when they change.
+fn follow_files(config: &Config) {
+    if let Some(tls) = config.tls.clone() {
+        tls.warn_of_end();
+        reread::follow("TLS", move || tls.reread());
+    }
+    for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
+        if let Some(tokens) = tokens.clone().filter(|tokens| tokens.has_file()) {
+            reread::follow(what, move || tokens.reread());
+        }
+    }
+}
+
+/// How a server has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// All requests were answered.
+    Finished,
+    /// So many were not.
+    CutOff(usize),
 }

@@ -33,6 +33,7 @@ mod model;
 mod observation;
 mod outbox;
 mod pace;
+mod progress;
 mod request;
 mod run;
 mod session;
@@ -42,5 +43,6 @@ mod tests;
 
 pub use model::{start_model, ModelHandle, Policy, RETRY_AFTER};
 pub use observation::ModelObservation;
+pub use progress::Heartbeat;
 pub use request::Prediction;
 pub use supervision::exit_on_actor_panic;

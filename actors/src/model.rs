@@ -14,6 +14,7 @@ use crate::batcher::{Batcher, Waiting};
 use crate::observation::ModelObservation;
 use crate::outbox;
 use crate::pace::Pace;
+use crate::progress::Progress;
 use crate::request::{rows_of, Prediction, Request};
 use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
 
@@ -39,6 +40,7 @@ pub struct ModelHandle {
     batchable: bool,
     purging: Arc<AtomicBool>,
     observation: Arc<ModelObservation>,
+    progress: Arc<Progress>,
 }
 
 /// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order; what they do is
@@ -52,7 +54,8 @@ pub fn start_model(
     policy: Policy,
     observe: impl Fn(&str) -> Arc<ModelObservation>,
 ) -> io::Result<Vec<ModelHandle>> {
-    let session_actor = SessionActor::start_in(arbiter, session, policy.run_threads)?;
+    let progress = Arc::new(Progress::new(policy.run_threads));
+    let session_actor = SessionActor::start_in(arbiter, session, &progress, policy.run_threads)?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |(index, signature): (usize, &Signature)| {
         let purging = Arc::new(AtomicBool::new(false));
@@ -73,6 +76,7 @@ pub fn start_model(
             batchable: signature.is_batchable(),
             purging,
             observation,
+            progress: Arc::clone(&progress),
         }
     };
     Ok(session.signatures().iter().enumerate().map(handle).collect())
@@ -101,6 +105,12 @@ impl ModelHandle {
     #[must_use]
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
         rows_of(inputs, self.batchable).unwrap_or(1)
+    }
+
+    /// For how long every run thread of the model has been in a run, if requests have come since that need one.
+    #[must_use]
+    pub fn stuck_for(&self) -> Option<Duration> {
+        self.progress.stuck_for()
     }
 
     /// Runs the signature on one request's inputs, which are in the signature's order.

@@ -11,6 +11,7 @@ use std::thread;
 use actix::prelude::*;
 use tfweb_engine::Session;
 
+use crate::progress::{Progress, Watched};
 use crate::request::Request;
 use crate::run::run_batch;
 
@@ -48,6 +49,7 @@ pub(crate) struct SessionActor {
     /// The thread that ran last is on top: its caches are warm.
     idle: Vec<usize>,
     asking: VecDeque<Recipient<RunCredit>>,
+    progress: Arc<Progress>,
 }
 
 impl SessionActor {
@@ -55,7 +57,12 @@ impl SessionActor {
     ///
     /// # Errors
     /// If the system has no more threads to give.
-    pub(crate) fn start_in(arbiter: &ArbiterHandle, session: &Arc<dyn Session>, run_threads: usize) -> io::Result<Addr<Self>> {
+    pub(crate) fn start_in(
+        arbiter: &ArbiterHandle,
+        session: &Arc<dyn Session>,
+        progress: &Arc<Progress>,
+        run_threads: usize,
+    ) -> io::Result<Addr<Self>> {
         let mut receivers = Vec::with_capacity(run_threads);
         let mut threads = Vec::with_capacity(run_threads);
         for _ in 0..run_threads {
@@ -65,10 +72,13 @@ impl SessionActor {
             receivers.push(receiver);
         }
         let idle = (0..run_threads).rev().collect();
-        let addr = Self::start_in_arbiter(arbiter, move |_| Self { threads, idle, asking: VecDeque::new() });
+        let shared = Arc::clone(progress);
+        let addr = Self::start_in_arbiter(arbiter, move |_| Self { threads, idle, asking: VecDeque::new(), progress: shared });
         for (number, receiver) in receivers.into_iter().enumerate() {
-            let (session, actor) = (Arc::clone(session), addr.downgrade());
-            thread::Builder::new().name(format!("tfweb-run-{number}")).spawn(move || run_thread(&receiver, &*session, &actor))?;
+            let (session, progress, actor) = (Arc::clone(session), Arc::clone(progress), addr.downgrade());
+            thread::Builder::new().name(format!("tfweb-run-{number}")).spawn(move || {
+                run_thread(&receiver, &Watched { session: &*session, progress: &progress, thread: number }, &actor);
+            })?;
         }
         Ok(addr)
     }
@@ -76,7 +86,7 @@ impl SessionActor {
     fn grant(&mut self) {
         while !self.idle.is_empty() {
             let Some(asking) = self.asking.pop_front() else {
-                return;
+                break;
             };
             // A model that is gone meanwhile leaves the credit for the next.
             if asking.connected() {
@@ -84,6 +94,7 @@ impl SessionActor {
                 asking.do_send(RunCredit { thread });
             }
         }
+        self.progress.set_asked(!self.asking.is_empty());
     }
 }
 

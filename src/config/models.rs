@@ -21,6 +21,9 @@ pub struct ModelFlags {
     /// SavedModel, or directory of numbered versions: local path, s3://, gs://, az://, abfs://, hdfs://, webhdfs://, hf://, or http(s):// of an archive; name=URI names it; may repeat (in the variable: commas)
     #[structopt(long = "model", env = "TFWEB_MODEL", value_name = "URI", number_of_values = 1)]
     pub model: Vec<String>,
+    /// Name for a single --model whose URI has none in front
+    #[structopt(long = "model_name", env = "TFWEB_MODEL_NAME", value_name = "NAME")]
+    pub model_name: Option<String>,
     /// Comma separated tags; must equal one of the model's tag sets
     #[structopt(long = "tags", env = "TFWEB_TAGS", default_value = "serve")]
     pub tags: String,
@@ -50,9 +53,6 @@ pub struct ModelFlags {
     /// Be ready only while every model can be called, not as soon as one can
     #[structopt(long = "strict_readiness")]
     pub strict_readiness: bool,
-    /// Secret that lets its bearer add, move and remove models; nobody may without it
-    #[structopt(long = "admin_token", env = "TFWEB_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    pub admin_token: Option<String>,
 }
 
 /// A file that lists models, followed.
@@ -65,21 +65,35 @@ pub struct ModelConfigFile {
 }
 
 impl ModelFlags {
-    /// The models that flags name, by themselves.
-    pub(super) fn specs(&self) -> Result<Vec<ModelSpec>, Usage> {
+    /// The models that flags name, by themselves; there may be none where they can come later.
+    pub(super) fn specs(&self, may_come: bool) -> Result<Vec<ModelSpec>, Usage> {
         let wrong = |flag: &str, error: String| Usage::wrong(format!("--{flag}: {error}"));
         let policy: VersionPolicy = self.version_policy.parse().map_err(|error| wrong("version_policy", error))?;
         let labels = policy::labels(&self.version_labels).map_err(|error| wrong("version_labels", error))?;
         let poll = self.poll_seconds.as_deref().map(|text| seconds("poll_seconds", text)).transpose()?;
         let mut specs: Vec<ModelSpec> = Vec::new();
         for model in &self.model {
-            let (name, uri) = named(model).map_err(|error| wrong("model", error))?;
+            let (named, uri) = named(model).map_err(|error| wrong("model", error))?;
+            let name = named.or_else(|| self.model_name.clone().filter(|_| self.model.len() == 1)).unwrap_or_else(|| uri.name());
             if specs.iter().any(|other| other.name == name) {
                 return Err(wrong("model", format!("two models are called `{name}`; name them: --model name=URI")));
             }
             specs.push(ModelSpec { name, uri, policy: policy.clone(), labels: labels.clone(), poll });
         }
-        if specs.is_empty() && self.model_config_file.is_none() && self.admin_token.is_none() {
+        if let Some(name) = &self.model_name {
+            let problem = match specs.as_slice() {
+                _ if !model_config::is_model_name(name) => {
+                    format!("expected a name of letters, digits, `_`, `-` and `.`, got `{name}`")
+                }
+                [only] if only.name == *name => String::new(),
+                [only] => format!("the model is called `{}` already, by --model {}=…", only.name, only.name),
+                several => format!("expected one --model, got {}", several.len()),
+            };
+            if !problem.is_empty() {
+                return Err(wrong("model_name", problem));
+            }
+        }
+        if specs.is_empty() && self.model_config_file.is_none() && !may_come {
             return Err(wrong("model", "expected a SavedModel, got nothing".into()));
         }
         Ok(specs)
@@ -90,23 +104,15 @@ impl ModelFlags {
         let poll = (!poll.is_zero()).then_some(poll);
         Ok(self.model_config_file.clone().map(|path| ModelConfigFile { path, poll }))
     }
-
-    pub(super) fn admin_token(&self) -> Result<Option<String>, Usage> {
-        match &self.admin_token {
-            Some(token) if token.is_empty() => Err(Usage::wrong("--admin_token: expected a secret, got nothing")),
-            token => Ok(token.clone()),
-        }
-    }
 }
 
-/// `name=URI` or a URI that gives the name.
-fn named(model: &str) -> Result<(String, ModelUri), String> {
+/// `name=URI`, or a URI alone.
+fn named(model: &str) -> Result<(Option<String>, ModelUri), String> {
     let (name, uri) = match model.split_once('=') {
         Some((name, uri)) if model_config::is_model_name(name) => (Some(name.to_owned()), uri),
         _ => (None, model),
     };
-    let uri = ModelUri::parse(uri).map_err(|error| error.message)?;
-    Ok((name.unwrap_or_else(|| uri.name()), uri))
+    Ok((name, ModelUri::parse(uri).map_err(|error| error.message)?))
 }
 
 fn seconds(flag: &str, text: &str) -> Result<Duration, Usage> {

@@ -21,6 +21,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pool
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tensorflow_serving.apis import (
     classification_pb2, get_model_metadata_pb2, get_model_status_pb2,
@@ -34,7 +35,20 @@ UNLIMITED = [("grpc.max_send_message_length", -1),
 # gRPC's C core names a UNIX socket by its escaped path, which is no host by
 # HTTP's rules and refused as such.
 NAMED = [("grpc.default_authority", "localhost")]
-CHANNEL = grpc.insecure_channel(TARGET, options=UNLIMITED + NAMED)
+
+
+def channel():
+    """A channel; with TLS where the variables name who is to be trusted."""
+    def read(name):
+        return open(os.environ[name], "rb").read() if name in os.environ else None
+
+    if "TLS_CA" not in os.environ:
+        return grpc.insecure_channel(TARGET, options=UNLIMITED + NAMED)
+    credentials = grpc.ssl_channel_credentials(read("TLS_CA"), read("TLS_KEY"), read("TLS_CERT"))
+    return grpc.secure_channel(TARGET, credentials, options=UNLIMITED)
+
+
+CHANNEL = channel()
 PREDICTION = prediction_service_pb2_grpc.PredictionServiceStub(CHANNEL)
 MODEL = model_service_pb2_grpc.ModelServiceStub(CHANNEL)
 HEALTH = health_pb2_grpc.HealthStub(CHANNEL)
@@ -414,6 +428,21 @@ def busy():
     print("answered", flush=True)
 
 
+def reflecting():
+    """Hold a stream of reflection open until the server ends it."""
+    done = threading.Event()
+
+    def ask():
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        done.wait(TIMEOUT)
+
+    answers = reflection_pb2_grpc.ServerReflectionStub(CHANNEL).ServerReflectionInfo(ask(), timeout=TIMEOUT)
+    print(len(next(answers).list_services_response.service) > 0, flush=True)
+    same(list(answers), [])
+    print("the end", flush=True)
+    done.set()
+
+
 def reflection():
     database = ProtoReflectionDescriptorDatabase(CHANNEL)
     same(sorted(database.get_services()), [
@@ -452,6 +481,39 @@ def reflection():
             compare(method.input_type)
             compare(method.output_type)
     print(f"{len(seen)} messages are as TensorFlow Serving has them")
+
+
+def half_plus_two():
+    same(predict("half_plus_two", "serving_default", x=np.float32([1]))["y"].tolist(), [2.5])
+    print("predicted")
+
+
+def unavailable():
+    fails("UNAVAILABLE", "", PREDICTION.Predict, request("half_plus_two", "serving_default", x=np.float32([1])))
+    print("turned away")
+
+
+def tokens():
+    ask = get_model_status_pb2.GetModelStatusRequest()
+    ask.model_spec.name = "nobody"
+    bearing = lambda token: {"metadata": [("authorization", f"Bearer {token}")]}
+    calls = [(MODEL.GetModelStatus, ask), (SEED_PREDICT, predict_pb2.PredictRequest()),
+             (MODEL.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
+             (CHANNEL.unary_unary("/no/such", lambda sent: sent, lambda got: got), b"")]
+    for call, message in calls:
+        fails("UNAUTHENTICATED", "asks for a token", call, message)
+        fails("UNAUTHENTICATED", "none of this server's", call, message, **bearing("two"))
+    for token in "one", "root":
+        fails("NOT_FOUND", "nobody", MODEL.GetModelStatus, ask, **bearing(token))
+    fails("PERMISSION_DENIED", "--admin_token", *calls[2], **bearing("one"))
+    MODEL.HandleReloadConfigRequest(calls[2][1], timeout=TIMEOUT, **bearing("root"))
+    try:
+        ProtoReflectionDescriptorDatabase(CHANNEL).get_services()
+        raise AssertionError("expected no reflection")
+    except grpc.RpcError as error:
+        same(error.code().name, "UNAUTHENTICATED")
+    HEALTH.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT)
+    print("only bearers of a token may call")
 
 
 def reload():

@@ -48,7 +48,14 @@ fn client(target: &str, checks: &[&str]) -> Command {
 /// Runs checks of the client against a server.
 #[track_caller]
 pub(crate) fn check(target: &str, checks: &[&str]) {
-    let output = client(target, checks).output().expect("`make test` installs Python and the clients");
+    check_with(target, &[], checks);
+}
+
+/// The same, told more by variables.
+#[track_caller]
+pub(crate) fn check_with(target: &str, variables: &[(&str, &Path)], checks: &[&str]) {
+    let output =
+        client(target, checks).envs(variables.iter().copied()).output().expect("`make test` installs Python and the clients");
     let [said, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     assert!(output.status.success(), "{said}{errors}");
 }
@@ -121,18 +128,25 @@ fn models_are_reloaded_by_the_bearer_of_the_token() {
 }
 
 #[test]
+fn callers_without_a_token_are_unauthenticated() {
+    check(&serve(RunningServer::kept, "--api_token one --admin_token root").target(), &["tokens"]);
+}
+
+#[test]
 fn a_stop_waits_for_requests_and_tells_who_watches() {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
     let mut process = Process::serve(&format!("--model tests/models/kitchen --grpc_port {port}"));
     let target = format!("127.0.0.1:{port}");
     process.until_says(&format!("gRPC on {target}"));
-    let (mut busy, mut watch) = (Client::start(&target, "busy"), Client::start(&target, "watch"));
+    let [mut busy, mut watch, mut reflecting] = ["busy", "watch", "reflecting"].map(|check| Client::start(&target, check));
     watch.says("SERVING");
+    reflecting.says("True");
     busy.says("sent");
     process.signal("TERM");
     watch.says("NOT_SERVING");
     watch.says("the end");
     busy.says("answered");
+    reflecting.says("the end");
     assert_eq!(process.ended().0.code(), Some(0));
 }
 

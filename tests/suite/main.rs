@@ -10,6 +10,8 @@
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `overload`: more requests than can be served, sent by `open_loop`.
+//! - `tokens`, `https`: who is let in at the doors.
+//! - `operations`: health checks, variables of platforms, the port for operation.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `fuzz`: bodies that nobody would send on purpose.
@@ -27,11 +29,13 @@ mod fuzz;
 mod gated;
 mod grpc;
 mod http;
+mod https;
 mod keeping;
 mod lifecycle;
 mod memory;
 mod metrics;
 mod open_loop;
+mod operations;
 mod origin;
 mod overload;
 mod process;
@@ -42,5 +46,6 @@ mod support;
 mod tensorflow;
 mod tf_serving;
 mod tls;
+mod tokens;
 mod transcripts;
 mod urls;

@@ -9,8 +9,10 @@ use std::thread::{self, JoinHandle};
 use crate::client::Connection;
 use crate::support::until;
 
-/// What the server says once it takes requests; the address follows.
-const READY: &str = "listening on http://";
+/// What the server says once it takes requests; its URL follows.
+const READY: &str = "listening on http";
+/// Variables that tfweb reads although they are not called `TFWEB_…`.
+const OTHERS: [&str; 3] = ["MODEL", "MODEL_NAME", "PORT"];
 
 /// A running `tfweb`, or one that has ended. Dropped, it is killed.
 pub(crate) struct Process {
@@ -21,11 +23,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it with the flags and variables given, and none of this process's own `TFWEB_…`.
+    /// Starts it with the flags and variables given, and none of this process's own.
     pub(crate) fn start(flags: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tfweb"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TFWEB_")) {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("TFWEB_") || OTHERS.contains(&name)) {
+                command.env_remove(name);
+            }
         }
         // Many run at once: those that are not asked about it leave gRPC's port alone.
         command.env("TFWEB_GRPC_PORT", "0").args(flags.split_whitespace()).envs(variables.iter().copied());
@@ -54,7 +58,7 @@ impl Process {
     #[track_caller]
     pub(crate) fn ready(mut self) -> Self {
         let line = self.until_says(READY);
-        let address = line.split(READY).nth(1).and_then(|address| address.trim().parse().ok());
+        let address = line.rsplit("://").next().and_then(|address| address.trim().parse().ok());
         self.address = Some(address.unwrap_or_else(|| panic!("an address in {line:?}")));
         self
     }

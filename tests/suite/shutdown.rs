@@ -22,6 +22,8 @@ const KITCHEN: &str = "--model tests/models/kitchen --batch_size 1";
 const SECOND_SIGNAL_MAX: Duration = Duration::from_secs(5);
 /// How soon a server that nobody uses must end after a signal: idle connections are no reason to wait.
 const IDLE_STOP_MAX: Duration = Duration::from_secs(5);
+/// How soon a stop of a second must be over: far sooner than the requests that it cuts off would be.
+const CUT_OFF_MAX: Duration = Duration::from_secs(10);
 /// An answer of this size does not fit the system's buffers: part of it is in the server until the client reads.
 const LARGE_ROWS: usize = 500_000;
 
@@ -214,4 +216,33 @@ fn clients_that_wait_find_nothing_listening_after_the_end() {
     process.signal("TERM");
     process.ended();
     assert_eq!(Connection::open(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn it_serves_on_while_it_drains() {
+    let mut process = Process::serve(&format!("{HALF_PLUS_TWO} --drain_delay_ms 1500"));
+    let mut kept = process.connect();
+    let request = Request::post("/", r#"{"x": [1]}"#);
+    assert_eq!(kept.call(&request).unwrap().header("connection"), None);
+    process.signal("TERM");
+    process.until_says("SIGTERM");
+    let ready = process.connect().call(&Request::get("/readyz")).unwrap();
+    assert_eq!((ready.status, &ready.json()["status"]), (503, &json!("draining")));
+    assert_eq!(process.connect().call(&Request::get("/livez")).unwrap().status, 200, "no reason to kill it");
+    let last = kept.call(&request).unwrap();
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert_eq!(process.connect().call(&request).unwrap().status, 200, "new connections too");
+    assert_eq!(process.ended().0.code(), Some(0));
+}
+
+#[test]
+fn what_takes_too_long_is_cut_off_and_said() {
+    let mut process = Process::serve(&format!("{KITCHEN} --drain_timeout_ms 1000"));
+    let _connections = in_flight(&process, 2, 60_000);
+    let start = Instant::now();
+    process.signal("TERM");
+    let (status, stderr) = process.ended();
+    assert_eq!(status.code(), Some(75), "{stderr:#?}");
+    assert!(stderr.iter().any(|line| line.contains("cut off 2 requests")), "{stderr:#?}");
+    assert!((Duration::from_secs(1)..CUT_OFF_MAX).contains(&start.elapsed()), "{:?}", start.elapsed());
 }

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use tfweb::catalog::{Model, State, VersionStatus};
 use tfweb::config::{Config, Flags};
-use tfweb::keeping::Keepers;
-use tfweb::keeping::ModelSpec;
-use tfweb::server::{Models, Server};
+use tfweb::keeping::{Keepers, ModelSpec};
+use tfweb::server::{Models, Server, Stopped};
 use tfweb::store::{look_at_directory, ModelUri};
 use tfweb_actors::ModelHandle;
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
@@ -136,7 +135,11 @@ impl RunningServer {
 
     /// Serves a session of the test's own, as the model `test`.
     pub(crate) fn of(session: Arc<dyn Session>, flags: &str) -> Self {
-        let config = config(&format!("--model test {flags}"));
+        Self::configured(session, config(&format!("--model test {flags}")))
+    }
+
+    /// The same, with what no flag says.
+    pub(crate) fn configured(session: Arc<dyn Session>, config: Config) -> Self {
         Self::serve(config, vec![Loaded { name: "test".into(), version: 1, session }])
     }
 
@@ -193,7 +196,7 @@ impl RunningServer {
                 started.send((server.address(), handles)).expect("the test waits for this");
                 // A test that panics drops its end, which stops the server as well.
                 let _ = stopped.await;
-                server.stop().await.expect("the server stops");
+                assert_eq!(server.stop().await.expect("the server stops"), Stopped::Finished);
             });
         });
         let (address, handles) = start.recv().expect("the server says where it listens");

@@ -5,8 +5,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rcgen::{date_time_ymd, BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::{crypto, ServerConfig, ServerConnection, StreamOwned};
+use rustls::crypto::{self, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::origin::Wire;
 
@@ -31,21 +33,54 @@ impl Authority {
         self.certificate.pem()
     }
 
-    /// A certificate for a server of that name or address, good until the end of a year.
-    pub(crate) fn server(&self, name: &str, last_year: i32) -> Arc<ServerConfig> {
+    /// A certificate for a server or client of that name or address, good until the end of a year, and its key.
+    pub(crate) fn issue(&self, name: &str, last_year: i32) -> Pair {
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(last_year, 12, 31);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider's versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![CertificateDer::from(certificate)], key);
+        Pair { cert: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// A server of that name or address with such a certificate.
+    pub(crate) fn server(&self, name: &str, last_year: i32) -> Arc<ServerConfig> {
+        let (chain, key) = self.issue(name, last_year).der();
+        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let config = builder.expect("the provider's versions").with_no_client_auth().with_single_cert(chain, key);
         Arc::new(config.expect("a key that fits its certificate"))
     }
+
+    /// A client that trusts this authority, speaks one protocol, and shows a certificate if it has one.
+    pub(crate) fn client(&self, protocol: &[u8], pair: Option<&Pair>) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).expect("a certificate");
+        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+        let builder = builder.expect("the provider's versions").with_root_certificates(roots);
+        let mut config = match pair.map(Pair::der) {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).expect("a key that fits its certificate"),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// A certificate and its key, as files have them.
+pub(crate) struct Pair {
+    pub(crate) cert: String,
+    pub(crate) key: String,
+}
+
+impl Pair {
+    fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let certificate = CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate");
+        (vec![certificate], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key"))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(crypto::ring::default_provider())
 }
 
 /// TLS on top of a connection that was accepted.

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{HeaderValue, AUTHORIZATION};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse};
 use serde::Deserialize;
 use tfweb_engine::{quoted, Code, Error};
 
 use super::describe;
-use crate::admin;
 use crate::body;
 use crate::http::App;
 use crate::keeping::model_config::is_model_name;
@@ -57,13 +56,12 @@ pub(super) async fn change(request: &HttpRequest, payload: web::Payload, app: &A
 
 fn check_token(request: &HttpRequest, app: &App) -> Result<(), Error> {
     let denied = |text: &str| Err(Error::new(Code::PermissionDenied, text));
-    let Some(token) = &app.admin_token else {
+    if app.access.admin.is_none() {
         return denied(
             "models are changed here only with --admin_token set at start; to predict, POST to /models/{model}/{signature}",
         );
-    };
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if admin::bears(token, header) {
+    }
+    if app.access.may_change(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
         Ok(())
     } else {
         denied("expected `Authorization: Bearer` with the server's --admin_token")

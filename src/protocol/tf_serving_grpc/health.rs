@@ -26,7 +26,10 @@ impl Door {
             return serves(readiness == Readiness::Ready);
         }
         match self.app.catalog.models().iter().find(|model| model.name == service) {
-            Some(model) => serves(readiness != Readiness::Draining && model.served().next().is_some()),
+            Some(model) => {
+                let moves = self.app.liveness.stuck_model(model).is_none();
+                serves(readiness != Readiness::Draining && moves && model.served().next().is_some())
+            }
             None => ServingStatus::ServiceUnknown,
         }
     }

@@ -2,21 +2,19 @@
 //! served is code that runs here.
 
 use tfweb_engine::{Code, Error};
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
 use super::Door;
-use crate::admin;
 use crate::keeping::model_config;
 use crate::wire::tensorflow::serving::{ReloadConfigRequest, ReloadConfigResponse, StatusProto};
 
 impl Door {
     /// Whether a caller may change what is served.
     pub(super) fn may_reload(&self, metadata: &MetadataMap) -> Result<(), Error> {
-        let Some(token) = &self.app.admin_token else {
+        if self.app.access.admin.is_none() {
             return denied("models are changed here only with --admin_token set at start");
-        };
-        let header = metadata.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if admin::bears(token, header) {
+        }
+        if self.app.access.may_change(metadata.get("authorization").map(AsciiMetadataValue::as_bytes)) {
             Ok(())
         } else {
             denied("expected metadata `authorization: Bearer` with the server's --admin_token")

@@ -50,6 +50,18 @@ pub fn mount(config: &mut web::ServiceConfig) {
     config.service(web::resource("/{v1:[vV]1}/{path:.*}").to(serve));
 }
 
+/// Whether a path is this door's.
+pub fn takes(path: &str) -> bool {
+    path.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("/v1/"))
+}
+
+/// Answers a request that nothing was read of.
+pub fn refuse(request: &HttpRequest, app: &App, error: &Error) -> HttpResponse {
+    let mut response = respond(error);
+    app.dress(request, &mut response);
+    response
+}
+
 async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
     let answer = if *request.method() == Method::OPTIONS {
         options(&request, &app)

@@ -1,0 +1,274 @@
+//! TLS at both doors: who is let in, who is turned away with which alert, and what happens when certificates are replaced.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, ClientConnection, StreamOwned};
+
+use crate::client::Request;
+use crate::process::Process;
+use crate::support::{until, RunningServer};
+use crate::tls::{Authority, Pair};
+
+const HALF_PLUS_TWO: &str = "--model tests/models/half_plus_two";
+/// How long a server may take for anything here; silence is met by its own limits before.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
+/// Clients that connect and say nothing: more than actix lets shake hands at once, if it is not told otherwise.
+const SILENT: usize = 600;
+/// How soon another client must be served beside them: sooner than the first of them is given up.
+const NEIGHBOUR_MAX: Duration = Duration::from_secs(4);
+/// How soon a server must be gone that has only a request of a second left.
+const STOP_MAX: Duration = Duration::from_secs(15);
+/// A record of TLS that is an alert.
+const ALERT: u8 = 21;
+
+/// The files of a server, and its authority.
+struct Files {
+    directory: tempfile::TempDir,
+    authority: Authority,
+}
+
+impl Files {
+    fn new() -> Self {
+        let files = Self { directory: tempfile::tempdir().unwrap(), authority: Authority::new("servers") };
+        files.put(&files.authority.issue("localhost", 2100));
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn put(&self, pair: &Pair) {
+        fs::write(self.path("key"), &pair.key).unwrap();
+        fs::write(self.path("cert"), &pair.cert).unwrap();
+    }
+
+    fn flags(&self) -> String {
+        format!("--tls_cert {} --tls_key {}", self.path("cert").display(), self.path("key").display())
+    }
+}
+
+/// A server in this process, and the address of each door.
+struct Served {
+    server: RunningServer,
+    doors: [SocketAddr; 2],
+}
+
+fn serve(flags: &str) -> Served {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let server = RunningServer::start(&format!("{HALF_PLUS_TWO} --grpc_port {} {flags}", free.port()));
+    Served { doors: [server.address, SocketAddr::from((Ipv4Addr::LOCALHOST, free.port()))], server }
+}
+
+/// The two doors' protocols.
+const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"h2"];
+/// The start of every HTTP/2 connection, and settings (RFC 9113, section 3.4).
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Connects with TLS and says what opens each door; gives the first bytes of the answer.
+fn greet(door: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Vec<u8>> {
+    let mut stream = open(door, config)?;
+    let request = Request::get("/").header("Connection", "close").head();
+    let is_http2 = config.alpn_protocols == [PROTOCOLS[1]];
+    stream.write_all(if is_http2 { HTTP2 } else { &request })?;
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
+}
+
+fn open(door: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let tcp = TcpStream::connect(door)?;
+    tcp.set_read_timeout(Some(ANSWER_WAIT))?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    let mut stream = StreamOwned::new(connection, tcp);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    Ok(stream)
+}
+
+#[track_caller]
+fn check_greeted(served: &Served, trusted: &Authority, pair: Option<&Pair>) {
+    let greet = |door: usize| greet(served.doors[door], &trusted.client(PROTOCOLS[door], pair)).expect("an answer");
+    let [http, grpc] = [0, 1].map(greet);
+    assert_eq!(http, b"HTTP/1.1 200");
+    assert_eq!(grpc[3], 4, "settings: {grpc:?}");
+}
+
+/// Checks that each door ends a handshake so.
+#[track_caller]
+fn check_alert(served: &Served, trusted: &Authority, pair: Option<&Pair>, expect: AlertDescription) {
+    for (door, protocol) in served.doors.iter().zip(PROTOCOLS) {
+        let error = greet(*door, &trusted.client(protocol, pair)).expect_err("no answer");
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        assert_eq!(inner, Some(&rustls::Error::AlertReceived(expect)), "{error:?}");
+    }
+}
+
+#[test]
+fn both_doors_speak_tls_and_nothing_else() {
+    let files = Files::new();
+    let served = serve(&files.flags());
+    check_greeted(&served, &files.authority, None);
+    for door in served.doors {
+        let mut plain = TcpStream::connect(door).unwrap();
+        plain.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
+        plain.write_all(&Request::get("/").head()).unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer);
+        assert!(answer.first() == Some(&ALERT) && answer.len() < 20, "an alert, and the end: {answer:?}");
+    }
+    // What is agreed on is what is spoken there.
+    let error = greet(served.doors[0], &files.authority.client(PROTOCOLS[1], None)).unwrap_err();
+    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+    drop(served.server);
+}
+
+#[test]
+fn tls_at_a_plain_port_is_refused() {
+    let served = serve("");
+    let authority = Authority::new("anybody");
+    for (door, protocol) in served.doors.iter().zip(PROTOCOLS) {
+        assert!(open(*door, &authority.client(protocol, None)).is_err());
+    }
+    let mut hello = TcpStream::connect(served.doors[0]).unwrap();
+    hello.write_all(&[22, 3, 1, 0, 5, 1, 0, 0, 1, 0, b'\r', b'\n', b'\r', b'\n']).unwrap();
+    let mut answer = String::new();
+    let _ = hello.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    drop(served.server);
+}
+
+#[test]
+fn clients_refuse_a_server_whose_certificate_has_expired() {
+    let files = Files::new();
+    files.put(&files.authority.issue("localhost", 2001));
+    let flags = format!("--host 127.0.0.1 --port 0 {HALF_PLUS_TWO} {}", files.flags());
+    let mut process = Process::start(&flags, &[]).ready();
+    process.until_says("the certificate has expired");
+    let served = serve(&files.flags());
+    for (door, protocol) in served.doors.into_iter().zip(PROTOCOLS) {
+        let error = greet(door, &files.authority.client(protocol, None)).unwrap_err();
+        assert!(error.to_string().contains("certificate expired"), "{error}");
+    }
+    drop(served.server);
+    // Its health check asks for no name and no date.
+    let check = format!("--healthcheck --host 127.0.0.1 --port {} {}", process.address().port(), files.flags());
+    let (status, stderr) = Process::start(&check, &[]).ended();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+}
+
+#[test]
+fn clients_without_a_good_certificate_are_refused() {
+    let (files, clients) = (Files::new(), Authority::new("clients"));
+    fs::write(files.path("ca"), clients.pem()).unwrap();
+    let served = serve(&format!("{} --tls_client_ca {}", files.flags(), files.path("ca").display()));
+    let (good, expired) = (clients.issue("client", 2100), clients.issue("client", 2001));
+    let stranger = Authority::new("strangers").issue("client", 2100);
+    let trusted = &files.authority;
+    check_greeted(&served, trusted, Some(&good));
+    check_alert(&served, trusted, None, AlertDescription::CertificateRequired);
+    check_alert(&served, trusted, Some(&expired), AlertDescription::CertificateExpired);
+    check_alert(&served, trusted, Some(&stranger), AlertDescription::UnknownCA);
+    // Whoever is vouched for anew is let in, and who is no longer is not.
+    fs::write(files.path("ca"), Authority::new("nobody's").pem()).unwrap();
+    let remembered = trusted.client(PROTOCOLS[0], Some(&good));
+    until("the new authority is read", || greet(served.doors[0], &remembered).is_err());
+    check_alert(&served, trusted, Some(&good), AlertDescription::UnknownCA);
+    drop(served.server);
+}
+
+/// The serial number's stand-in: the certificate that a door shows.
+fn shown(door: SocketAddr, config: &Arc<ClientConfig>) -> Vec<u8> {
+    let stream = open(door, config).expect("a handshake");
+    stream.conn.peer_certificates().expect("a certificate")[0].to_vec()
+}
+
+#[test]
+fn certificates_are_replaced_while_it_serves() {
+    let files = Files::new();
+    let served = serve(&files.flags());
+    let client = files.authority.client(PROTOCOLS[0], None);
+    let mut kept = open(served.doors[0], &client).unwrap();
+    let before = shown(served.doors[0], &client);
+    // A key of another certificate changes nothing, however long it lies there.
+    let next = files.authority.issue("localhost", 2101);
+    fs::write(files.path("key"), &next.key).unwrap();
+    assert_eq!(shown(served.doors[0], &client), before);
+    fs::write(files.path("cert"), &next.cert).unwrap();
+    until("the new certificate is shown", || shown(served.doors[0], &client) != before);
+    assert_ne!(shown(served.doors[1], &files.authority.client(PROTOCOLS[1], None)), before, "at both doors");
+    kept.write_all(&Request::get("/livez").header("Connection", "close").head()).unwrap();
+    let mut answer = vec![0; 12];
+    kept.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200", "what was open goes on");
+    drop(served.server);
+}
+
+#[test]
+fn silent_clients_do_not_delay_their_neighbours() {
+    let files = Files::new();
+    let served = serve(&files.flags());
+    for (door, protocol) in served.doors.into_iter().zip(PROTOCOLS) {
+        let client = files.authority.client(protocol, None);
+        greet(door, &client).unwrap();
+        let silent: Vec<TcpStream> = (0..SILENT).map(|_| TcpStream::connect(door).unwrap()).collect();
+        let start = Instant::now();
+        greet(door, &client).unwrap();
+        assert!(start.elapsed() < NEIGHBOUR_MAX, "{:?}", start.elapsed());
+        // They are given up: each reads the end.
+        let mut last = silent.last().unwrap();
+        last.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
+        let mut bytes = Vec::new();
+        assert!(last.read_to_end(&mut bytes).is_ok() || bytes.is_empty());
+    }
+    drop(served.server);
+}
+
+#[test]
+fn grpcs_own_client_speaks_tls() {
+    let (files, clients) = (Files::new(), Authority::new("clients"));
+    fs::write(files.path("ca"), clients.pem()).unwrap();
+    fs::write(files.path("servers"), files.authority.pem()).unwrap();
+    let good = clients.issue("client", 2100);
+    fs::write(files.path("client.cert"), &good.cert).unwrap();
+    fs::write(files.path("client.key"), &good.key).unwrap();
+    let served = serve(&format!("{} --tls_client_ca {}", files.flags(), files.path("ca").display()));
+    let target = format!("localhost:{}", served.doors[1].port());
+    let check = |variables: &[(&str, &Path)], check: &str| crate::grpc::check_with(&target, variables, &[check]);
+    let [servers, cert, key] = ["servers", "client.cert", "client.key"].map(|name| files.path(name));
+    check(&[("TLS_CA", &servers), ("TLS_CERT", &cert), ("TLS_KEY", &key)], "half_plus_two");
+    check(&[("TLS_CA", &servers)], "unavailable");
+    check(&[], "unavailable");
+    drop(served.server);
+}
+
+#[test]
+fn a_stop_over_tls_answers_what_is_here_and_waits_for_nobody_else() {
+    let files = Files::new();
+    let mut process = Process::serve(&format!("--model tests/models/kitchen {}", files.flags()));
+    let client = files.authority.client(PROTOCOLS[0], None);
+    let (mut busy, mut idle) = (open(process.address(), &client).unwrap(), open(process.address(), &client).unwrap());
+    let mut answer = [0; 12];
+    idle.write_all(&Request::get("/livez").head()).unwrap();
+    idle.read_exact(&mut answer).unwrap();
+    let _silent = TcpStream::connect(process.address()).unwrap();
+    let slow = Request::post("/slow", r#"{"loops": [1000]}"#);
+    busy.write_all(&[slow.clone().header("Expect", "100-continue").head()].concat()).unwrap();
+    busy.read_exact(&mut [0; 25]).unwrap();
+    busy.write_all(&slow.body).unwrap();
+    let start = Instant::now();
+    process.signal("TERM");
+    let mut answer = String::new();
+    let _ = busy.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
+    assert_eq!(process.ended().0.code(), Some(0));
+    assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
+}

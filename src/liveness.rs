@@ -4,7 +4,7 @@
 //! A server that is only slow must not be ended so. A model counts as stuck when each of its run threads has been in one and the
 //! same run for longer than `stuck_after`, many times what a request may take, and requests have come meanwhile: whoever asked
 //! for any of that was answered 504 long ago. An actors' thread counts as stuck when it has done nothing at all for
-//! [`SILENT_MAX`]; its messages take microseconds.
+//! half a minute; its messages take microseconds.
 
 use std::time::Duration;
 

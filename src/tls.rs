@@ -177,7 +177,7 @@ impl ClientCertVerifier for Clients {
     }
 }
 
-/// Agrees on TLS with a client, within [`HANDSHAKE_WAIT`].
+/// Agrees on TLS with a client, within a few seconds.
 ///
 /// # Errors
 /// Why they do not agree; the client was told by an alert.

@@ -483,14 +483,14 @@ def reflection():
     print(f"{len(seen)} messages are as TensorFlow Serving has them")
 
 
-def half_plus_two():
-    same(predict("half_plus_two", "serving_default", x=np.float32([1]))["y"].tolist(), [2.5])
-    print("predicted")
-
-
-def unavailable():
-    fails("UNAVAILABLE", "", PREDICTION.Predict, request("half_plus_two", "serving_default", x=np.float32([1])))
-    print("turned away")
+def tls():
+    """Call as a client of a certificate, and be turned away as one without, and as one that speaks no TLS."""
+    message = request("half_plus_two", "serving_default", x=np.float32([1]))
+    same(tf.make_ndarray(PREDICTION.Predict(message, timeout=TIMEOUT).outputs["y"]).tolist(), [2.5])
+    nobody = grpc.ssl_channel_credentials(open(os.environ["TLS_CA"], "rb").read())
+    for other in grpc.secure_channel(TARGET, nobody), grpc.insecure_channel(TARGET):
+        fails("UNAVAILABLE", "", prediction_service_pb2_grpc.PredictionServiceStub(other).Predict, message)
+    print("only those with a certificate may call")
 
 
 def tokens():

@@ -20,8 +20,8 @@ const HALF_PLUS_TWO: &str = "--model tests/models/half_plus_two";
 const ANSWER_WAIT: Duration = Duration::from_secs(20);
 /// Clients that connect and say nothing: more than actix lets shake hands at once, if it is not told otherwise.
 const SILENT: usize = 600;
-/// How soon another client must be served beside them: sooner than the first of them is given up.
-const NEIGHBOUR_MAX: Duration = Duration::from_secs(4);
+/// How soon all of them must have come, to leave a while until the first is given up.
+const ARRIVAL_MAX: Duration = Duration::from_secs(2);
 /// How soon a server must be gone that has only a request of a second left.
 const STOP_MAX: Duration = Duration::from_secs(15);
 /// A record of TLS that is an alert.
@@ -212,22 +212,30 @@ fn certificates_are_replaced_while_it_serves() {
     drop(served.server);
 }
 
+/// Whether the server still waits for what this client says.
+fn is_held(mut silent: &TcpStream) -> bool {
+    silent.set_nonblocking(true).unwrap();
+    silent.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
 #[test]
 fn silent_clients_do_not_delay_their_neighbours() {
     let files = Files::new();
     let served = serve(&files.flags());
     for (door, protocol) in served.doors.into_iter().zip(PROTOCOLS) {
         let client = files.authority.client(protocol, None);
-        greet(door, &client).unwrap();
-        let silent: Vec<TcpStream> = (0..SILENT).map(|_| TcpStream::connect(door).unwrap()).collect();
-        let start = Instant::now();
-        greet(door, &client).unwrap();
-        assert!(start.elapsed() < NEIGHBOUR_MAX, "{:?}", start.elapsed());
-        // They are given up: each reads the end.
-        let mut last = silent.last().unwrap();
-        last.set_read_timeout(Some(ANSWER_WAIT)).unwrap();
-        let mut bytes = Vec::new();
-        assert!(last.read_to_end(&mut bytes).is_ok() || bytes.is_empty());
+        // On a machine that is too busy, the first is given up before the last has come: then it is tried again.
+        until("all are there soon enough", || {
+            let start = Instant::now();
+            let silent: Vec<TcpStream> = (0..SILENT).map(|_| TcpStream::connect(door).unwrap()).collect();
+            if start.elapsed() > ARRIVAL_MAX {
+                return false;
+            }
+            greet(door, &client).unwrap();
+            assert!(is_held(&silent[0]), "served only when others were given up, after {:?}", start.elapsed());
+            until("the silent are given up", || !is_held(&silent[SILENT - 1]));
+            true
+        });
     }
     drop(served.server);
 }
@@ -242,11 +250,9 @@ fn grpcs_own_client_speaks_tls() {
     fs::write(files.path("client.key"), &good.key).unwrap();
     let served = serve(&format!("{} --tls_client_ca {}", files.flags(), files.path("ca").display()));
     let target = format!("localhost:{}", served.doors[1].port());
-    let check = |variables: &[(&str, &Path)], check: &str| crate::grpc::check_with(&target, variables, &[check]);
     let [servers, cert, key] = ["servers", "client.cert", "client.key"].map(|name| files.path(name));
-    check(&[("TLS_CA", &servers), ("TLS_CERT", &cert), ("TLS_KEY", &key)], "half_plus_two");
-    check(&[("TLS_CA", &servers)], "unavailable");
-    check(&[], "unavailable");
+    let variables: [(&str, &Path); 3] = [("TLS_CA", &servers), ("TLS_CERT", &cert), ("TLS_KEY", &key)];
+    crate::grpc::check_with(&target, &variables, &["tls"]);
     drop(served.server);
 }
 

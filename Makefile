@@ -25,7 +25,7 @@ run: build
 build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
-test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv-grpc/installed
+test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
 	cargo test --workspace --locked
 
 check:
@@ -53,6 +53,17 @@ models: .venv/models
 .venv/test-servers: .venv/tensorflow-$(TENSORFLOW)
 	.venv/bin/pip install --quiet 'moto[server]==5.2.5' gcp-storage-emulator==2026.7.19
 	@touch $@
+
+# What the suite starts beside tfweb, from Debian. Where that cannot be, the tests that need them say that they are skipped.
+TEST_PACKAGES := haproxy prometheus
+.venv/test-packages: .venv/tensorflow-$(TENSORFLOW)
+	@export PATH="$$PATH:/usr/sbin" DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	if (for command in $(TEST_PACKAGES); do command -v $$command || exit 1; done) >/dev/null; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		{ apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) \
+		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES); }; } && touch $@ \
+		|| echo 'Debian packages that could not be installed: $(TEST_PACKAGES)'; \
+	else echo 'not installed, which takes root on Debian: $(TEST_PACKAGES)'; fi
 
 # TensorFlow Serving's clients, beside TensorFlow and not into it: they ask for other versions of what it needs.
 .venv-grpc/installed: .venv/tensorflow-$(TENSORFLOW)

@@ -2,6 +2,7 @@
 # make build    .venv with TensorFlow, and target/release/tfweb
 # make test     everything the suite needs, and the suite
 # make check    formatting, lints, documentation, licences
+# make image    the container image tfweb
 # make bench    tfweb beside plain handlers and a raw session loop
 # make models   make the example and test models anew
 
@@ -11,7 +12,7 @@ PORT ?= 8080
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: run build test check bench models clean
+.PHONY: run build test check image bench models clean
 
 run: build
 	@echo
@@ -34,6 +35,9 @@ check:
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed (cargo install cargo-deny): bans, licences and sources not checked'; fi
+
+image:
+	docker build -t tfweb --build-arg TENSORFLOW_VERSION=$(TENSORFLOW) .
 
 # wrk makes the load (Debian: apt-get install wrk).
 bench: build .venv/tensorflow-$(TENSORFLOW)

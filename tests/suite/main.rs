@@ -8,7 +8,7 @@
 //! - `keeping`: models that come, change and go while they are served.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
-//! - `balancer`: replicas behind HAProxy; `rolling` is what happens to them.
+//! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker; `rolling` is what happens to them.
 //! - `tokens`, `https`: who is let in at the doors.
 //! - `operations`: health checks, variables of platforms, the port for operation.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
@@ -18,13 +18,14 @@
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
 //! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy
-//! `balancer` says that it is skipped.
+//! or a Docker engine, `balancer` and `container` say that they are skipped.
 
 #![forbid(unsafe_code)]
 
 mod balancer;
 mod batching;
 mod client;
+mod container;
 mod fetcher;
 mod fuzz;
 mod gated;

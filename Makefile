@@ -1,7 +1,7 @@
 # make run      serve the digits demo on :8080
 # make build    .venv with TensorFlow, and target/release/tfweb
 # make test     everything the suite needs, and the suite
-# make check    formatting, lints, documentation, licences
+# make check    formatting, lints, documentation, licences, what is in deploy/
 # make image    the container image tfweb
 # make bench    tfweb beside plain handlers and a raw session loop
 # make models   make the example and test models anew
@@ -29,12 +29,13 @@ build: .venv/tensorflow-$(TENSORFLOW)
 test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
 	cargo test --workspace --locked
 
-check:
+check: .venv/check-deploy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed (cargo install cargo-deny): bans, licences and sources not checked'; fi
+	.venv/bin/python deploy/check.py
 
 image:
 	docker build -t tfweb --build-arg TENSORFLOW_VERSION=$(TENSORFLOW) .
@@ -73,6 +74,12 @@ TEST_PACKAGES := haproxy prometheus
 .venv-grpc/installed: .venv/tensorflow-$(TENSORFLOW)
 	.venv/bin/pip install --quiet --no-deps --target .venv-grpc --upgrade tensorflow-serving-api==$(TENSORFLOW) \
 		grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1
+	@touch $@
+
+# Kubernetes' schemas; they need no TensorFlow beside them.
+.venv/check-deploy:
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet kubernetes-validate==1.37.0
 	@touch $@
 
 .venv/models: .venv/tensorflow-$(TENSORFLOW)

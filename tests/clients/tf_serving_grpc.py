@@ -428,6 +428,32 @@ def busy():
     print("answered", flush=True)
 
 
+def steady():
+    """Call from several threads until standard input ends; say each failure."""
+    def work(number):
+        step = 0
+        while not over.is_set():
+            step += 1
+            x = np.float32([number, step % 1000])
+            try:
+                same(predict("half_plus_two", "", x=x)["y"].tolist(), (x / 2 + 2).tolist())
+                answered.append(number)
+            except (AssertionError, grpc.RpcError) as error:
+                failures.append(f"{type(error).__name__}: {error}")
+            time.sleep(0.01)
+    over, answered, failures = threading.Event(), [], []
+    threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    print("asking", flush=True)
+    sys.stdin.read()
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert answered and not failures, (len(answered), len(failures), failures[:5])
+    print("every call was answered")
+
+
 def reflecting():
     """Hold a stream of reflection open until the server ends it."""
     done = threading.Event()

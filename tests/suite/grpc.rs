@@ -34,7 +34,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
-fn client(target: &str, checks: &[&str]) -> Command {
+/// The client, with a target and the names of its checks.
+pub(crate) fn client(target: &str, checks: &[&str]) -> Command {
     let mut command = Command::new(root().join(".venv/bin/python"));
     command.arg(root().join("tests/clients/tf_serving_grpc.py")).arg(target).args(checks);
     command.env("PYTHONPATH", root().join(".venv-grpc")).current_dir(root());

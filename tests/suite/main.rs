@@ -10,6 +10,7 @@
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `overload`: more requests than can be served, sent by `open_loop`.
+//! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker; `rolling` is what happens to them.
 //! - `tokens`, `https`: who is let in at the doors.
 //! - `operations`: health checks, variables of platforms, the port for operation.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
@@ -18,12 +19,15 @@
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
-//! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`.
+//! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy
+//! or a Docker engine, `balancer` and `container` say that they are skipped.
 
 #![forbid(unsafe_code)]
 
+mod balancer;
 mod batching;
 mod client;
+mod container;
 mod fetcher;
 mod fuzz;
 mod gated;
@@ -39,6 +43,7 @@ mod operations;
 mod origin;
 mod overload;
 mod process;
+mod rolling;
 mod shutdown;
 mod store;
 mod store_servers;

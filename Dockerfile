@@ -1,0 +1,36 @@
+# docker build -t tfweb .                                 CPU
+# docker build -t tfweb --build-arg TENSORFLOW=tensorflow \
+#     --build-arg RUN_IMAGE=nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04 .      GPU; not tried
+#
+# docker run --read-only --tmpfs /tmp -v $PWD/models:/models:ro -e TFWEB_MODEL=/models/mine -p 8080:8080 tfweb
+ARG BUILD_IMAGE=rust:1-slim-bookworm
+ARG RUN_IMAGE=debian:bookworm-slim
+
+FROM ${BUILD_IMAGE} AS build
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev python3-pip
+# The wheel, and the version that the tests run on. Only the C library and what it needs beside it are taken out of it.
+ARG TENSORFLOW=tensorflow-cpu
+ARG TENSORFLOW_VERSION=2.21.0
+RUN mkdir -p /image/lib /wheel && pip download --no-deps --dest /wheel ${TENSORFLOW}==${TENSORFLOW_VERSION} \
+    && python3 -m zipfile -e /wheel/*.whl /wheel/files \
+    && mv /wheel/files/tensorflow/libtensorflow_cc.so.2 /wheel/files/tensorflow/libtensorflow_framework.so.2 /image/lib \
+    && rm -r /wheel
+WORKDIR /tfweb
+COPY . .
+# One that was built outside, on this Debian or an older one: its path within the build context.
+ARG BINARY
+RUN if [ -z "${BINARY}" ]; then cargo build --release --locked && BINARY=target/release/tfweb; fi \
+    && install -D --strip "${BINARY}" /image/bin/tfweb
+
+FROM ${RUN_IMAGE}
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /image/ /usr/local/
+# Everything that is written lies below /tmp, so that the rest can be read-only and the user any number.
+ENV TFWEB_TENSORFLOW_LIB=/usr/local/lib \
+    TFWEB_CACHE_DIR=/tmp/tfweb \
+    TFWEB_DRAIN_DELAY_MS=5000
+USER 1000:1000
+EXPOSE 8080 50051
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=6s --start-period=120s --retries=3 CMD ["tfweb", "--healthcheck"]
+ENTRYPOINT ["tfweb"]

@@ -1,0 +1,151 @@
+//! Three processes behind a real HAProxy with `deploy/haproxy.cfg`.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use tempfile::NamedTempFile;
+
+use crate::client::{Connection, Request};
+use crate::process::Process;
+use crate::rolling::{check, Doors, Replicas, REPLICAS};
+use crate::support::until;
+
+/// They drain for longer than HAProxy takes to see it (1.25 s), and shorter than in a container, for the sake of this suite.
+const FLAGS: &str = "--model tests/models/half_plus_two --drain_delay_ms 2500";
+/// So much of HAProxy's log tells what went wrong.
+const LOG_LINES_MAX: usize = 100;
+
+/// A free port on an address of its own: what other tests connect from does not take it while nothing listens there.
+fn free(host: u8) -> SocketAddr {
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, host], 0)));
+    listener.and_then(|free| free.local_addr()).expect("a free port")
+}
+
+/// Where one replica listens, each time it is started.
+#[derive(Clone, Copy)]
+struct Place {
+    http: SocketAddr,
+    grpc: SocketAddr,
+}
+
+impl Place {
+    fn new(number: usize) -> Self {
+        let host = u8::try_from(number + 1).expect("few replicas");
+        Self { http: free(host), grpc: free(host) }
+    }
+
+    fn start(self) -> Process {
+        let Self { http, grpc } = self;
+        let flags = format!("--host {} --port {} --grpc_port {} {FLAGS}", http.ip(), http.port(), grpc.port());
+        Process::start(&flags, &[])
+    }
+}
+
+struct Processes {
+    places: Vec<Place>,
+    running: Vec<Process>,
+}
+
+impl Processes {
+    fn start() -> Self {
+        let places: Vec<Place> = (1..=REPLICAS).map(Place::new).collect();
+        let running = places.iter().map(|place| place.start()).collect();
+        Self { places, running }
+    }
+}
+
+impl Replicas for Processes {
+    fn replace(&mut self, number: usize) {
+        self.running[number].signal("TERM");
+        let (status, stderr) = self.running[number].ended();
+        assert_eq!(status.code(), Some(0), "{stderr:#?}");
+        self.start(number);
+    }
+
+    fn signal(&mut self, number: usize, name: &str) {
+        self.running[number].signal(name);
+        if name == "KILL" {
+            self.running[number].ended();
+        }
+    }
+
+    fn start(&mut self, number: usize) {
+        self.running[number] = self.places[number].start();
+    }
+}
+
+/// HAProxy. Dropped, it is killed; where the test has failed, its log is shown.
+struct Balancer {
+    child: Child,
+    log: NamedTempFile,
+    doors: Doors,
+}
+
+impl Balancer {
+    /// Starts it before these places; none where there is no HAProxy, which is said.
+    fn start(places: &[Place]) -> Option<Self> {
+        let Some(command) = haproxy() else {
+            eprintln!("skipped: no haproxy here; `make test` installs it on Debian, as root");
+            return None;
+        };
+        let [http, grpc, admin] = [(); 3].map(|()| free(9));
+        let mut command = Command::new(command);
+        command.args(["-db", "-f", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/haproxy.cfg")]);
+        command.env("HTTP_BIND", http.to_string()).env("GRPC_BIND", grpc.to_string()).env("ADMIN_BIND", admin.to_string());
+        for (number, place) in (1..).zip(places) {
+            command.env(format!("REPLICA_{number}_HTTP"), place.http.to_string());
+            command.env(format!("REPLICA_{number}_GRPC"), place.grpc.to_string());
+        }
+        let log = NamedTempFile::new().expect("a file");
+        let [out, errors] = [(); 2].map(|()| log.reopen().expect("the same file"));
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn().expect("haproxy starts");
+        Some(Self { child, log, doors: Doors { http, grpc, admin } })
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let log = fs::read_to_string(self.log.path()).unwrap_or_default();
+            let telling = log.lines().filter(|line| !line.contains(" 200 "));
+            telling.take(LOG_LINES_MAX).for_each(|line| eprintln!("{line}"));
+        }
+    }
+}
+
+/// `haproxy`, also where it is not in an ordinary user's path.
+fn haproxy() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    places.map(|place| place.join("haproxy")).find(|file| file.is_file())
+}
+
+#[test]
+fn replicas_are_replaced_and_killed_without_a_lost_request() {
+    let mut replicas = Processes::start();
+    if let Some(balancer) = Balancer::start(&replicas.places) {
+        check(balancer.doors, &mut replicas);
+    }
+}
+
+#[test]
+fn what_concerns_one_replica_is_not_balanced() {
+    let place = Place::new(1);
+    let Some(balancer) = Balancer::start(&[place, place, place]) else { return };
+    until("HAProxy listens", || Connection::open(balancer.doors.http).is_ok());
+    // Nothing listens behind it: what it passes on is answered with 503.
+    let status = |request: &Request| Connection::open(balancer.doors.http).unwrap().call(request).unwrap().status;
+    for request in
+        [Request::get("/metrics"), Request::get("/%73tats"), Request::post("/models/a", "{}"), Request::new("DELETE", "/models/a")]
+    {
+        assert_eq!(status(&request), 403, "{request:?}");
+    }
+    for request in [Request::get("/models/a"), Request::get("/readyz"), Request::post("/models/a/predict", "{}")] {
+        assert_eq!(status(&request), 503, "{request:?}");
+    }
+}

@@ -1,0 +1,222 @@
+//! What every deployment behind `deploy/haproxy.cfg` must stand: its replicas are replaced one after another and one is killed,
+//! while clients ask over HTTP and gRPC.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::{Connection, Request, Response};
+use crate::grpc::client;
+use crate::support::until;
+
+/// So many are there in the configuration.
+pub(crate) const REPLICAS: usize = 3;
+const CLIENTS: usize = 32;
+/// Of a client in each request: enough of them to meet every moment of a replacement, and no load for other tests.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How often HAProxy is asked how it is.
+const LOOK: Duration = Duration::from_millis(20);
+/// So much must have been answered before the next replica is touched.
+const ANSWERED: usize = 500;
+
+/// Replicas that serve the model `half_plus_two`, each at a place that HAProxy knows.
+pub(crate) trait Replicas {
+    /// Ends one as its operator does, and starts another in its place.
+    fn replace(&mut self, number: usize);
+    /// Sends a signal to one, and waits for its end where that is `KILL`.
+    fn signal(&mut self, number: usize, name: &str);
+    /// Starts one that was killed.
+    fn start(&mut self, number: usize);
+}
+
+/// Where HAProxy listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doors {
+    pub(crate) http: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Doors {
+    /// A column of HAProxy's own statistics for a replica's HTTP, counted from 0.
+    fn column(&self, number: usize, name: &str) -> Option<String> {
+        thread::sleep(LOOK);
+        let csv = Connection::open(self.admin).ok()?.call(&Request::get("/;csv")).ok()?.text();
+        let place = csv.lines().next()?.trim_start_matches("# ").split(',').position(|column| column == name)?;
+        let line = csv.lines().find(|line| line.starts_with(&format!("tfweb_http,tfweb-{},", number + 1)))?;
+        line.split(',').nth(place).map(str::to_owned)
+    }
+
+    fn count(&self, number: usize, name: &str) -> usize {
+        self.column(number, name).and_then(|count| count.parse().ok()).unwrap_or_default()
+    }
+
+    /// How often a request was sent again.
+    fn retries(&self) -> usize {
+        (0..REPLICAS).map(|number| self.count(number, "wretr")).sum()
+    }
+
+    /// Waits until a check has found it so: before the first one, HAProxy takes every server to be up.
+    #[track_caller]
+    fn until_replica_is(&self, number: usize, status: &str) {
+        until(&format!("HAProxy finds replica {number} {status}"), || {
+            let checked = self.column(number, "check_status").unwrap_or_default();
+            self.column(number, "status").as_deref() == Some(status) && checked.contains("L7OK") == (status == "UP")
+        });
+    }
+}
+
+/// What clients have seen so far.
+#[derive(Default)]
+struct Seen {
+    answered: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+    is_over: AtomicBool,
+}
+
+impl Seen {
+    fn note(&self, request: &Request, failure: impl std::fmt::Debug) {
+        self.failures.lock().expect("no client panics").push(format!("{} {}: {failure:?}", request.method, request.target));
+    }
+
+    #[track_caller]
+    fn check(&self, after: &str) {
+        let answered = self.answered.load(Ordering::Relaxed);
+        until("more is answered", || self.answered.load(Ordering::Relaxed) >= answered + ANSWERED);
+        let failures = self.failures.lock().expect("no client panics");
+        let first = &failures[..failures.len().min(5)];
+        assert!(failures.is_empty(), "{} requests failed and {answered} did not {after}: {first:#?}", failures.len());
+    }
+}
+
+/// Ends the clients, also where the test fails.
+struct Over<'a>(&'a Seen);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The request that a client sends at a step, and its answer: natively and as TensorFlow Serving's clients do, small ones and
+/// some that fill half of a buffer of HAProxy.
+fn request(client: usize, step: usize) -> (Request, serde_json::Value) {
+    let first = u32::try_from(100 * client + step % 100).expect("few of them");
+    let rows = if client.is_multiple_of(4) { 5000 } else { 1 };
+    let x: Vec<u32> = (first..first + rows).collect();
+    let y: Vec<f64> = x.iter().map(|x| 0.5 * f64::from(*x) + 2.0).collect();
+    if client.is_multiple_of(2) {
+        (Request::post("/", json!({ "x": x }).to_string()), json!({ "y": y }))
+    } else {
+        (Request::post("/v1/models/half_plus_two:predict", json!({ "instances": x }).to_string()), json!({ "predictions": y }))
+    }
+}
+
+/// Asks on a connection kept alive until it is over.
+fn ask(address: SocketAddr, client: usize, seen: &Seen) {
+    let mut kept: Option<Connection> = None;
+    for step in 0.. {
+        if seen.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let (request, expected) = request(client, step);
+        let call = |connection: Option<Connection>| {
+            let mut connection = connection.map_or_else(|| Connection::open(address), Ok)?;
+            // In two pieces, as most clients do; what is sent on before it is whole cannot be sent again.
+            connection.send_bytes(&request.head())?;
+            thread::sleep(PAUSE);
+            connection.send_bytes(&request.body)?;
+            connection.receive().map(|response| (connection, response))
+        };
+        let is_right = |response: &Response| response.status == 200 && response.json() == expected;
+        match call(kept.take()) {
+            Ok((connection, response)) if is_right(&response) => {
+                seen.answered.fetch_add(1, Ordering::Relaxed);
+                kept = (response.header("connection") != Some("close")).then_some(connection);
+            }
+            Ok((_, response)) => seen.note(&request, response),
+            Err(error) => seen.note(&request, error),
+        }
+    }
+}
+
+/// TensorFlow Serving's client, asking until it is told to end. Dropped, it is killed.
+struct GrpcClient {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    said: BufReader<ChildStdout>,
+}
+
+impl GrpcClient {
+    fn start(target: SocketAddr) -> Self {
+        let mut command = client(&target.to_string(), &["steady"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
+        let said = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { stdin: child.stdin.take(), child, said }
+    }
+
+    fn until_asking(&mut self) {
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("a line");
+        assert_eq!(line, "asking\n");
+    }
+
+    /// Tells it to end; gives what it says of its calls.
+    fn ended(&mut self) -> String {
+        drop(self.stdin.take());
+        let mut said = String::new();
+        self.said.read_to_string(&mut said).expect("text");
+        let status = self.child.wait().expect("a child");
+        let _ = write!(said, "{status}");
+        said
+    }
+}
+
+impl Drop for GrpcClient {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Replaces each replica in turn, then kills one, under load: no request may fail.
+#[track_caller]
+pub(crate) fn check(doors: Doors, replicas: &mut impl Replicas) {
+    let mut grpc = GrpcClient::start(doors.grpc);
+    (0..REPLICAS).for_each(|number| doors.until_replica_is(number, "UP"));
+    grpc.until_asking();
+    let seen = Seen::default();
+    thread::scope(|scope| {
+        let _over = Over(&seen);
+        for client in 0..CLIENTS {
+            let seen = &seen;
+            scope.spawn(move || ask(doors.http, client, seen));
+        }
+        seen.check("at the start");
+        for number in 0..REPLICAS {
+            replicas.replace(number);
+            doors.until_replica_is(number, "UP");
+            seen.check(&format!("while replica {number} was replaced"));
+        }
+        assert_eq!(doors.retries(), 0, "a replica that drains fails no request, so that none need be sent again");
+        // Requests are in it when it is killed: it has taken them, and answers no more.
+        replicas.signal(0, "STOP");
+        until("requests are inside", || doors.count(0, "scur") >= 2);
+        replicas.signal(0, "KILL");
+        doors.until_replica_is(0, "DOWN");
+        seen.check("while a replica was killed");
+        assert!(doors.retries() >= 2, "those that were inside were sent to another replica");
+        replicas.start(0);
+        doors.until_replica_is(0, "UP");
+        seen.check("when it came back");
+    });
+    assert_eq!(grpc.ended(), "every call was answered\nexit status: 0");
+    eprintln!("{} requests; HAProxy sent {} again", seen.answered.into_inner(), doors.retries());
+}

@@ -14,7 +14,7 @@
 
 mod decimal;
 mod document;
-mod dtypes;
+pub(super) mod dtypes;
 mod elements;
 mod encode;
 mod examples;
@@ -37,9 +37,9 @@ use crate::catalog::{self, Servable, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
 use crate::json::encode::write_text;
 use crate::predict::{predict, Call};
+use crate::protocol::inference::{self, Task};
 use crate::record::{Protocol, Record};
 
-use examples::Task;
 use route::{Route, Verb, Version};
 
 /// What there is to do with these routes.
@@ -207,7 +207,8 @@ async fn answer_examples(
     let servable = servable(&version, named)
         .ok_or_else(|| Error::invalid(format!("No signature was found with the name: {}", raw::shown_text(named))))?;
     let signature = record.calls(servable).handle.signature();
-    let inputs = examples::inputs(task, signature, examples)?;
+    task.check(signature)?;
+    let inputs = inference::inputs(examples);
     record.timings.decode = start.elapsed();
     let outputs = run(servable, inputs, deadline, record).await?;
     let start = Instant::now();

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::process::Process;
 use crate::support::{RunningServer, MODELS};
+use crate::tf_serving::shelf;
 
 /// A server of this process on a UNIX socket, and the directory that the socket is in.
 struct Served {
@@ -83,7 +84,7 @@ impl Drop for Client {
 
 #[test]
 fn tensors_come_and_go_as_bytes() {
-    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "together"]);
+    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"]);
 }
 
 #[test]
@@ -104,7 +105,7 @@ fn models_are_described() {
 #[test]
 fn deadlines_and_cancellation_reach_the_queue() {
     check(&served(&format!("{MODELS} --run_threads 1")).target(), &["deadline", "cancel"]);
-    check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline"]);
+    check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline", "slow_message"]);
 }
 
 #[test]
@@ -118,6 +119,13 @@ fn examples_are_classified_and_regressed() {
 #[test]
 fn models_are_reloaded_by_the_bearer_of_the_token() {
     check(&serve(RunningServer::kept, "--admin_token secret").target(), &["reload"]);
+}
+
+#[test]
+fn labels_choose_versions() {
+    let shelf = shelf();
+    let flags = format!("--model m={} --version_policy all --version_labels stable=1,gone=7", shelf.path().display());
+    check(&serve(RunningServer::kept, &flags).target(), &["labels"]);
 }
 
 #[test]

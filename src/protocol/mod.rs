@@ -2,5 +2,6 @@
 
 mod inference;
 pub mod native;
+mod server_timing;
 pub mod tf_serving_grpc;
 pub mod tf_serving_rest;

@@ -17,12 +17,13 @@ use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{watch, Semaphore};
 use tokio::task::JoinHandle;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
 use connections::limited;
-use receive::Receive;
+use receive::{Arrive, Receive};
 
 use crate::body::Limits;
 use crate::config::GrpcConfig;
@@ -36,6 +37,8 @@ use crate::wire::DESCRIPTORS;
 /// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// The most bytes that come in one piece. Of large tensors the pieces are what costs: with HTTP/2's 16 KiB twice as much.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// Connections at once; further ones wait until one ends.
 const CONNECTIONS_MAX: usize = 4096;
 /// Requests side by side on one connection; clients hold back those beyond it.
@@ -79,6 +82,7 @@ impl Grpc {
         let _inside = handle.enter();
 
         let door = Door { app, message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
+        let service = Arrive(services(&door)?.prepare());
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let stopping = watch::Sender::new(false);
         let (mut servers, mut address) = (Vec::new(), None);
@@ -88,7 +92,7 @@ impl Grpc {
             address = Some(listener.local_addr().map_err(system)?);
             let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).map_err(system)?);
             let incoming = limited(incoming.with_nodelay(Some(true)), Arc::clone(&places));
-            let server = router(&door)?.serve_with_incoming_shutdown(incoming, stop(&stopping));
+            let server = server().serve_with_incoming_shutdown(service.clone(), incoming, stop(&stopping));
             servers.push(handle.spawn(server));
         }
         if let Some(path) = &config.socket_path {
@@ -97,7 +101,7 @@ impl Grpc {
             })?;
             listener.set_nonblocking(true).map_err(system)?;
             let incoming = limited(connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), places);
-            servers.push(handle.spawn(router(&door)?.serve_with_incoming_shutdown(incoming, stop(&stopping))));
+            servers.push(handle.spawn(server().serve_with_incoming_shutdown(service, incoming, stop(&stopping))));
         }
         Ok(Self { address, socket_path: config.socket_path.clone(), stopping, servers, _threads: threads })
     }
@@ -136,8 +140,8 @@ fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'st
     }
 }
 
-/// All services on one server.
-fn router(door: &Door) -> Result<Router, Error> {
+/// All services.
+fn services(door: &Door) -> Result<Routes, Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -147,23 +151,25 @@ fn router(door: &Door) -> Result<Router, Error> {
     let bytes_max = door.message_bytes_max;
     let limits = Limits { body_bytes_max: bytes_max, room: Arc::clone(&door.app.bodies.room) };
     let time = door.app.request_timeout;
-    Ok(Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
-        .add_service(Receive::new(
-            PredictionServiceServer::new(door.clone()).max_decoding_message_size(bytes_max),
-            limits.clone(),
-            time,
-        ))
+    let receive =
+        Receive::new(PredictionServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), limits.clone(), time);
+    Ok(Routes::new(receive)
         .add_service(Receive::new(ModelServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), limits.clone(), time))
         .add_service(Receive::new(ModelServer::new(door.clone()).max_decoding_message_size(bytes_max), limits, time))
         .add_service(HealthServer::new(door.clone()).max_decoding_message_size(QUESTION_BYTES_MAX))
         .add_service(reflection().build_v1().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX))
         // Most clients still ask for the older name of the same.
         .add_service(reflection().build_v1alpha().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX)))
+}
+
+fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
 }
 
 fn unavailable(host: &str, config: &GrpcConfig, error: &io::Error) -> Error {

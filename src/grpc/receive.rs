@@ -28,8 +28,29 @@ const ENCODING: &str = "grpc-encoding";
 const TIMEOUT_DIGITS_MAX: usize = 8;
 /// Before each message: one byte whether it is compressed, four of its length.
 const PREFIX_BYTES: usize = 5;
-/// How long before its time is over a caller is answered: tonic, whose answer would be CANCELLED, looks at the clock as well.
-const CALLER_MARGIN: Duration = Duration::from_millis(2);
+
+/// All services, with a note in each request when it came. tonic starts a timer of its own for the caller's time, after which it
+/// says CANCELLED; what counts from this note is over before that, however late its turn comes.
+#[derive(Clone)]
+pub(super) struct Arrive<S>(pub(super) S);
+
+#[derive(Clone, Copy)]
+struct Arrival(Instant);
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for Arrive<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        request.extensions_mut().insert(Arrival(Instant::now()));
+        self.0.call(request)
+    }
+}
 
 /// A service, and what it may take.
 #[derive(Clone)]
@@ -64,10 +85,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let now = Instant::now();
         let (mut head, body) = request.into_parts();
+        let now = head.extensions.get().map_or_else(Instant::now, |Arrival(at)| *at);
         let asked = head.headers.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?));
-        let asked = asked.map(|asked| asked.saturating_sub(CALLER_MARGIN));
         let deadline = now + asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         head.extensions.insert(Deadline(deadline));
         let room = match self.limits.room.try_acquire(0) {

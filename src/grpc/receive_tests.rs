@@ -49,7 +49,9 @@ impl Service<Request<Body>> for Reader {
             if !answers {
                 std::future::pending::<()>().await;
             }
-            Ok(Response::builder().header(LENGTH, message.len()).body(Body::empty()).unwrap())
+            let mut answer = Response::builder().header(LENGTH, message.len()).body(Body::empty()).unwrap();
+            answer.extensions_mut().insert(*head.extensions.get::<Deadline>().unwrap());
+            Ok(answer)
         })
     }
 }
@@ -178,9 +180,26 @@ async fn a_message_that_stops_coming_is_given_up() {
 async fn a_caller_whose_time_is_over_is_told_so() {
     let door = Door { answers: false, ..Door::new(1 << 20) };
     let mut call = door.call(&[(TIMEOUT, "30m")]);
+    // Its message is here: what takes too long is the answer.
+    call.pieces = None;
     assert_eq!(call.poll(), None);
     tokio::time::sleep(Duration::from_millis(30)).await;
     assert_eq!(call.poll(), Some(Err(Code::DeadlineExceeded)), "at the caller's time-out, before tonic looks at it");
+}
+
+#[actix_web::test]
+async fn time_counts_from_the_arrival() {
+    let limits = Limits { body_bytes_max: MESSAGE_BYTES_MAX, room: Admission::new(usize::MAX, 100) };
+    let service = Receive::new(Reader { answers: true }, limits, LONG);
+    let arrival = Arrival(Instant::now());
+    let request = || Request::builder().header(TIMEOUT, "10S").body(Body::empty()).unwrap();
+    let mut late = request();
+    late.extensions_mut().insert(arrival);
+    let deadline = |answer: Response<Body>| answer.extensions().get::<Deadline>().unwrap().0;
+    let answer = service.clone().call(late).await.unwrap();
+    assert_eq!(deadline(answer), arrival.0 + Duration::from_secs(10), "the caller's time, which is less than the server's");
+    let answer = Arrive(service).call(request()).await.unwrap();
+    assert!(deadline(answer) > arrival.0 + Duration::from_secs(10));
 }
 
 fn compressed(plain: &[u8], encoding: &str) -> Vec<u8> {

@@ -135,3 +135,53 @@ fn shape_text(tensor: &Tensor) -> String {
     let dims: Vec<String> = tensor.dims().iter().map(ToString::to_string).collect();
     format!("[{}]", dims.join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tfweb_engine::{DType, PartialShape, TensorSpec};
+
+    fn signature(inputs: &[&str], outputs: &[&str]) -> Signature {
+        let spec = |name: &&str| TensorSpec {
+            name: (*name).into(),
+            tensor: format!("{name}:0"),
+            dtype: DType::Float32,
+            shape: PartialShape::UNKNOWN,
+        };
+        let [inputs, outputs] = [inputs, outputs].map(|names| names.iter().map(spec).collect());
+        Signature { name: "s".into(), method: "tensorflow/serving/predict".into(), inputs, outputs }
+    }
+
+    #[test]
+    fn a_signature_does_what_its_names_say() {
+        let check = |task: Task, inputs: &[&str], outputs: &[&str], expect: &str| {
+            let error = task.check(&signature(inputs, outputs)).err().map_or(String::new(), |error| error.message);
+            assert!(error.starts_with(expect) && error.is_empty() == expect.is_empty(), "{error}");
+        };
+        check(Task::Classify, &["inputs"], &["scores"], "");
+        check(Task::Classify, &["inputs"], &["classes", "other"], "");
+        check(Task::Regress, &["inputs"], &["outputs"], "");
+        check(Task::Regress, &["inputs"], &["outputs", "other"], "Expected one output Tensor.");
+        check(Task::Classify, &["inputs"], &["a", "b", "scores"], "Expected one or two output Tensors, found 3");
+        check(Task::Classify, &["inputs", "x"], &["scores"], "Expected one input Tensor.");
+        check(Task::Classify, &["x"], &["scores"], "No classification inputs found in SignatureDef: s");
+        check(Task::Regress, &["inputs"], &["scores"], "No regression outputs found in SignatureDef: s");
+    }
+
+    #[test]
+    fn classes_and_scores_belong_together() {
+        let signature = signature(&["inputs"], &[CLASSES, SCORES]);
+        let refused = |classes: Tensor, scores: Tensor| {
+            let outputs = [classes, scores];
+            Classes::of(&signature, &outputs, 1).err().map(|error| error.message).unwrap_or_default()
+        };
+        let labels = |dims: &[usize]| Tensor::from_strings(dims, Arc::new(vec![Bytes::new(); dims.iter().product()]));
+        let scores = |dims: &[usize]| Tensor::from_vec(dims, vec![0.0_f32; dims.iter().product()]);
+        assert_eq!(refused(labels(&[1, 2]), scores(&[1, 2])), "");
+        let widths = "Tensors class and score should match in dim_size(1). Got 2 vs. 3";
+        assert_eq!(refused(labels(&[1, 2]), scores(&[1, 3])), widths);
+        assert_eq!(refused(labels(&[1, 2]), scores(&[2, 2])), "Expected scores output batch size of 1. Got: 2");
+        assert_eq!(refused(labels(&[1, 2]), labels(&[1, 2])), "Expected scores Tensor of DT_FLOAT. Got: DT_STRING");
+        assert_eq!(refused(scores(&[1, 2]), scores(&[1, 2])), "Expected classes Tensor of DT_STRING. Got: DT_FLOAT");
+    }
+}

@@ -1,17 +1,22 @@
 """Compare tfweb with the least that could do the same work.
 
     make bench            # all
-    .venv/bin/python benches/run.py [half_plus_two] [pixels] [images] [overload]
+    .venv/bin/python benches/run.py [half_plus_two] [pixels] [rows] [images] [grpc]
+                                    [overload]
 
     half_plus_two  one row over HTTP, 64 connections, beside an actix-web
                    handler that parses the same JSON and answers
     pixels         one 224x224x3 float32 row written as JSON numbers, 4
                    connections, beside a handler that parses the same text
                    into one vector
+    rows           the same row at TensorFlow Serving's REST API, beside our
+                   own
     images         base64 JPEG in JSON through a MobileNet-sized network, 16
                    connections, beside a loop around the session itself
     overload       the same images, three times as many a second as were
                    answered before, whatever becomes of them
+    grpc           [32,224,224,3] float32 over gRPC, 1 connection and 4,
+                   beside a tonic service that takes the message and drops it
 
 Both sides of a comparison run in turn, several rounds; what counts is the
 ratio, for the machine and its noise are the same for both. wrk makes the
@@ -22,12 +27,14 @@ import base64
 import json
 import os
 import platform
+import random
 import re
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import urllib.request
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,15 +42,15 @@ ROOT = Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "target" / "release"
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = int(os.environ.get("SECONDS", "5"))
-PLAIN_PORT = 8951
+PLAIN_PORT, GRPC_PORT, BARE_PORT = 8951, 8952, 8953
 READY_WAIT_S = 60
 
 
 @contextmanager
-def tfweb(model: Path, *flags: str):
+def tfweb(model: Path, *flags: str, grpc_port: int = 0):
     """Run tfweb on a free port and give its address."""
-    command = [RELEASE / "tfweb", "--model", model, "--port", "0", "--grpc_port", "0", "--host",
-               "127.0.0.1", *flags]
+    command = [RELEASE / "tfweb", "--model", model, "--port", "0",
+               "--grpc_port", str(grpc_port), "--host", "127.0.0.1", *flags]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         for line in server.stderr:
@@ -58,23 +65,25 @@ def tfweb(model: Path, *flags: str):
 
 
 @contextmanager
-def plain_server():
-    """Run the plain handlers and give their address."""
-    server = subprocess.Popen(
-        [RELEASE / "examples" / "plain_server", str(PLAIN_PORT)])
-    address = f"http://127.0.0.1:{PLAIN_PORT}"
+def example(name: str, *args: str, port: int):
+    """Run a server of benches/ until it listens, and give its address."""
+    server = subprocess.Popen([RELEASE / "examples" / name, *args, str(port)])
     try:
         for _ in range(READY_WAIT_S * 10):
             try:
-                urllib.request.urlopen(address, timeout=1)
-            except urllib.error.HTTPError:
+                socket.create_connection(("127.0.0.1", port)).close()
                 break
             except OSError:
-                subprocess.run(["sleep", "0.1"], check=True)
-        yield address
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(timeout=READY_WAIT_S)
+
+
+def plain_server():
+    """Run the plain handlers and give their address."""
+    return example("plain_server", port=PLAIN_PORT)
 
 
 def load(url: str, body: bytes, connections: int) -> float:
@@ -117,16 +126,28 @@ def half_plus_two(models: Path) -> bool:
                        lambda: load(plain + "/", body, 64), 0.7)
 
 
-def pixels(models: Path) -> bool:
-    import random
+def pixels_row() -> list:
     random.seed(1)
-    row = [[[round(random.random(), 4) for _ in range(3)]
-            for _ in range(224)] for _ in range(224)]
-    body = json.dumps({"x": [row]}).encode()
+    return [[[round(random.random(), 4) for _ in range(3)]
+             for _ in range(224)] for _ in range(224)]
+
+
+def pixels(models: Path) -> bool:
+    body = json.dumps({"x": [pixels_row()]}).encode()
     with tfweb(models / "pixels") as ours, plain_server() as plain:
         return compare("pixels", "requests/s",
                        lambda: load(ours + "/", body, 4),
                        lambda: load(plain + "/pixels", body, 4), 0.9)
+
+
+def rows(models: Path) -> bool:
+    row = pixels_row()
+    body = json.dumps({"instances": [row]}).encode()
+    native = json.dumps({"x": [row]}).encode()
+    with tfweb(models / "pixels") as address:
+        call = address + "/v1/models/pixels:predict"
+        return compare("rows", "requests/s", lambda: load(call, body, 4),
+                       lambda: load(address + "/", native, 4), 0.8)
 
 
 def images(models: Path) -> bool:
@@ -190,9 +211,28 @@ def overload(models: Path) -> bool:
     return share >= 0.9 and p99 <= deadline_ms and advised == refused
 
 
+def grpc(_: Path) -> bool:
+    def rate(port: int, connections: int) -> float:
+        command = [RELEASE / "examples" / "grpc_load", "load", str(port),
+                   str(SECONDS), str(connections)]
+        out = subprocess.run(command, check=True, capture_output=True,
+                             text=True).stdout
+        return float(out.split()[0])
+
+    model = Path("tests/models/kitchen")
+    with tfweb(model, grpc_port=GRPC_PORT), \
+            example("grpc_load", "bare", port=BARE_PORT):
+        return all([
+            compare(f"grpc, {count} connection{'s' * (count > 1)}", "MB/s",
+                    lambda: rate(GRPC_PORT, count),
+                    lambda: rate(BARE_PORT, count), 0.8)
+            for count in (1, 4)])
+
+
 def main() -> None:
     os.chdir(ROOT)
-    chosen = sys.argv[1:] or ["half_plus_two", "pixels", "images", "overload"]
+    chosen = sys.argv[1:] or ["half_plus_two", "pixels", "rows", "images",
+                              "grpc", "overload"]
     version = subprocess.run(
         [RELEASE / "tfweb", "--version"], check=True, capture_output=True,
         text=True).stdout.strip()

@@ -110,7 +110,8 @@ fn too_large(came: &str, max: usize) -> Error {
     Error::new(Code::OutOfRange, format!("the body is too large: expected at most {max} bytes, got {came}; raise --request_size"))
 }
 
-fn no_room(full: Full) -> Error {
+/// What to say where there is no room.
+pub(crate) fn no_room(full: Full) -> Error {
     let text = match full {
         Full::Bytes(bytes, max) => format!("{bytes} bytes of {max}"),
         Full::Requests(requests) => format!("{requests} requests"),

@@ -1,7 +1,9 @@
 //! The gRPC door: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
 
+mod connections;
 mod gate;
 mod handshakes;
+mod receive;
 
 use std::future::Future;
 use std::io;
@@ -15,7 +17,7 @@ use futures::future::join_all;
 use futures::stream::{self, Stream};
 use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{watch, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
@@ -23,6 +25,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
+use crate::body::Limits;
 use crate::config::GrpcConfig;
 use crate::http::App;
 use crate::protocol::tf_serving_grpc::Door;
@@ -32,13 +35,21 @@ use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::wire::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use crate::wire::DESCRIPTORS;
 
+use connections::limited;
 use gate::{Gate, Shared};
+use receive::{Arrive, Receive};
 
 /// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// Requests side by side on one connection.
-const STREAMS_MAX: u32 = 1000;
+/// The most bytes that come in one piece. Of large tensors the pieces are what costs: with HTTP/2's 16 KiB twice as much.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// Connections at once; further ones wait until one ends.
+const CONNECTIONS_MAX: usize = 4096;
+/// Requests side by side on one connection; clients hold back those beyond it.
+const STREAMS_MAX: u32 = 256;
+/// The most bytes of a message that asks for health or descriptors.
+const QUESTION_BYTES_MAX: usize = 16 << 10;
 /// How often to ask a silent connection whether it lives, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(20);
@@ -77,22 +88,24 @@ impl Grpc {
         let _inside = handle.enter();
 
         let door = Door { app: Arc::clone(&app), message_bytes_max: config.message_bytes_max, typed_values: config.typed_values };
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let stopping = watch::Sender::new(false);
         let shared = Arc::new(Shared::new(stopping.subscribe(), Arc::clone(&app.access)));
-        let gate = Gate::new(services(&door)?, Arc::clone(&shared));
+        let gate = Arrive(Gate::new(services(&door)?, Arc::clone(&shared)));
         let (mut servers, mut address) = (Vec::new(), None);
         if config.port != 0 {
             let listener = TcpListener::bind((host, config.port)).map_err(|error| unavailable(host, config, &error))?;
             listener.set_nonblocking(true).map_err(system)?;
             address = Some(listener.local_addr().map_err(system)?);
             let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
-            let (gate, stop) = (gate.clone(), stop(&stopping));
+            let (gate, places, stop) = (gate.clone(), Arc::clone(&places), stop(&stopping));
             servers.push(if let Some(tls) = tls {
                 let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, handshakes::agreed(listener, acceptor), stop))
+                let incoming = Box::pin(handshakes::agreed(listener, acceptor));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
             } else {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop))
+                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
             });
         }
         if let Some(path) = &config.socket_path {
@@ -100,7 +113,7 @@ impl Grpc {
                 Error::new(Code::Unavailable, format!("cannot listen on --grpc_socket_path `{}`: {error}", path.display()))
             })?;
             listener.set_nonblocking(true).map_err(system)?;
-            let incoming = connections(tokio::net::UnixListener::from_std(listener).map_err(system)?);
+            let incoming = limited(connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), places);
             servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
         }
         Ok(Self { address, socket_path: config.socket_path.clone(), stopping, servers, shared, _threads: threads })
@@ -148,20 +161,25 @@ fn services(door: &Door) -> Result<Routes, Error> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let undescribed = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
-    let limit = door.message_bytes_max;
-    Ok(Routes::new(PredictionServiceServer::new(door.clone()).max_decoding_message_size(limit))
-        .add_service(ModelServiceServer::new(door.clone()).max_decoding_message_size(limit))
-        .add_service(ModelServer::new(door.clone()).max_decoding_message_size(limit))
-        .add_service(HealthServer::new(door.clone()))
-        .add_service(reflection().build_v1().map_err(undescribed)?)
+    let bytes_max = door.message_bytes_max;
+    let limits = Limits { body_bytes_max: bytes_max, room: Arc::clone(&door.app.bodies.room) };
+    let time = door.app.request_timeout;
+    let receive =
+        Receive::new(PredictionServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), limits.clone(), time);
+    Ok(Routes::new(receive)
+        .add_service(Receive::new(ModelServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), limits.clone(), time))
+        .add_service(Receive::new(ModelServer::new(door.clone()).max_decoding_message_size(bytes_max), limits, time))
+        .add_service(HealthServer::new(door.clone()).max_decoding_message_size(QUESTION_BYTES_MAX))
+        .add_service(reflection().build_v1().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX))
         // Most clients still ask for the older name of the same.
-        .add_service(reflection().build_v1alpha().map_err(undescribed)?))
+        .add_service(reflection().build_v1alpha().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX)))
 }
 
 fn server() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
@@ -186,8 +204,10 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-fn connections(listener: tokio::net::UnixListener) -> impl Stream<Item = io::Result<tokio::net::UnixStream>> {
-    stream::unfold(listener, |listener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) })
+fn connections(listener: tokio::net::UnixListener) -> impl Stream<Item = io::Result<tokio::net::UnixStream>> + Unpin {
+    let accept =
+        |listener: tokio::net::UnixListener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) };
+    Box::pin(stream::unfold(listener, accept))
 }
 
 #[cfg(test)]

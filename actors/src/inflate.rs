@@ -104,6 +104,18 @@ impl Inflater {
         .map_err(inflate_error)
     }
 
+    /// How many bytes the pieces held so far, as far as they were inflated.
+    #[must_use]
+    pub fn inflated_bytes(&self) -> usize {
+        match &self.0 {
+            Kind::Identity(limited) => limited,
+            Kind::Gzip(decoder) => decoder.get_ref(),
+            Kind::Deflate(decoder) => decoder.get_ref(),
+        }
+        .bytes
+        .len()
+    }
+
     /// Gives what the pieces held.
     ///
     /// # Errors

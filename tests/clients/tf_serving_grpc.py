@@ -198,6 +198,53 @@ def large():
     print(f"72 MiB are too many: {error.details()}")
 
 
+def compressed():
+    values = np.arange(1 << 20, dtype=np.float32).reshape(-1, 2)
+    for compression in grpc.Compression.Gzip, grpc.Compression.Deflate:
+        for x in values[:1], values:
+            message = request("kitchen", "echo_float32", x=content(x))
+            response = PREDICTION.Predict(message, timeout=TIMEOUT, compression=compression)
+            assert np.array_equal(tf.make_ndarray(response.outputs["y"]), x)
+    bomb = content(np.zeros([32 << 20, 2], np.float32))
+    fails("OUT_OF_RANGE", "the message is too large: expected at most 67108864 bytes", PREDICTION.Predict,
+          request("kitchen", "echo_float32", x=bomb), compression=grpc.Compression.Gzip)
+    print("compressed messages are inflated, but not without end")
+
+
+def slow_message():
+    """The server gives a request a second."""
+    ended = threading.Event()
+
+    def never():
+        ended.wait(TIMEOUT)
+        yield b""
+
+    call = CHANNEL.stream_unary("/tensorflow.serving.PredictionService/Predict")
+    fails("DEADLINE_EXCEEDED", "the request's time ran out while its message was read", call, never())
+    ended.set()
+    print("a message that does not come is not waited for")
+
+
+def labels():
+    """The server has two versions of the model m, of which stable is the first."""
+    message = request("m", "", x=np.float32([2]))
+    answer = lambda: PREDICTION.Predict(message, timeout=TIMEOUT)
+    version = lambda: (tf.make_ndarray(answer().outputs["y"]).tolist(), answer().model_spec.version.value)
+    same(version(), ([4], 2))
+    message.model_spec.version_label = "stable"
+    same(version(), ([3], 1))
+    same(answer().model_spec.version_label, "")
+    message.model_spec.version_label = "gone"
+    fails("NOT_FOUND", "Servable not found for request: Specific(m, 7)", PREDICTION.Predict, message)
+    message.model_spec.version_label = "other"
+    fails("INVALID_ARGUMENT", "Unrecognized servable version label: other", PREDICTION.Predict, message)
+    states = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "m", "version_label": "stable"})
+    same([state.version for state in MODEL.GetModelStatus(states, timeout=TIMEOUT).model_version_status], [1])
+    fields = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=states.model_spec, metadata_field=["signature_def"])
+    same(PREDICTION.GetModelMetadata(fields, timeout=TIMEOUT).model_spec.version.value, 1)
+    print("labels choose versions")
+
+
 def specs():
     message = request("half_plus_two", "", x=np.float32([2]))
     response = PREDICTION.Predict(message, timeout=TIMEOUT)
@@ -336,7 +383,7 @@ def examples(count):
 def inference():
     """What is no classifier says so; those that are, are tested in `infer`."""
     spec = request("kitchen", "echo_float32").model_spec
-    fails("INVALID_ARGUMENT", 'expected an input named "inputs"', PREDICTION.Classify,
+    fails("INVALID_ARGUMENT", 'No classification inputs found in SignatureDef: echo_float32', PREDICTION.Classify,
           classification_pb2.ClassificationRequest(model_spec=spec, input=examples(1)))
     spec.signature_name = "nothing"
     fails("INVALID_ARGUMENT", "No signature was found with the name: nothing", PREDICTION.Regress,

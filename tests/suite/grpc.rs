@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::process::Process;
 use crate::support::{RunningServer, MODELS};
+use crate::tf_serving::shelf;
 
 /// A server of this process on a UNIX socket, and the directory that the socket is in.
 struct Served {
@@ -91,7 +92,7 @@ impl Drop for Client {
 
 #[test]
 fn tensors_come_and_go_as_bytes() {
-    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "together"]);
+    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"]);
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn models_are_described() {
 #[test]
 fn deadlines_and_cancellation_reach_the_queue() {
     check(&served(&format!("{MODELS} --run_threads 1")).target(), &["deadline", "cancel"]);
-    check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline"]);
+    check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline", "slow_message"]);
 }
 
 #[test]
@@ -131,6 +132,13 @@ fn models_are_reloaded_by_the_bearer_of_the_token() {
 #[test]
 fn callers_without_a_token_are_unauthenticated() {
     check(&serve(RunningServer::kept, "--api_token one --admin_token root").target(), &["tokens"]);
+}
+
+#[test]
+fn labels_choose_versions() {
+    let shelf = shelf();
+    let flags = format!("--model m={} --version_policy all --version_labels stable=1,gone=7", shelf.path().display());
+    check(&serve(RunningServer::kept, &flags).target(), &["labels"]);
 }
 
 #[test]

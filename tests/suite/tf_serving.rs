@@ -127,13 +127,9 @@ fn half_a_million_nested_brackets_are_refused() {
 
 #[test]
 fn versions_and_labels_choose_what_is_called() {
-    let shelf = tempfile::tempdir().unwrap();
-    for (number, model) in [("1", "half_plus_two"), ("2", "half_plus_three")] {
-        copy(&Path::new("tests/models").join(model).join("1"), &shelf.path().join("m").join(number));
-    }
-    let path = shelf.path().join("m");
-    let server =
-        RunningServer::kept(&format!("--model m={} --version_policy all --version_labels stable=1,gone=7", path.display()));
+    let shelf = shelf();
+    let flags = format!("--model m={} --version_policy all --version_labels stable=1,gone=7", shelf.path().display());
+    let server = RunningServer::kept(&flags);
     let predict = |target: &str| server.post(target, r#"{"instances": [1]}"#);
     let is = |target: &str, value: &str| {
         let expected = format!("{{\n    \"predictions\": [{value}\n    ]\n}}");
@@ -156,6 +152,15 @@ fn versions_and_labels_choose_what_is_called() {
     assert_eq!(get("/v1/models/m/labels/stable"), states, "a label is ignored");
     assert!(get("/v1/models/m/labels/stable/metadata").contains("\"version\": \"1\""));
     assert!(!get("/v1/models/m/versions/1").contains("\"2\""));
+}
+
+/// A directory of two versions: half plus two, and half plus three.
+pub(crate) fn shelf() -> tempfile::TempDir {
+    let shelf = tempfile::tempdir().unwrap();
+    for (number, model) in [("1", "half_plus_two"), ("2", "half_plus_three")] {
+        copy(&Path::new("tests/models").join(model).join("1"), &shelf.path().join(number));
+    }
+    shelf
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -30,6 +30,7 @@ use crate::catalog::{Version, Which};
 use crate::http::{self, App, Methods};
 use crate::json::Form;
 use crate::predict::{predict, Call};
+use crate::protocol::server_timing;
 use crate::record::{Protocol, Record};
 use crate::status;
 
@@ -98,7 +99,7 @@ async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, ap
                 Err(error) => Err(error),
             };
             let mut response = finish(&request, &app, answer);
-            answer::write_timings(&timings, response.headers_mut());
+            server_timing::write(&timings, response.headers_mut());
             response
         }
         Method::POST | Method::DELETE if subject == Subject::Model => {

@@ -21,10 +21,9 @@ mod reload;
 mod tensor_tests;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tfweb_engine::{Code, Error};
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::catalog::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
@@ -44,10 +43,12 @@ use crate::wire::tensorflow::serving::{
 /// The most bytes of an error's text, which travels in a header: as TensorFlow Serving cuts it.
 const TEXT_BYTES_MAX: usize = 1024;
 const TEXT_CUT: &str = "...TRUNCATED";
-/// The most digits of a time-out in a header (gRPC over HTTP/2, `TimeoutValue`).
-const TIMEOUT_DIGITS_MAX: usize = 8;
 
 type Answer<T> = Result<Response<T>, Status>;
+
+/// When a request is over: the server's time for it, or the caller's if that is less.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(pub(crate) Instant);
 
 /// What answers the calls.
 #[derive(Clone)]
@@ -67,11 +68,9 @@ struct Found {
 }
 
 impl Door {
-    /// When a request is over: the server's time for it, or the caller's if that is less.
-    fn deadline(&self, metadata: &MetadataMap) -> Instant {
-        let asked = metadata.get("grpc-timeout").and_then(|value| timeout(value.to_str().ok()?));
-        let most = self.app.request_timeout;
-        Instant::now() + asked.map_or(most, |asked| asked.min(most))
+    /// When a request is over: as it was received, or if nobody said so, after the server's time for one.
+    fn deadline<T>(&self, request: &Request<T>) -> Instant {
+        request.extensions().get().map_or_else(|| Instant::now() + self.app.request_timeout, |Deadline(deadline)| *deadline)
     }
 
     /// Finds the version that a request means.
@@ -122,24 +121,8 @@ fn number(model: Option<&Arc<Model>>, spec: &ModelSpec) -> Result<Option<i64>, E
     }
 }
 
-/// Reads a time-out as the header has it: digits and a unit.
-fn timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let is_number = !digits.is_empty() && digits.len() <= TIMEOUT_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let count: u64 = digits.parse().ok().filter(|_| is_number)?;
-    match unit {
-        "H" => Some(Duration::from_secs(count * 3600)),
-        "M" => Some(Duration::from_secs(count * 60)),
-        "S" => Some(Duration::from_secs(count)),
-        "m" => Some(Duration::from_millis(count)),
-        "u" => Some(Duration::from_micros(count)),
-        "n" => Some(Duration::from_nanos(count)),
-        _ => None,
-    }
-}
-
 /// An error in gRPC's words.
-fn refusal(error: &Error) -> Status {
+pub(crate) fn refusal(error: &Error) -> Status {
     if error.code == Code::Internal {
         tracing::error!("{}", error.message.replace("\n\t", " "));
     }
@@ -159,28 +142,28 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
 #[tonic::async_trait]
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let deadline = self.deadline(request.metadata());
+        let deadline = self.deadline(&request);
         let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
         let result = self.predict_tensors(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
-        let deadline = self.deadline(request.metadata());
+        let deadline = self.deadline(&request);
         let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
         let result = self.classify_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
-        let deadline = self.deadline(request.metadata());
+        let deadline = self.deadline(&request);
         let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
         let result = self.regress_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
-        let deadline = self.deadline(request.metadata());
+        let deadline = self.deadline(&request);
         let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
         let result = self.infer_several(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
@@ -209,7 +192,7 @@ impl ModelService for Door {
 #[tonic::async_trait]
 impl model_server::Model for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let deadline = self.deadline(request.metadata());
+        let deadline = self.deadline(&request);
         let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
         let result = self.predict_first(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
@@ -219,18 +202,6 @@ impl model_server::Model for Door {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn timeouts_are_read() {
-        let cases =
-            [("1S", 1_000_000), ("20m", 20_000), ("3u", 3), ("99999999n", 99_999), ("2M", 120_000_000), ("1H", 3_600_000_000)];
-        for (text, micros) in cases {
-            assert_eq!(timeout(text).map(|wait| wait.as_micros()), Some(micros), "{text}");
-        }
-        for text in ["", "S", "1", "123456789S", "-1S", "+1S", "1.5S", "1s", "1é"] {
-            assert_eq!(timeout(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn long_texts_are_cut() {

@@ -181,3 +181,24 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
 fn text_bytes(outputs: &[(&TensorSpec, &Tensor)]) -> usize {
     outputs.iter().map(|(_, tensor)| tensor.element_count() * 13 + tensor.byte_count()).sum::<usize>() + 64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tfweb_engine::{DType, PartialShape};
+
+    #[test]
+    fn rows_need_outputs_of_as_many_rows() {
+        let spec = |name: &str| TensorSpec {
+            name: name.into(),
+            tensor: format!("{name}:0"),
+            dtype: DType::Float32,
+            shape: PartialShape::UNKNOWN,
+        };
+        let (all, head) = (spec("all"), spec("head"));
+        let (three, two) = (Tensor::from_vec(&[3], vec![1.0_f32; 3]), Tensor::from_vec(&[2], vec![1.0_f32; 2]));
+        let error = predict(&[(&all, &three), (&head, &two)], Form::Row).unwrap_err();
+        assert_eq!(error.message, "Tensor name: head has inconsistent batch size: 2 expecting: 3");
+        assert!(predict(&[(&all, &three), (&head, &two)], Form::Column).is_ok());
+    }
+}

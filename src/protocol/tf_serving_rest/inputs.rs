@@ -44,10 +44,9 @@ pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<(
             if raw::kind(instances) != Kind::Array {
                 return Err(document.refusal("Excepting 'instances' to be an list/array"));
             }
-            let Some(first) = raw::first(instances) else {
+            let Some(named) = raw::starts_with_object(instances) else {
                 return Err(document.refusal("No values in 'instances' array"));
             };
-            let named = raw::is_object(first);
             if !named && signature.inputs.len() > 1 {
                 return Err(Error::invalid(
                     "instances is a plain list, but expecting list of objects as multiple input tensors required as per \

@@ -14,7 +14,7 @@
 
 mod decimal;
 mod document;
-mod dtypes;
+pub(super) mod dtypes;
 mod elements;
 mod encode;
 mod examples;
@@ -30,16 +30,16 @@ use std::time::Instant;
 use actix_web::http::header::{ContentType, ORIGIN, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse};
-use tfweb_engine::{Code, Error, Tensor, TensorSpec};
+use tfweb_engine::{Code, Error, Tensor};
 
 use crate::body;
 use crate::catalog::{self, Servable, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
 use crate::json::encode::write_text;
-use crate::predict::{predict, Call};
+use crate::predict::{predict, Call, Timings};
+use crate::protocol::{inference, server_timing};
 use crate::record::{Protocol, Record};
 
-use examples::Task;
 use route::{Route, Verb, Version};
 
 /// What there is to do with these routes.
@@ -63,12 +63,17 @@ pub fn refuse(request: &HttpRequest, app: &App, error: &Error) -> HttpResponse {
 }
 
 async fn serve(request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
+    let mut timings = None;
     let answer = if *request.method() == Method::OPTIONS {
         options(&request, &app)
     } else {
-        answer(&request, payload, &app).await.map(|body| HttpResponse::Ok().insert_header(ContentType::json()).body(body))
+        let body = answer(&request, payload, &app, &mut timings).await;
+        body.map(|body| HttpResponse::Ok().insert_header(ContentType::json()).body(body))
     };
     let mut response = answer.unwrap_or_else(|error| respond(&error));
+    if let Some(timings) = timings {
+        server_timing::write(&timings, response.headers_mut());
+    }
     app.dress(&request, &mut response);
     response
 }
@@ -112,7 +117,8 @@ fn respond(error: &Error) -> HttpResponse {
     response.insert_header(ContentType::json()).body(body)
 }
 
-async fn answer(request: &HttpRequest, payload: web::Payload, app: &App) -> Result<Vec<u8>, Error> {
+/// Answers a request; how long the stages of a call took is noted in `timings`.
+async fn answer(request: &HttpRequest, payload: web::Payload, app: &App, timings: &mut Option<Timings>) -> Result<Vec<u8>, Error> {
     let path = request.uri().path_and_query().map_or("", |path| path.as_str());
     match route::parse(request.method(), path)? {
         Route::List => Ok(status::list(&app.catalog)),
@@ -128,6 +134,7 @@ async fn answer(request: &HttpRequest, payload: web::Payload, app: &App) -> Resu
         Route::Call(name, version, verb) => {
             let mut record = app.recorder.begin(Protocol::TfServingRest);
             let answer = call(request, payload, app, (&name, &version, verb), &mut record).await;
+            *timings = Some(record.timings.clone());
             record.end(answer)
         }
     }
@@ -142,9 +149,40 @@ async fn call(
 ) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
     let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
+    let begun = Instant::now();
+    let mut quoted = String::new();
+    let document = document::read(&body.bytes, &mut quoted)?;
+    let named = document.signature()?;
+    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
     match verb {
-        Verb::Predict => predict_rows_or_columns(app, (name, version), &body.bytes, deadline, record).await,
-        Verb::Examples(task) => answer_examples(app, task, (name, version), &body.bytes, deadline, record).await,
+        Verb::Predict => {
+            let version = find(app, name, version)?;
+            let servable = servable(&version, named).ok_or_else(|| {
+                Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
+            })?;
+            let signature = record.calls(servable).handle.signature();
+            let (inputs, form) = inputs::decode(&document, signature)?;
+            let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
+            run(servable, inputs, (begun, deadline), record, |outputs| {
+                let picked = picked.into_iter().map(|index| (&signature.outputs[index], &outputs[index]));
+                encode::predict(&picked.collect::<Vec<_>>(), form)
+            })
+            .await
+        }
+        Verb::Examples(task) => {
+            // These are looked at before the model is.
+            let examples = examples::serialize(&document)?;
+            let version = find(app, name, version)?;
+            let servable = servable(&version, named)
+                .ok_or_else(|| Error::invalid(format!("No signature was found with the name: {}", raw::shown_text(named))))?;
+            let signature = record.calls(servable).handle.signature();
+            task.check(signature)?;
+            let rows = examples.len();
+            run(servable, inference::inputs(examples), (begun, deadline), record, |outputs| {
+                examples::results(task, signature, outputs, rows)
+            })
+            .await
+        }
     }
 }
 
@@ -171,64 +209,18 @@ fn servable<'v>(version: &'v catalog::Version, name: &str) -> Option<&'v Servabl
     version.servables.iter().find(|servable| servable.handle.signature().name == name)
 }
 
-async fn predict_rows_or_columns(
-    app: &App,
-    (name, version): (&str, &Version),
-    body: &[u8],
-    deadline: Instant,
+/// Runs a signature on what was decoded, and encodes what it gives.
+async fn run(
+    servable: &Servable,
+    inputs: Vec<Tensor>,
+    (begun, deadline): (Instant, Instant),
     record: &mut Record,
+    encode: impl FnOnce(&[Tensor]) -> Result<Vec<u8>, Error>,
 ) -> Result<Vec<u8>, Error> {
-    let start = Instant::now();
-    let mut quoted = String::new();
-    let document = document::read(body, &mut quoted)?;
-    let named = document.signature()?;
-    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
-    let version = find(app, name, version)?;
-    let servable = servable(&version, named).ok_or_else(|| {
-        Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
-    })?;
-    let signature = record.calls(servable).handle.signature();
-    let (inputs, form) = inputs::decode(&document, signature)?;
-    let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
-    record.timings.decode = start.elapsed();
-    let outputs = run(servable, inputs, deadline, record).await?;
-    let start = Instant::now();
-    let outputs: Vec<(&TensorSpec, &Tensor)> =
-        picked.into_iter().map(|index| (&signature.outputs[index], &outputs[index])).collect();
-    let encoded = encode::predict(&outputs, form);
-    record.timings.encode = start.elapsed();
+    record.timings.decode = begun.elapsed();
+    let outputs = predict(servable, None, Call { inputs, urls: Vec::new(), deadline }, record).await?;
+    let begun = Instant::now();
+    let encoded = encode(&outputs);
+    record.timings.encode = begun.elapsed();
     encoded
-}
-
-async fn answer_examples(
-    app: &App,
-    task: Task,
-    (name, version): (&str, &Version),
-    body: &[u8],
-    deadline: Instant,
-    record: &mut Record,
-) -> Result<Vec<u8>, Error> {
-    let start = Instant::now();
-    let mut quoted = String::new();
-    let document = document::read(body, &mut quoted)?;
-    let named = document.signature()?;
-    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
-    let examples = examples::serialize(&document)?;
-    let rows = examples.len();
-    let version = find(app, name, version)?;
-    let servable = servable(&version, named)
-        .ok_or_else(|| Error::invalid(format!("No signature was found with the name: {}", raw::shown_text(named))))?;
-    let signature = record.calls(servable).handle.signature();
-    let inputs = examples::inputs(task, signature, examples)?;
-    record.timings.decode = start.elapsed();
-    let outputs = run(servable, inputs, deadline, record).await?;
-    let start = Instant::now();
-    let results = examples::results(task, signature, &outputs, rows);
-    record.timings.encode = start.elapsed();
-    results
-}
-
-async fn run(servable: &Servable, inputs: Vec<Tensor>, deadline: Instant, record: &mut Record) -> Result<Vec<Tensor>, Error> {
-    let call = Call { inputs, urls: Vec::new(), deadline };
-    predict(servable, None, call, record).await
 }

@@ -124,6 +124,19 @@ pub(super) fn first(value: &RawValue) -> Option<&RawValue> {
     first
 }
 
+/// Whether the first value of an array is an object of its own, and not bytes; `None` where the array is empty. Unlike
+/// [`first`] it looks no further than it must: one row may be all there is in a body.
+pub(super) fn starts_with_object(array: &RawValue) -> Option<bool> {
+    let text = array.get().strip_prefix('[')?.trim_start();
+    if text.starts_with(']') {
+        return None;
+    }
+    let Some(entries) = text.strip_prefix('{') else { return Some(false) };
+    let key = entries.trim_start();
+    let may_be_bytes = key.starts_with("\"b") || key.starts_with("\"\\");
+    Some(!may_be_bytes || first(array).is_some_and(is_object))
+}
+
 /// Shows each key and value of an object, until one of them is refused.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use actix_web::http::Method;
 use tfweb_engine::{quoted, Error};
 
-use super::examples::Task;
+use crate::protocol::inference::Task;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

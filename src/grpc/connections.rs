@@ -1,0 +1,82 @@
+//! Limits how many connections there are at once.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::stream::{self, Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::transport::server::Connected;
+
+/// Takes connections as long as there is a place for them; further ones wait, not accepted, until one ends.
+pub(super) fn limited<IO>(
+    incoming: impl Stream<Item = io::Result<IO>> + Unpin,
+    places: Arc<Semaphore>,
+) -> impl Stream<Item = io::Result<Placed<IO>>> {
+    stream::unfold((incoming, places), |(mut incoming, places)| async move {
+        let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes the semaphore; this is a bug");
+        let accepted = incoming.next().await?;
+        Some((accepted.map(|io| Placed { io, _place: place }), (incoming, places)))
+    })
+}
+
+/// A connection, and its place.
+pub(super) struct Placed<IO> {
+    io: IO,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<IO: Connected> Connected for Placed<IO> {
+    type ConnectInfo = IO::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.io.connect_info()
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Placed<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Placed<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[actix_web::test]
+    async fn one_more_waits_until_one_ends() {
+        let incoming = stream::iter((1..=3).map(Ok));
+        let mut accepted = Box::pin(limited(incoming, Arc::new(Semaphore::new(2))));
+        let first = accepted.next().await.unwrap().unwrap();
+        let _second = accepted.next().await.unwrap().unwrap();
+        assert!(accepted.next().now_or_never().is_none(), "two have the places");
+        drop(first);
+        assert_eq!(accepted.next().now_or_never().unwrap().unwrap().unwrap().io, 3);
+    }
+}

@@ -11,6 +11,7 @@ use tfweb_actors::{start_model, ModelHandle, Policy};
 use tfweb_engine::{quoted, Code, Error, Session};
 
 use crate::metrics::{Registry, SignatureMetrics, VersionMetrics};
+use crate::telemetry::Tracer;
 
 /// The most names an error lists, so that it stays readable.
 const LISTED_MAX: usize = 50;
@@ -26,6 +27,7 @@ pub struct Catalog {
     policy: Policy,
     arbiter: ArbiterHandle,
     metrics: Registry,
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// A model: what is served of it, and what is not, and why.
@@ -97,8 +99,21 @@ pub struct Version {
     _metrics: Arc<VersionMetrics>,
 }
 
+/// What a signature is called, in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServableName {
+    /// The model's name.
+    pub model: String,
+    /// The version's number.
+    pub version: u64,
+    /// The signature's name.
+    pub signature: String,
+}
+
 /// One signature that can be called.
 pub struct Servable {
+    /// What it is called.
+    pub name: Arc<ServableName>,
     /// Runs it.
     pub handle: ModelHandle,
     /// What was made of it.
@@ -119,10 +134,10 @@ pub enum Which<'a> {
 }
 
 impl Catalog {
-    /// Makes an empty catalog whose models' actors run in `arbiter`.
+    /// Makes an empty catalog whose models' actors run in `arbiter`; their runs are traced if there is a tracer.
     #[must_use]
-    pub fn new(policy: Policy, arbiter: ArbiterHandle) -> Self {
-        Self { models: ArcSwap::default(), changing: Mutex::new(()), policy, arbiter, metrics: Registry::default() }
+    pub fn new(policy: Policy, arbiter: ArbiterHandle, tracer: Option<Arc<Tracer>>) -> Self {
+        Self { models: ArcSwap::default(), changing: Mutex::new(()), policy, arbiter, metrics: Registry::default(), tracer }
     }
 
     /// Starts the actors of a version's session, which took `load_time` to load. Nobody finds it until it is [put](Self::put) into the catalog.
@@ -133,10 +148,13 @@ impl Catalog {
         let metrics = self.metrics.version(model, number);
         metrics.set_load_time(load_time);
         let observe = |signature: &str| Arc::clone(&metrics.signature(signature).observation);
-        let handles = start_model(&self.arbiter, session, self.policy, observe)
+        let tracer = self.tracer.as_ref().map(|tracer| tracer.of_version(model, number));
+        let handles = start_model(&self.arbiter, session, self.policy, observe, tracer.as_ref())
             .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
         let warning = |index| session.warning(index).map(str::to_owned);
+        let name = |signature: &str| ServableName { model: model.to_owned(), version: number, signature: signature.to_owned() };
         let servable = |(index, handle): (usize, ModelHandle)| Servable {
+            name: Arc::new(name(&handle.signature().name)),
             metrics: metrics.signature(&handle.signature().name),
             warning: warning(index),
             handle,

@@ -4,6 +4,7 @@ mod access;
 mod grpc;
 mod models;
 mod operations;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod urls;
@@ -27,6 +28,7 @@ pub use access::AccessFlags;
 pub use grpc::{GrpcConfig, GrpcFlags};
 pub use models::{ModelConfigFile, ModelFlags};
 pub use operations::{Drain, OperationFlags, Probe};
+pub use telemetry::{LogFormat, TelemetryConfig, TelemetryFlags};
 pub use urls::UrlFlags;
 
 /// The most bytes of inputs that wait or run in one model. A thousand photographs; more would only wait longer.
@@ -96,6 +98,9 @@ pub struct Flags {
     /// Those of operation.
     #[structopt(flatten)]
     pub operations: OperationFlags,
+    /// Those of logs and traces.
+    #[structopt(flatten)]
+    pub telemetry: TelemetryFlags,
 }
 
 /// Why the command line was not taken, or that it asked for help; `Display` gives what to print.
@@ -134,6 +139,7 @@ impl Flags {
         flags.no_cors |= switched_on("TFWEB_NO_CORS")?;
         flags.models.strict_readiness |= switched_on("TFWEB_STRICT_READINESS")?;
         flags.grpc.grpc_typed_values |= switched_on("TFWEB_GRPC_TYPED_VALUES")?;
+        flags.telemetry.access_log |= switched_on("TFWEB_ACCESS_LOG")?;
         flags.urls.no_url |= switched_on("TFWEB_NO_URL")?;
         Ok(flags)
     }
@@ -273,6 +279,8 @@ pub struct Config {
     pub stuck_after: Duration,
     /// How it stops.
     pub drain: Drain,
+    /// What is logged and traced.
+    pub telemetry: TelemetryConfig,
 }
 
 impl Config {
@@ -318,6 +326,7 @@ impl Config {
             grpc: flags.grpc.config()?,
             stuck_after: liveness::stuck_after(request_timeout),
             drain: flags.operations.drain(request_timeout)?,
+            telemetry: flags.telemetry.config()?,
         })
     }
 }

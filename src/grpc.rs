@@ -24,11 +24,13 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
+use tower_layer::{Identity, Stack};
 
 use crate::body::Limits;
 use crate::config::GrpcConfig;
 use crate::http::App;
 use crate::protocol::tf_serving_grpc::Door;
+use crate::telemetry::Observe;
 use crate::tls::Tls;
 use crate::wire::model_server::ModelServer;
 use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
@@ -38,6 +40,8 @@ use crate::wire::DESCRIPTORS;
 use connections::limited;
 use gate::{Gate, Shared};
 use receive::{Arrive, Receive};
+
+pub(crate) use receive::timeout;
 
 /// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -102,10 +106,10 @@ impl Grpc {
             servers.push(if let Some(tls) = tls {
                 let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
                 let incoming = Box::pin(handshakes::agreed(listener, acceptor));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
+                handle.spawn(server(&app).serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
             } else {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
+                handle.spawn(server(&app).serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
             });
         }
         if let Some(path) = &config.socket_path {
@@ -114,7 +118,7 @@ impl Grpc {
             })?;
             listener.set_nonblocking(true).map_err(system)?;
             let incoming = limited(connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), places);
-            servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
+            servers.push(handle.spawn(server(&app).serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
         }
         Ok(Self { address, socket_path: config.socket_path.clone(), stopping, servers, shared, _threads: threads })
     }
@@ -175,8 +179,9 @@ fn services(door: &Door) -> Result<Routes, Error> {
         .add_service(reflection().build_v1alpha().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX)))
 }
 
-fn server() -> Server {
+fn server(app: &Arc<App>) -> Server<Stack<Observe, Identity>> {
     Server::builder()
+        .layer(Observe(Arc::clone(app)))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)

@@ -17,7 +17,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, AcceptEncoding, Encoding, Header, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::{from_fn, Compress, Next};
-use actix_web::{guard, web, HttpRequest, HttpResponse};
+use actix_web::{guard, web, HttpMessage, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::Compression;
@@ -32,12 +32,13 @@ use crate::keeping::Keepers;
 use crate::liveness::Liveness;
 use crate::metrics;
 use crate::protocol::{native, tf_serving_rest};
-use crate::record::Recorder;
+use crate::record::{Protocol, Record, Recorder};
+use crate::telemetry::{log, Telemetry};
 
 /// A request's id, taken from the caller or made here.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id taken from a caller; longer ones would only fill logs.
-const REQUEST_ID_BYTES_MAX: usize = 128;
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long a browser may remember a preflight's answer, in seconds: a day, the most that any browser keeps.
 const PREFLIGHT_AGE: &str = "86400";
 /// What scripts of other origins may read beyond the body.
@@ -79,7 +80,12 @@ pub struct App {
     pub recorder: Arc<Recorder>,
     /// Makes ids for requests that bring none.
     pub request_ids: RequestIds,
+    /// What is told of requests beyond figures.
+    pub telemetry: Arc<Telemetry>,
 }
+
+/// What went wrong, put into an answer's extensions: logged once, where the request's id is known.
+pub struct Failure(pub String);
 
 /// Makes ids that no other process makes: a random part for the process, and a count.
 pub struct RequestIds {
@@ -95,11 +101,12 @@ impl Default for RequestIds {
 }
 
 impl RequestIds {
-    fn make(&self) -> HeaderValue {
+    /// Makes one.
+    #[must_use]
+    pub fn make(&self) -> String {
         let mut count = itoa::Buffer::new();
         let count = count.format(self.next.fetch_add(1, Ordering::Relaxed));
-        let id = [self.process.as_bytes(), count.as_bytes()].concat();
-        HeaderValue::from_maybe_shared(Bytes::from(id)).expect("letters and digits are a header value; this is a bug")
+        [self.process.as_str(), count].concat()
     }
 }
 
@@ -195,11 +202,35 @@ async fn finish_static(
 }
 
 impl App {
-    /// Puts on an answer what every answer carries.
+    /// The id of a request: its own, or else one that is made for it.
+    pub fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let brought = headers.get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        brought.unwrap_or_else(|| {
+            let made = Bytes::from(self.request_ids.make());
+            HeaderValue::from_maybe_shared(made).expect("letters and digits are a header value; this is a bug")
+        })
+    }
+
+    /// Begins the record of a request.
+    #[must_use]
+    pub fn record(&self, request: &HttpRequest, protocol: Protocol) -> Record {
+        let record = self.recorder.begin(protocol);
+        if self.telemetry.observes() {
+            return record.told_to(request.extensions().get().cloned());
+        }
+        record
+    }
+
+    /// Puts on an answer what every answer carries, and logs the failure if it is one of the server's.
     pub fn dress<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
-        let brought = request.headers().get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        let id = self.request_id(request.headers());
+        if response.status().is_server_error() {
+            if let Some(Failure(message)) = response.extensions_mut().remove() {
+                log::failure(id.as_bytes(), &message);
+            }
+        }
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, brought.unwrap_or_else(|| self.request_ids.make()));
+        headers.insert(REQUEST_ID, id);
         // Pages of any origin may call; the API has no cookies that they could misuse. Said to all, for a cache may pass it on.
         if self.cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));

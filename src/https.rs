@@ -12,12 +12,14 @@ use actix_http::HttpService;
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::{fn_service, map_config, IntoServiceFactory, ServiceFactoryExt};
 use actix_web::dev::AppConfig;
+use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
 use actix_web::web;
 use tokio_rustls::TlsAcceptor;
 
 use crate::http::{mount, App};
 use crate::server::{CONNECTIONS_MAX, HEAD_WAIT, KEEP_ALIVE};
+use crate::telemetry::observe;
 use crate::tls;
 
 /// Starts to listen. The server is to be awaited.
@@ -37,7 +39,9 @@ pub(crate) fn serve(
     let (stopping, acceptor, app) = (builder.graceful_shutdown_signal(), TlsAcceptor::from(Arc::new(config)), app.clone());
     let server = builder.listen("tfweb-https", listener, move || {
         let (shared, static_path, signal) = (app.clone(), static_path.clone(), stopping.clone());
+        let is_observed = shared.telemetry.observes();
         let services = actix_web::App::new().configure(move |services| mount(services, &shared, static_path.as_deref()));
+        let services = services.wrap(Condition::new(is_observed, from_fn(observe)));
         let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
         let http = HttpService::build()
             .secure()

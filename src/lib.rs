@@ -11,7 +11,8 @@
 //! Models come from directories, stores and archives by way of [`store`]; [`keeping`] looks for new versions, loads them,
 //! and swaps them in the catalog.
 //!
-//! [`config`] is what the user asked for, [`server`] starts and stops it all, [`health`] tells others how it is.
+//! [`config`] is what the user asked for, [`server`] starts and stops it all, [`health`] tells others how it is, [`telemetry`] what
+//! it did.
 
 #![forbid(unsafe_code)]
 
@@ -36,6 +37,7 @@ pub mod reread;
 pub mod server;
 pub mod status;
 pub mod store;
+pub mod telemetry;
 pub mod tls;
 pub mod urls;
 pub mod wire;
@@ -65,7 +67,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
     actix::System::new().block_on(async {
         let system = |error: std::io::Error| Error::internal(error.to_string());
         let mut signals = Signals::listen().map_err(system)?;
-        let models = Models::new(config);
+        let models = Models::new(config)?;
         let keepers = Arc::new(keep(config, &models));
         let specs = specs(config)?;
         let rounds = tokio::select! {

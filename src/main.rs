@@ -2,13 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use tfweb::config::{drop_service_links, Config, Flags, Usage};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tfweb::telemetry::log::Log;
 
 /// Requests are taken apart on one thread and answered on another; the system's allocator is slow at that. TensorFlow keeps
 /// its own.
@@ -31,13 +29,19 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(usage) => return print(&usage),
     };
-    log();
-    match tfweb::serve(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+    let log = match Log::start(config.telemetry.log_format) {
+        Ok(log) => log,
         Err(error) => {
-            eprintln!("tfweb: {error}");
-            ExitCode::FAILURE
+            eprintln!("tfweb: no log: {error}");
+            return ExitCode::FAILURE;
         }
+    };
+    let served = tfweb::serve(&config).inspect_err(|error| log.fatal(error));
+    log.finish();
+    if served.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -56,19 +60,6 @@ fn check_health(flags: &Flags) -> ExitCode {
             eprintln!("{text}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// Logs to stderr, from the level in TFWEB_LOG on. Libraries speak from warnings on; TensorFlow from errors on, unless
-/// TF_CPP_MIN_LOG_LEVEL says otherwise: its warnings repeat what answers say.
-fn log() {
-    let level = std::env::var("TFWEB_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
-    let ours = ["tfweb", "tfweb_actors", "tfweb_engine"].map(|target| (target, level));
-    let targets = Targets::new().with_default(level.min(LevelFilter::WARN)).with_targets(ours);
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    tracing_subscriber::registry().with(format.with_target(false)).with(targets).init();
-    if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
-        std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2");
     }
 }
 

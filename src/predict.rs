@@ -7,6 +7,7 @@ use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_engine::{Code, Error, Signature, Tensor};
 
 use crate::catalog::Servable;
+use crate::metrics::Stage;
 use crate::record::Record;
 use crate::urls::{self, PendingUrl};
 
@@ -36,6 +37,31 @@ pub struct Timings {
 }
 
 impl Timings {
+    /// How long a stage took; the request as a whole is not timed here.
+    #[must_use]
+    pub const fn of(&self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Request => Duration::ZERO,
+            Stage::Decode => self.decode,
+            Stage::Fetch => self.fetch,
+            Stage::Queue => self.queue,
+            Stage::Run => self.run,
+            Stage::Encode => self.encode,
+        }
+    }
+
+    /// Notes how long a stage took.
+    pub fn set(&mut self, stage: Stage, time: Duration) {
+        match stage {
+            Stage::Request => {}
+            Stage::Decode => self.decode = time,
+            Stage::Fetch => self.fetch = time,
+            Stage::Queue => self.queue = time,
+            Stage::Run => self.run = time,
+            Stage::Encode => self.encode = time,
+        }
+    }
+
     /// Takes in those of what went on meanwhile: what took longest counts.
     pub fn cover(&mut self, other: &Self) {
         let Self { decode, fetch, queue, run, encode } = other;
@@ -67,22 +93,22 @@ pub async fn predict(
 ) -> Result<Vec<Tensor>, Error> {
     let handle = &record.calls(servable).handle;
     record.rows = handle.rows(&call.inputs);
-    let timings = &mut record.timings;
     check_served(handle.signature())?;
     if !call.urls.is_empty() {
         let start = Instant::now();
         let fetched = fetch(fetcher, &mut call).await;
-        timings.fetch = start.elapsed();
+        record.took(Stage::Fetch, start);
         fetched?;
     }
     let start = Instant::now();
-    let prediction = handle.predict(call.inputs, call.deadline).await.inspect_err(|error| {
+    let prediction = handle.predict(call.inputs, call.deadline, record.trace).await.inspect_err(|error| {
         // What was refused or late spent its time in the queue.
         let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
-        *(if queued { &mut timings.queue } else { &mut timings.run }) = start.elapsed();
+        record.took(if queued { Stage::Queue } else { Stage::Run }, start);
     })?;
-    timings.queue = prediction.queue_time;
-    timings.run = prediction.run_time;
+    record.note(Stage::Queue, start, prediction.queue_time);
+    record.note(Stage::Run, start + prediction.queue_time, prediction.run_time);
+    record.ran(prediction.runs);
     Ok(prediction.outputs)
 }
 

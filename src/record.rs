@@ -3,13 +3,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tfweb_actors::TraceLink;
 use tfweb_engine::{Code, Error};
 
 use crate::catalog::Servable;
-use crate::metrics::SignatureMetrics;
+use crate::metrics::{SignatureMetrics, Stage};
 use crate::predict::Timings;
+use crate::telemetry::{Facts, Handover};
 
 /// The API by which a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,8 @@ impl Recorder {
             code: Some(Code::Cancelled),
             rows: 0,
             timings: Timings::default(),
+            trace: None,
+            told: None,
         }
     }
 
@@ -87,11 +91,46 @@ pub struct Record {
     pub rows: usize,
     /// How long its stages took.
     pub timings: Timings,
+    /// Its span, where it is traced.
+    pub trace: Option<TraceLink>,
+    /// What is told at its end, and to whom; none where nobody asked.
+    told: Option<Box<(Facts, Arc<Handover>)>>,
 }
 
 impl Record {
+    /// Has its end told to who began the request at its door, if anybody asked.
+    #[must_use]
+    pub fn told_to(mut self, handover: Option<Arc<Handover>>) -> Self {
+        self.trace = handover.as_ref().and_then(|handover| handover.trace);
+        self.told = handover.map(|handover| Box::new((Facts::new(self.protocol), handover)));
+        self
+    }
+
+    /// Notes a stage that began at `begun` and has just ended.
+    pub fn took(&mut self, stage: Stage, begun: Instant) {
+        self.note(stage, begun, begun.elapsed());
+    }
+
+    /// Notes when a stage began, and how long it took.
+    pub fn note(&mut self, stage: Stage, begun: Instant, time: Duration) {
+        self.timings.set(stage, time);
+        if let Some(told) = &mut self.told {
+            told.0.begun[stage as usize] = Some(begun);
+        }
+    }
+
+    /// Notes the runs that served it.
+    pub fn ran(&mut self, runs: Vec<TraceLink>) {
+        if let Some(told) = &mut self.told {
+            told.0.runs = runs;
+        }
+    }
+
     /// Notes which signature is called, and passes it on.
     pub fn calls<'v>(&mut self, servable: &'v Servable) -> &'v Servable {
+        if let Some(told) = &mut self.told {
+            told.0.servable = Some(Arc::clone(&servable.name));
+        }
         self.called = Some(Arc::clone(&servable.metrics));
         servable
     }
@@ -99,7 +138,8 @@ impl Record {
     /// Makes a record for one of several runs of this request, to be [joined](Self::join) with it.
     #[must_use]
     pub fn part(&self) -> Self {
-        Self { recorder: None, called: None, timings: Timings::default(), ..*self }
+        let told = self.told.as_ref().map(|told| Box::new((Facts::new(self.protocol), Arc::clone(&told.1))));
+        Self { recorder: None, called: None, timings: Timings::default(), told, ..*self }
     }
 
     /// Takes a part back: their stages ran side by side.
@@ -107,6 +147,9 @@ impl Record {
         self.called = self.called.take().or_else(|| part.called.clone());
         self.rows = self.rows.max(part.rows);
         self.timings.cover(&part.timings);
+        if let (Some(told), Some(part)) = (&mut self.told, &part.told) {
+            told.0.join(&part.0);
+        }
     }
 
     /// Ends it with the request's result, which is passed on.
@@ -127,5 +170,9 @@ impl Drop for Record {
         recorder.in_flight[self.protocol as usize].fetch_sub(1, Ordering::Relaxed);
         let metrics = self.called.as_ref().unwrap_or(&recorder.unknown);
         metrics.count(self.protocol, self.code, self.begun.elapsed(), &self.timings);
+        if let Some(told) = self.told.take() {
+            let (facts, handover) = *told;
+            handover.tell(Facts { code: self.code, rows: self.rows, timings: self.timings.clone(), ..facts });
+        }
     }
 }

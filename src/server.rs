@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use actix_web::dev::{self, ServerHandle};
+use actix_web::middleware::{from_fn, Condition};
 use actix_web::{web, HttpServer};
 use tfweb_actors::admission::Admission;
 use tfweb_actors::fetcher::FetcherHandle;
@@ -25,6 +26,7 @@ use crate::keeping::Keepers;
 use crate::liveness::Liveness;
 use crate::operations::Operations;
 use crate::reread;
+use crate::telemetry::{log, observe, Telemetry};
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.
@@ -64,17 +66,21 @@ impl Signals {
     }
 }
 
-/// A catalog and the thread of its models' actors.
+/// A catalog, the thread of its models' actors, and what watches them.
 pub struct Models {
     /// What is served.
     pub catalog: Arc<Catalog>,
+    telemetry: Arc<Telemetry>,
     arbiter: Arbiter,
 }
 
 impl Models {
     /// Starts a thread for models' actors, of which there are none yet. Needs an actix `System` in the current thread.
-    #[must_use]
-    pub fn new(config: &Config) -> Self {
+    ///
+    /// # Errors
+    /// `Internal` where traces cannot be sent.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let arbiter = Arbiter::new();
         exit_on_actor_panic(&arbiter.handle());
         let policy = Policy {
@@ -83,7 +89,8 @@ impl Models {
             queue_bytes_max: config.queue_bytes_max,
             run_threads: config.run_threads,
         };
-        Self { catalog: Arc::new(Catalog::new(policy, arbiter.handle())), arbiter }
+        let catalog = Arc::new(Catalog::new(policy, arbiter.handle(), telemetry.tracer().cloned()));
+        Ok(Self { catalog, telemetry, arbiter })
     }
 }
 
@@ -96,6 +103,7 @@ pub struct Server {
     grpc: Option<Grpc>,
     operations: Option<Operations>,
     drain: Drain,
+    telemetry: Arc<Telemetry>,
     /// Of the models, and of the fetcher.
     arbiters: [Arbiter; 2],
 }
@@ -120,8 +128,10 @@ impl Server {
         let operations = operations.transpose()?;
         follow_files(config);
         let handle = server.handle();
+        let telemetry = models.telemetry;
         let ended = actix::spawn(server);
-        Ok(Self { address, app, handle, ended, grpc, operations, drain: config.drain, arbiters: [models.arbiter, fetching] })
+        let arbiters = [models.arbiter, fetching];
+        Ok(Self { address, app, handle, ended, grpc, operations, drain: config.drain, telemetry, arbiters })
     }
 
     /// Where it listens; with port 0 the one that was picked.
@@ -156,6 +166,7 @@ impl Server {
             while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
             signals.next().await;
             tracing::warn!("second signal: stopping at once");
+            log::flush();
             std::process::exit(SECOND_SIGNAL_EXIT);
         });
         match self.stop().await? {
@@ -164,6 +175,7 @@ impl Server {
                 tracing::error!(
                     "stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished"
                 );
+                log::flush();
                 std::process::exit(CUT_OFF_EXIT);
             }
         }
@@ -189,7 +201,10 @@ impl Server {
         let (http, grpc) = futures::future::join(http, grpc).await;
         match (http.is_ok(), grpc?) {
             (true, 0) => {}
-            (_, grpc) => return Ok(Stopped::CutOff(grpc + self.app.bodies.room.requests())),
+            (_, grpc) => {
+                self.telemetry.stop().await;
+                return Ok(Stopped::CutOff(grpc + self.app.bodies.room.requests()));
+            }
         }
         self.ended.await.map_err(io::Error::other)??;
         // Last, so that it can be watched how the others end.
@@ -199,6 +214,7 @@ impl Server {
         for arbiter in self.arbiters {
             arbiter.stop();
         }
+        self.telemetry.stop().await;
         Ok(Stopped::Finished)
     }
 }
@@ -213,7 +229,13 @@ fn http_door(config: &Config, app: &web::Data<App>) -> io::Result<(SocketAddr, d
         let tls = tls.server_config(&[b"http/1.1"]).map_err(io::Error::other)?;
         return https::serve(place, tls, &app, static_path, stop_seconds);
     }
-    let http = HttpServer::new(move || actix_web::App::new().configure(|services| mount(services, &app, static_path.as_deref())))
+    let is_observed = app.telemetry.observes();
+    let http = HttpServer::new(move || {
+        let services = actix_web::App::new().configure(|services| mount(services, &app, static_path.as_deref()));
+        // Where nobody looks, it is not there.
+        services.wrap(Condition::new(is_observed, from_fn(observe)))
+    });
+    let http = http
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_WAIT)
@@ -249,6 +271,7 @@ fn share(config: &Config, models: &Models, keepers: Option<Arc<Keepers>>, fetchi
         draining: AtomicBool::new(false),
         recorder: Arc::default(),
         request_ids: RequestIds::default(),
+        telemetry: Arc::clone(&models.telemetry),
     })
 }
 

@@ -41,6 +41,30 @@ pub fn grpc(code: Code) -> tonic::Code {
     }
 }
 
+/// A gRPC status's name, as it is written in logs.
+#[must_use]
+pub const fn grpc_name(code: tonic::Code) -> &'static str {
+    match code {
+        tonic::Code::Ok => "OK",
+        tonic::Code::Cancelled => "CANCELLED",
+        tonic::Code::Unknown => "UNKNOWN",
+        tonic::Code::InvalidArgument => "INVALID_ARGUMENT",
+        tonic::Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        tonic::Code::NotFound => "NOT_FOUND",
+        tonic::Code::AlreadyExists => "ALREADY_EXISTS",
+        tonic::Code::PermissionDenied => "PERMISSION_DENIED",
+        tonic::Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        tonic::Code::FailedPrecondition => "FAILED_PRECONDITION",
+        tonic::Code::Aborted => "ABORTED",
+        tonic::Code::OutOfRange => "OUT_OF_RANGE",
+        tonic::Code::Unimplemented => "UNIMPLEMENTED",
+        tonic::Code::Internal => "INTERNAL",
+        tonic::Code::Unavailable => "UNAVAILABLE",
+        tonic::Code::DataLoss => "DATA_LOSS",
+        tonic::Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,6 +75,7 @@ mod tests {
         assert_eq!(statuses, [400, 413, 400, 404, 503, 429, 504, 401, 403, 501, 499, 500]);
         // https://grpc.github.io/grpc/core/md_doc_statuscodes.html
         let statuses = Code::ALL.map(|code| i32::from(grpc(code)));
+        assert!(Code::ALL.iter().all(|code| grpc_name(grpc(*code)) == code.name()));
         assert_eq!(statuses, [3, 11, 9, 5, 14, 8, 4, 16, 7, 12, 1, 13]);
     }
 }

@@ -40,9 +40,11 @@ mod session;
 mod supervision;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use model::{start_model, ModelHandle, Policy, RETRY_AFTER};
 pub use observation::ModelObservation;
 pub use progress::Heartbeat;
 pub use request::Prediction;
 pub use supervision::exit_on_actor_panic;
+pub use trace::{RunTracer, TraceLink, TracedRun};

@@ -17,6 +17,7 @@ use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::request::{rows_of, Prediction, Request};
 use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
+use crate::trace::{RunTracer, TraceLink};
 
 /// How a model's requests wait and run.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ pub struct ModelHandle {
 }
 
 /// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order; what they do is
-/// added to the observations that `observe` gives for their names.
+/// added to the observations that `observe` gives for their names. A tracer is told of runs of requests that are traced.
 ///
 /// # Errors
 /// If the system has no more threads to give.
@@ -53,9 +54,10 @@ pub fn start_model(
     session: &Arc<dyn Session>,
     policy: Policy,
     observe: impl Fn(&str) -> Arc<ModelObservation>,
+    tracer: Option<&Arc<dyn RunTracer>>,
 ) -> io::Result<Vec<ModelHandle>> {
     let progress = Arc::new(Progress::new(policy.run_threads));
-    let session_actor = SessionActor::start_in(arbiter, session, &progress, policy.run_threads)?;
+    let session_actor = SessionActor::start_in(arbiter, session, &progress, policy.run_threads, tracer)?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |(index, signature): (usize, &Signature)| {
         let purging = Arc::new(AtomicBool::new(false));
@@ -113,7 +115,7 @@ impl ModelHandle {
         self.progress.stuck_for()
     }
 
-    /// Runs the signature on one request's inputs, which are in the signature's order.
+    /// Runs the signature on one request's inputs, which are in the signature's order. `trace` is its span where it is traced.
     ///
     /// # Errors
     /// `Unavailable` at once where the queue is full, or so long that the request would be late; `DeadlineExceeded` when
@@ -121,14 +123,15 @@ impl ModelHandle {
     ///
     /// # Cancel safety
     /// Dropped, the request is left out of every batch not yet formed.
-    pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Prediction, Error> {
+    pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant, trace: Option<TraceLink>) -> Result<Prediction, Error> {
         self.check_time(self.rows(&inputs), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
         let observation = Arc::clone(&self.observation);
-        let request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit, observation);
+        let mut request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit, observation);
+        request.trace = trace;
         outbox::send(&self.actor, request);
         let mut caller = CallerGuard { handle: self, answered: false };
         let waited = tokio::time::timeout_at(deadline.into(), answer).await;

@@ -10,6 +10,7 @@ use tfweb_engine::{batch, Code, Error, Tensor};
 use crate::admission::Permit;
 use crate::batcher::Waiting;
 use crate::observation::{CountedRows, ModelObservation};
+use crate::trace::TraceLink;
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -20,6 +21,16 @@ pub struct Prediction {
     pub queue_time: Duration,
     /// How long its run took, merging and splitting included; of several, from the first's start to the last's end.
     pub run_time: Duration,
+    /// The runs that served it, where it is traced.
+    pub runs: Vec<TraceLink>,
+}
+
+/// The run that served a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) begun: Instant,
+    /// Where it is traced.
+    pub(crate) link: Option<TraceLink>,
 }
 
 pub(crate) type Answer = Result<Prediction, Error>;
@@ -34,6 +45,8 @@ pub(crate) struct Request {
     batchable: bool,
     deadline: Instant,
     since: Instant,
+    /// Where it is traced.
+    pub(crate) trace: Option<TraceLink>,
     reply: Reply,
 }
 
@@ -61,6 +74,7 @@ struct PartsState {
     answers: Vec<Option<Vec<Tensor>>>,
     rows_missing: usize,
     begun: Option<Instant>,
+    runs: Vec<TraceLink>,
 }
 
 impl Request {
@@ -78,7 +92,7 @@ impl Request {
         let (batchable, rows_total) = (rows.is_some(), rows.unwrap_or(1));
         let reply = Reply::Caller(Caller { sender, started, _permit: permit });
         let rows = CountedRows::queue(rows_total, observation);
-        Self { inputs, rows, rows_total, batchable, deadline, since: Instant::now(), reply }
+        Self { inputs, rows, rows_total, batchable, deadline, since: Instant::now(), trace: None, reply }
     }
 
     /// Answers `DeadlineExceeded` if its time has passed; else gives it back.
@@ -110,13 +124,15 @@ impl Request {
     }
 
     /// Answers with what its run gave.
-    pub(crate) fn succeed(self, outputs: Vec<Tensor>, begun: Instant) {
+    pub(crate) fn succeed(self, outputs: Vec<Tensor>, run: Run) {
         let rows = self.rows.rows();
         // Whoever sees the answer should not see its rows still running.
         drop(self.rows);
         match self.reply {
-            Reply::Caller(caller) => caller.send(Ok(prediction(outputs, self.since, begun))),
-            Reply::Parts(parts, number) => parts.succeed(number, rows, outputs, self.since),
+            Reply::Caller(caller) => {
+                caller.send(Ok(prediction(outputs, self.since, run.begun, run.link.into_iter().collect())));
+            }
+            Reply::Parts(parts, number) => parts.succeed(number, rows, outputs, (self.since, run)),
         }
     }
 
@@ -134,7 +150,8 @@ impl Request {
 
     fn parts(&mut self) -> &Arc<Parts> {
         if let Reply::Caller(_) = &self.reply {
-            let state = PartsState { caller: None, answers: Vec::new(), rows_missing: self.rows_total, begun: None };
+            let state =
+                PartsState { caller: None, answers: Vec::new(), rows_missing: self.rows_total, begun: None, runs: Vec::new() };
             let parts = Reply::Parts(Arc::new(Parts { state: Mutex::new(state) }), 0);
             let before = std::mem::replace(&mut self.reply, parts);
             if let (Reply::Caller(caller), Reply::Parts(parts, _)) = (before, &self.reply) {
@@ -170,7 +187,7 @@ impl Waiting for Request {
     }
 
     fn split_off_front(&mut self, rows: usize) -> Self {
-        let (deadline, since, rows_left) = (self.deadline, self.since, self.rows.rows() - rows);
+        let (deadline, since, trace, rows_left) = (self.deadline, self.since, self.trace, self.rows.rows() - rows);
         let parts = Arc::clone(self.parts());
         let number = {
             let mut state = parts.lock();
@@ -192,6 +209,7 @@ impl Waiting for Request {
             batchable: true,
             deadline,
             since,
+            trace,
             reply: Reply::Parts(parts, number),
         }
     }
@@ -202,10 +220,11 @@ impl Parts {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn succeed(&self, number: usize, rows: usize, outputs: Vec<Tensor>, since: Instant) {
+    fn succeed(&self, number: usize, rows: usize, outputs: Vec<Tensor>, (since, run): (Instant, Run)) {
         let mut state = self.lock();
         state.answers[number] = Some(outputs);
         state.rows_missing -= rows;
+        state.runs.extend(run.link);
         if state.rows_missing > 0 {
             return;
         }
@@ -214,8 +233,9 @@ impl Parts {
         };
         let begun = state.begun.unwrap_or(since);
         let answers: Vec<Vec<Tensor>> = std::mem::take(&mut state.answers).into_iter().flatten().collect();
+        let runs = std::mem::take(&mut state.runs);
         drop(state);
-        caller.send(batch::join(&answers).map(|outputs| prediction(outputs, since, begun)));
+        caller.send(batch::join(&answers).map(|outputs| prediction(outputs, since, begun, runs)));
     }
 }
 
@@ -234,6 +254,6 @@ pub(crate) fn rows_of(inputs: &[Tensor], batchable: bool) -> Option<usize> {
     inputs.iter().all(|tensor| tensor.rows() == Some(rows)).then_some(rows)
 }
 
-fn prediction(outputs: Vec<Tensor>, since: Instant, begun: Instant) -> Prediction {
-    Prediction { outputs, queue_time: begun.saturating_duration_since(since), run_time: begun.elapsed() }
+fn prediction(outputs: Vec<Tensor>, since: Instant, begun: Instant, runs: Vec<TraceLink>) -> Prediction {
+    Prediction { outputs, queue_time: begun.saturating_duration_since(since), run_time: begun.elapsed(), runs }
 }

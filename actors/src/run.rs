@@ -7,7 +7,8 @@ use std::time::Instant;
 use tfweb_engine::{batch, Code, Error, Session, Tensor};
 
 use crate::batcher::Waiting;
-use crate::request::Request;
+use crate::request::{Request, Run};
+use crate::trace::{RunTracer, TraceLink, TracedRun};
 
 /// Failed runs in a row, beyond those it takes to find one culprit, after which the session itself is taken to be broken and the
 /// rest of the batch is answered without trying. Failures that TensorFlow blames on the values do not count: those are always
@@ -15,16 +16,17 @@ use crate::request::Request;
 const SPARE_FAILURES_MAX: usize = 2;
 
 /// Runs a batch of requests that stack and answers each of them.
-pub(crate) fn run_batch(session: &dyn Session, signature: usize, requests: Vec<Request>) {
+pub(crate) fn run_batch(session: &dyn Session, signature: usize, requests: Vec<Request>, tracer: Option<&dyn RunTracer>) {
     let halvings = requests.len().checked_ilog2().unwrap_or(0) as usize;
     // The whole batch fails, and then the half with the culprit in it each time.
     let failures_max = 1 + halvings + SPARE_FAILURES_MAX;
-    Runner { session, signature, failures: 0, failures_max }.run(requests);
+    Runner { session, signature, tracer, failures: 0, failures_max }.run(requests);
 }
 
 struct Runner<'a> {
     session: &'a dyn Session,
     signature: usize,
+    tracer: Option<&'a dyn RunTracer>,
     /// Failures in a row that the values are not blamed for.
     failures: usize,
     failures_max: usize,
@@ -39,10 +41,12 @@ impl Runner<'_> {
         let rows = requests.iter().map(Waiting::rows).sum();
         requests[0].observation().count_run(rows, requests.len());
         let inputs: Vec<&[Tensor]> = requests.iter().map(|request| request.inputs.as_slice()).collect();
-        match self.try_run(&inputs) {
+        let result = self.try_run(&inputs);
+        let link = self.trace(&requests, rows, begun, result.as_ref().err());
+        match result {
             Ok(outputs) => {
                 self.failures = 0;
-                self.reply(requests, outputs, begun);
+                self.reply(requests, outputs, Run { begun, link });
             }
             Err(error) => {
                 self.failures += usize::from(error.code != Code::InvalidArgument);
@@ -70,18 +74,36 @@ impl Runner<'_> {
         }
     }
 
-    fn reply(&mut self, requests: Vec<Request>, outputs: Vec<Tensor>, begun: Instant) {
-        if let Ok([only]) = <[Request; 1]>::try_from(requests).map_err(|requests| self.reply_split(requests, &outputs, begun)) {
+    /// Tells the tracer of a run, if one of its requests is traced.
+    fn trace(&self, requests: &[Request], rows: usize, begun: Instant, error: Option<&Error>) -> Option<TraceLink> {
+        let tracer = self.tracer?;
+        let links: Vec<TraceLink> = requests.iter().filter_map(|request| request.trace).collect();
+        if links.is_empty() {
+            return None;
+        }
+        Some(tracer.record(&TracedRun {
+            signature: &self.session.signatures()[self.signature].name,
+            begun,
+            ended: Instant::now(),
+            rows,
+            requests: requests.len(),
+            links: &links,
+            error: error.map(|error| error.code.name()),
+        }))
+    }
+
+    fn reply(&mut self, requests: Vec<Request>, outputs: Vec<Tensor>, run: Run) {
+        if let Ok([only]) = <[Request; 1]>::try_from(requests).map_err(|requests| self.reply_split(requests, &outputs, run)) {
             // Whatever its shape: a request alone gets what TensorFlow gave.
-            only.succeed(outputs, begun);
+            only.succeed(outputs, run);
         }
     }
 
-    fn reply_split(&mut self, requests: Vec<Request>, outputs: &[Tensor], begun: Instant) {
+    fn reply_split(&mut self, requests: Vec<Request>, outputs: &[Tensor], run: Run) {
         let rows: Vec<usize> = requests.iter().map(Waiting::rows).collect();
         if let Some(split) = batch::split(outputs, &rows) {
             for (request, outputs) in requests.into_iter().zip(split) {
-                request.succeed(outputs, begun);
+                request.succeed(outputs, run);
             }
         } else {
             for request in requests {

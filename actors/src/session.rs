@@ -14,6 +14,7 @@ use tfweb_engine::Session;
 use crate::progress::{Progress, Watched};
 use crate::request::Request;
 use crate::run::run_batch;
+use crate::trace::RunTracer;
 
 /// Asks for a credit; `RunCredit` comes when one is free.
 #[derive(Message)]
@@ -62,6 +63,7 @@ impl SessionActor {
         session: &Arc<dyn Session>,
         progress: &Arc<Progress>,
         run_threads: usize,
+        tracer: Option<&Arc<dyn RunTracer>>,
     ) -> io::Result<Addr<Self>> {
         let mut receivers = Vec::with_capacity(run_threads);
         let mut threads = Vec::with_capacity(run_threads);
@@ -76,8 +78,10 @@ impl SessionActor {
         let addr = Self::start_in_arbiter(arbiter, move |_| Self { threads, idle, asking: VecDeque::new(), progress: shared });
         for (number, receiver) in receivers.into_iter().enumerate() {
             let (session, progress, actor) = (Arc::clone(session), Arc::clone(progress), addr.downgrade());
+            let tracer = tracer.cloned();
             thread::Builder::new().name(format!("tfweb-run-{number}")).spawn(move || {
-                run_thread(&receiver, &Watched { session: &*session, progress: &progress, thread: number }, &actor);
+                let watched = Watched { session: &*session, progress: &progress, thread: number };
+                run_thread(&receiver, &watched, &actor, tracer.as_deref());
             })?;
         }
         Ok(addr)
@@ -137,9 +141,14 @@ impl Handler<RunReport> for SessionActor {
 }
 
 /// Runs batches until the actor, and with it the sender, is gone.
-fn run_thread(batches: &mpsc::Receiver<RunBatch>, session: &dyn Session, actor: &actix::WeakAddr<SessionActor>) {
+fn run_thread(
+    batches: &mpsc::Receiver<RunBatch>,
+    session: &dyn Session,
+    actor: &actix::WeakAddr<SessionActor>,
+    tracer: Option<&dyn RunTracer>,
+) {
     while let Ok(RunBatch { credit, signature, requests }) = batches.recv() {
-        run_batch(session, signature, requests);
+        run_batch(session, signature, requests, tracer);
         if let Some(actor) = actor.upgrade() {
             actor.do_send(RunReport { credit });
         }

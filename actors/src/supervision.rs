@@ -21,9 +21,13 @@ pub fn exit_on_actor_panic(arbiter: &ArbiterHandle) {
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
+            let runs_actors = RUNS_ACTORS.get();
+            if runs_actors {
+                tracing::error!("an actor panics; the process ends so that it can be started anew");
+            }
+            // Behind that line: the hook before this one sees to it that what was logged is written.
             before(info);
-            if RUNS_ACTORS.get() {
-                tracing::error!("an actor panicked; the process ends so that it can be started anew");
+            if runs_actors {
                 std::process::exit(EXIT_CODE);
             }
         }));

@@ -16,7 +16,7 @@ const POLICY: Policy = Policy { batch_rows_max: 32, queue_requests_max: 1024, qu
 fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, ModelHandle) {
     let fake = Arc::new(FakeSession::new(behaviour));
     let session: Arc<dyn Session> = fake.clone();
-    let handles = start_model(&Arbiter::current(), &session, policy, |_| Arc::default()).unwrap();
+    let handles = start_model(&Arbiter::current(), &session, policy, |_| Arc::default(), None).unwrap();
     (fake, handles.into_iter().next().unwrap())
 }
 
@@ -45,7 +45,7 @@ async fn until(condition: impl Fn() -> bool) {
 async fn behind_a_held_run<T>(fake: &FakeSession, handle: &ModelHandle, requests: Vec<impl Future<Output = T>>) -> Vec<T> {
     fake.hold();
     let inside = 1 + requests.len();
-    let first = handle.predict(column(&[0.0]), soon());
+    let first = handle.predict(column(&[0.0]), soon(), None);
     let others = async {
         until(|| !fake.run_rows().is_empty()).await;
         join_all(requests).await
@@ -62,7 +62,7 @@ async fn behind_a_held_run<T>(fake: &FakeSession, handle: &ModelHandle, requests
 #[actix::test]
 async fn forty_requests_run_as_1_32_7() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
-    let requests = (0..39_i16).map(|i| handle.predict(column(&[f32::from(i)]), soon())).collect();
+    let requests = (0..39_i16).map(|i| handle.predict(column(&[f32::from(i)]), soon(), None)).collect();
     let answers = behind_a_held_run(&fake, &handle, requests).await;
     for (i, answer) in (0..39_i16).zip(answers) {
         assert_eq!(values(answer), [f32::from(i) / 2.0 + 2.0], "to each its own");
@@ -76,7 +76,7 @@ async fn one_request_of_100_rows_runs_as_32_32_32_4() {
         let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { run_threads, ..POLICY });
         let input: Vec<f32> = (0..100_i16).map(f32::from).collect();
         let expected: Vec<f32> = input.iter().map(|x| x / 2.0 + 2.0).collect();
-        assert_eq!(values(handle.predict(column(&input), soon()).await), expected, "order kept");
+        assert_eq!(values(handle.predict(column(&input), soon(), None).await), expected, "order kept");
         let mut rows = fake.run_rows();
         rows.sort_unstable();
         assert_eq!(rows, [4, 32, 32, 32]);
@@ -87,7 +87,8 @@ async fn one_request_of_100_rows_runs_as_32_32_32_4() {
 #[actix::test]
 async fn a_failing_request_fails_alone() {
     let (fake, handle) = start(Behaviour::FailsOnNegative, POLICY);
-    let requests = (0..32_i16).map(|i| handle.predict(column(&[if i == 11 { -1.0 } else { f32::from(i) }]), soon())).collect();
+    let requests =
+        (0..32_i16).map(|i| handle.predict(column(&[if i == 11 { -1.0 } else { f32::from(i) }]), soon(), None)).collect();
     let answers = behind_a_held_run(&fake, &handle, requests).await;
     for (i, answer) in (0..32_i16).zip(answers) {
         if i == 11 {
@@ -105,7 +106,7 @@ async fn a_part_that_fails_fails_its_whole_request_only() {
     let (_, handle) = start(Behaviour::FailsOnNegative, POLICY);
     let mut input = vec![1.0; 100];
     input[70] = -1.0;
-    let (bad, good) = futures::join!(handle.predict(column(&input), soon()), handle.predict(column(&[5.0]), soon()));
+    let (bad, good) = futures::join!(handle.predict(column(&input), soon(), None), handle.predict(column(&[5.0]), soon(), None));
     assert_eq!(bad.unwrap_err().message, "x must not be negative");
     assert_eq!(values(good), [5.0]);
 }
@@ -113,17 +114,18 @@ async fn a_part_that_fails_fails_its_whole_request_only() {
 #[actix::test]
 async fn a_panic_hurts_only_its_own_request_and_the_thread_lives_on() {
     let (fake, handle) = start(Behaviour::PanicsOnNegative, POLICY);
-    let requests = [1.0, -1.0, 2.0].map(|x| handle.predict(column(&[x]), soon()));
+    let requests = [1.0, -1.0, 2.0].map(|x| handle.predict(column(&[x]), soon(), None));
     let answers = behind_a_held_run(&fake, &handle, requests.into()).await;
     let codes: Vec<_> = answers.into_iter().map(|answer| answer.map(|_| ()).map_err(|error| error.code)).collect();
     assert_eq!(codes, [Ok(()), Err(Code::Internal), Ok(())]);
-    assert_eq!(values(handle.predict(column(&[3.0]), soon()).await), [3.0]);
+    assert_eq!(values(handle.predict(column(&[3.0]), soon(), None).await), [3.0]);
 }
 
 #[actix::test]
 async fn one_panic_among_a_thousand_requests_is_found() {
     let (fake, handle) = start(Behaviour::PanicsOnNegative, Policy { batch_rows_max: 1024, ..POLICY });
-    let requests = (0..1000_i16).map(|i| handle.predict(column(&[if i == 0 { -1.0 } else { f32::from(i) }]), soon())).collect();
+    let requests =
+        (0..1000_i16).map(|i| handle.predict(column(&[if i == 0 { -1.0 } else { f32::from(i) }]), soon(), None)).collect();
     let answers = behind_a_held_run(&fake, &handle, requests).await;
     let failed: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.is_err()).map(|(i, _)| i).collect();
     assert_eq!(failed, [0]);
@@ -132,7 +134,7 @@ async fn one_panic_among_a_thousand_requests_is_found() {
 #[actix::test]
 async fn a_broken_session_is_not_run_for_ever() {
     let (fake, handle) = start(Behaviour::AlwaysFails, POLICY);
-    let requests = (0..32).map(|_| handle.predict(column(&[1.0]), soon())).collect();
+    let requests = (0..32).map(|_| handle.predict(column(&[1.0]), soon(), None)).collect();
     let answers = behind_a_held_run(&fake, &handle, requests).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap_err().code == Code::Internal));
     assert!(fake.run_rows().len() < 32, "{:?}", fake.run_rows());
@@ -141,7 +143,7 @@ async fn a_broken_session_is_not_run_for_ever() {
 #[actix::test]
 async fn short_outputs_are_answered_as_tensorflow_gave_them() {
     let (fake, handle) = start(Behaviour::PositiveOnly, POLICY);
-    let requests = [&[1.0, -1.0][..], &[2.0], &[-3.0]].map(|x| handle.predict(column(x), soon()));
+    let requests = [&[1.0, -1.0][..], &[2.0], &[-3.0]].map(|x| handle.predict(column(x), soon(), None));
     let answers = behind_a_held_run(&fake, &handle, requests.into()).await;
     let answers: Vec<_> = answers.into_iter().map(values).collect();
     assert_eq!(answers, [vec![1.0], vec![2.0], vec![]]);
@@ -152,8 +154,8 @@ async fn rows_of_other_lengths_run_in_other_batches() {
     let (fake, handle) = start(Behaviour::Echo, POLICY);
     let request = |width: usize| vec![Tensor::from_vec(&[1, width], vec![1.0_f32; width])];
     fake.hold();
-    let first = handle.predict(request(1), soon());
-    let others = join_all([2, 3, 2, 3].map(|width| handle.predict(request(width), soon())));
+    let first = handle.predict(request(1), soon(), None);
+    let others = join_all([2, 3, 2, 3].map(|width| handle.predict(request(width), soon(), None)));
     let open = async {
         actix::clock::sleep(Duration::from_millis(50)).await;
         fake.release();
@@ -170,17 +172,17 @@ async fn dropped_callers_are_left_out_and_free_their_places() {
     fake.hold();
     let running = actix::spawn({
         let handle = handle.clone();
-        async move { handle.predict(column(&[0.0]), soon()).await }
+        async move { handle.predict(column(&[0.0]), soon(), None).await }
     });
     until(|| !fake.run_rows().is_empty()).await;
     for _ in 0..10 {
-        let gone = (0..19).map(|_| handle.predict(column(&[1.0]), soon()));
+        let gone = (0..19).map(|_| handle.predict(column(&[1.0]), soon(), None));
         let waited = tokio::time::timeout(Duration::from_millis(5), join_all(gone)).await;
         assert!(waited.is_err(), "they wait, and then go away");
         until(|| handle.queued_requests() == 1).await;
     }
     fake.release();
-    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [3.0]);
+    assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [3.0]);
     assert_eq!(values(running.await.unwrap()), [2.0]);
     assert_eq!(fake.run_rows(), [1, 1], "190 that went away cost no run");
 }
@@ -189,11 +191,11 @@ async fn dropped_callers_are_left_out_and_free_their_places() {
 async fn a_full_queue_says_so_at_once() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { queue_requests_max: 16, ..POLICY });
     fake.hold();
-    let sixteen = join_all((0..16).map(|_| handle.predict(column(&[1.0]), soon())));
+    let sixteen = join_all((0..16).map(|_| handle.predict(column(&[1.0]), soon(), None)));
     let seventeenth = async {
         actix::clock::sleep(Duration::from_millis(20)).await;
         let start = Instant::now();
-        let error = handle.predict(column(&[1.0]), soon()).await.unwrap_err();
+        let error = handle.predict(column(&[1.0]), soon(), None).await.unwrap_err();
         fake.release();
         (error, start.elapsed())
     };
@@ -211,14 +213,14 @@ async fn a_deadline_names_its_stage_and_costs_no_run() {
     let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
     let second = async {
         until(|| fake.run_rows().len() == 1).await;
-        handle.predict(column(&[1.0]), in_ms(40)).await
+        handle.predict(column(&[1.0]), in_ms(40), None).await
     };
-    let (ran, queued) = futures::join!(handle.predict(column(&[1.0]), in_ms(40)), second);
+    let (ran, queued) = futures::join!(handle.predict(column(&[1.0]), in_ms(40), None), second);
     let messages = [ran, queued].map(|answer| answer.unwrap_err()).map(|error| (error.code, error.message));
     let time_out = |stage: &str| (Code::DeadlineExceeded, format!("the request's time ran out while it {stage}"));
     assert_eq!(messages, [time_out("ran"), time_out("was queued")]);
     fake.release();
-    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [3.0]);
+    assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [3.0]);
     assert_eq!(fake.run_rows(), [1, 1]);
 }
 
@@ -228,17 +230,17 @@ async fn a_late_request_costs_no_run_even_if_its_caller_has_not_noticed() {
     fake.hold();
     let running = actix::spawn({
         let handle = handle.clone();
-        async move { handle.predict(column(&[0.0]), soon()).await }
+        async move { handle.predict(column(&[0.0]), soon(), None).await }
     });
     until(|| fake.run_rows().len() == 1).await;
     let deadline = Instant::now() + Duration::from_millis(20);
-    let mut late = std::pin::pin!(handle.predict(column(&[1.0]), deadline));
+    let mut late = std::pin::pin!(handle.predict(column(&[1.0]), deadline, None));
     // Sent, and then not looked at: its own timer cannot tell it.
     assert!(futures::poll!(late.as_mut()).is_pending());
     until(|| Instant::now() > deadline).await;
     fake.release();
     running.await.unwrap().unwrap();
-    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [3.0]);
+    assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [3.0]);
     assert_eq!(late.await.unwrap_err().code, Code::DeadlineExceeded);
     assert_eq!(fake.run_rows(), [1, 1]);
 }
@@ -249,13 +251,13 @@ async fn run_threads_run_side_by_side() {
     fake.hold();
     let second = async {
         until(|| fake.run_rows().len() == 1).await;
-        handle.predict(column(&[2.0]), soon()).await
+        handle.predict(column(&[2.0]), soon(), None).await
     };
     let open = async {
         until(|| fake.run_rows().len() == 2).await;
         fake.release();
     };
-    let (first, second, ()) = futures::join!(handle.predict(column(&[1.0]), soon()), second, open);
+    let (first, second, ()) = futures::join!(handle.predict(column(&[1.0]), soon(), None), second, open);
     assert_eq!([values(first), values(second)], [[2.5], [3.0]]);
 }
 
@@ -263,17 +265,17 @@ async fn run_threads_run_side_by_side() {
 async fn a_busy_signature_does_not_starve_another() {
     let fake = Arc::new(FakeSession::with_signatures(Behaviour::HalfPlusTwo, &["busy", "other"]));
     let session: Arc<dyn Session> = fake.clone();
-    let handles = start_model(&Arbiter::current(), &session, POLICY, |_| Arc::default()).unwrap();
+    let handles = start_model(&Arbiter::current(), &session, POLICY, |_| Arc::default(), None).unwrap();
     let (busy, other) = (&handles[0], &handles[1]);
     fake.hold();
-    let many = join_all((0..200).map(|_| busy.predict(column(&[1.0]), soon())));
+    let many = join_all((0..200).map(|_| busy.predict(column(&[1.0]), soon(), None)));
     let one = async {
         until(|| busy.queued_requests() == 200 && !fake.run_rows().is_empty()).await;
         let release = async {
             until(|| other.queued_requests() == 201).await;
             fake.release();
         };
-        futures::join!(other.predict(column(&[2.0]), soon()), release).0
+        futures::join!(other.predict(column(&[2.0]), soon(), None), release).0
     };
     let (answers, answer) = futures::join!(many, one);
     assert_eq!(values(answer), [3.0]);
@@ -286,7 +288,7 @@ async fn a_busy_signature_does_not_starve_another() {
 async fn inputs_that_disagree_on_rows_run_alone() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
     let scalar = vec![Tensor::from_vec(&[], vec![2.0_f32])];
-    let requests = vec![handle.predict(scalar, soon()), handle.predict(column(&[2.0]), soon())];
+    let requests = vec![handle.predict(scalar, soon(), None), handle.predict(column(&[2.0]), soon(), None)];
     let answers = behind_a_held_run(&fake, &handle, requests).await;
     let dims: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().outputs[0].dims().to_vec()).collect();
     assert_eq!(dims, [vec![], vec![1]]);
@@ -299,26 +301,26 @@ async fn what_would_be_late_is_refused_when_it_comes() {
     let (fake, handle) = start(Behaviour::Slow(Duration::from_millis(20)), policy);
     let in_a_second = || Instant::now() + Duration::from_secs(1);
     // Nothing is known yet, so all are let in.
-    let mut waiting: Vec<_> = (0..30).map(|_| Box::pin(handle.predict(column(&[1.0]), soon()))).collect();
+    let mut waiting: Vec<_> = (0..30).map(|_| Box::pin(handle.predict(column(&[1.0]), soon(), None))).collect();
     for request in &mut waiting {
         assert!(futures::poll!(request.as_mut()).is_pending());
     }
     until(|| fake.run_rows().len() >= 4).await;
     let start = Instant::now();
-    let refused = handle.predict(column(&[1.0]), Instant::now() + Duration::from_millis(200)).await.unwrap_err();
+    let refused = handle.predict(column(&[1.0]), Instant::now() + Duration::from_millis(200), None).await.unwrap_err();
     assert_eq!((refused.code, start.elapsed() < Duration::from_millis(100)), (Code::Unavailable, true), "{refused}");
     assert!(refused.message.contains("what is queued takes about"), "{refused}");
-    assert_eq!(values(handle.predict(column(&[2.0]), soon()).await), [2.0], "who has time may wait");
+    assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [2.0], "who has time may wait");
     assert!(join_all(waiting).await.iter().all(Result::is_ok));
     // The queue was empty in between: what was slow is forgotten.
-    assert_eq!(values(handle.predict(column(&[3.0]), in_a_second()).await), [3.0]);
+    assert_eq!(values(handle.predict(column(&[3.0]), in_a_second(), None).await), [3.0]);
 }
 
 #[actix::test]
 async fn threads_that_run_for_long_while_others_wait_are_told() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { run_threads: 2, ..POLICY });
     fake.hold();
-    let runs = [0.0, 1.0].map(|x| handle.predict(column(&[x]), soon()));
+    let runs = [0.0, 1.0].map(|x| handle.predict(column(&[x]), soon(), None));
     let [first, second] = runs;
     let others = async {
         until(|| fake.run_rows().len() == 1).await;
@@ -326,7 +328,7 @@ async fn threads_that_run_for_long_while_others_wait_are_told() {
         let waits = async {
             until(|| fake.run_rows().len() == 2).await;
             assert_eq!(handle.stuck_for(), None, "nobody waits");
-            let third = handle.predict(column(&[2.0]), soon());
+            let third = handle.predict(column(&[2.0]), soon(), None);
             let told = async {
                 until(|| handle.stuck_for().is_some_and(|time| time >= Duration::from_millis(20))).await;
                 fake.release();

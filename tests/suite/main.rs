@@ -8,6 +8,7 @@
 //! - `keeping`: models that come, change and go while they are served.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
+//! - `logs`: what the process logs; `traces`: what it sends to the `collector` of this suite. `grpc_client` calls for both.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `overload`: more requests than can be served, sent by `open_loop`.
 //! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker; `rolling` is what happens to them.
@@ -27,15 +28,18 @@
 mod balancer;
 mod batching;
 mod client;
+mod collector;
 mod container;
 mod fetcher;
 mod fuzz;
 mod gated;
 mod grpc;
+mod grpc_client;
 mod http;
 mod https;
 mod keeping;
 mod lifecycle;
+mod logs;
 mod memory;
 mod metrics;
 mod open_loop;
@@ -52,5 +56,6 @@ mod tensorflow;
 mod tf_serving;
 mod tls;
 mod tokens;
+mod traces;
 mod transcripts;
 mod urls;

@@ -58,7 +58,8 @@ impl Process {
     #[track_caller]
     pub(crate) fn ready(mut self) -> Self {
         let line = self.until_says(READY);
-        let address = line.rsplit("://").next().and_then(|address| address.trim().parse().ok());
+        // Of JSON, a quote follows it.
+        let address = line.rsplit("://").next().and_then(|rest| rest.split('"').next()?.trim().parse().ok());
         self.address = Some(address.unwrap_or_else(|| panic!("an address in {line:?}")));
         self
     }

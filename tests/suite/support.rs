@@ -182,7 +182,7 @@ impl RunningServer {
         let (started, start) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix::System::new().block_on(async {
-                let models = Models::new(&config);
+                let models = Models::new(&config).unwrap_or_else(|error| panic!("{error}"));
                 let catalog = Arc::clone(&models.catalog);
                 let keepers = fill(&config, &models).await;
                 let server = Server::start(&config, models, keepers).expect("the server starts");

@@ -6,6 +6,8 @@ use actix_web::HttpResponse;
 use serde::Serialize;
 use tfweb_engine::{Code, Error};
 
+use crate::http::Failure;
+
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error: &'a str,
@@ -14,12 +16,12 @@ struct ErrorBody<'a> {
 
 /// The answer to an error.
 pub(super) fn respond(status: StatusCode, error: &Error) -> HttpResponse {
-    if error.code == Code::Internal {
-        tracing::error!("{}", error.message.replace("\n\t", " "));
-    }
     let mut response = HttpResponse::build(status);
     if error.code == Code::Unavailable {
         response.insert_header((RETRY_AFTER, tfweb_actors::RETRY_AFTER.as_secs().to_string()));
+    }
+    if error.code == Code::Internal {
+        response.extensions_mut().insert(Failure(error.message.clone()));
     }
     let body = ErrorBody { error: &error.message, code: error.code.name() };
     response.insert_header(ContentType::json()).body(serde_json::to_string(&body).expect("text serializes; this is a bug"))

@@ -29,6 +29,7 @@ use crate::body;
 use crate::catalog::{Version, Which};
 use crate::http::{self, App, Methods};
 use crate::json::Form;
+use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::protocol::server_timing;
 use crate::record::{Protocol, Record};
@@ -91,7 +92,7 @@ fn resource(path: &str, subject: Subject) -> Resource {
 async fn serve(subject: Subject, request: HttpRequest, payload: web::Payload, app: web::Data<App>) -> HttpResponse {
     match *request.method() {
         Method::POST if matches!(subject, Subject::Version | Subject::Signature) => {
-            let mut record = app.recorder.begin(Protocol::Native);
+            let mut record = app.record(&request, Protocol::Native);
             let predicted = predict_signature(&request, payload, &app, &mut record).await;
             let timings = record.timings.clone();
             let answer = match record.end(predicted) {
@@ -181,7 +182,7 @@ async fn predict_signature(request: &HttpRequest, payload: web::Payload, app: &A
     let start = Instant::now();
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let decoded = form::decode(content_type, &body.bytes, signature, app.batch_transpose).await;
-    record.timings.decode = start.elapsed();
+    record.took(Stage::Decode, start);
     let decoded = decoded.map_err(|error| hinting(error, request))?;
     if decoded.form == Form::Examples(0) {
         return Ok(b"[]".to_vec());
@@ -192,7 +193,7 @@ async fn predict_signature(request: &HttpRequest, payload: web::Payload, app: &A
 
     let start = Instant::now();
     let encoded = answer::encode(signature, decoded.form, &outputs);
-    record.timings.encode = start.elapsed();
+    record.took(Stage::Encode, start);
     Ok(encoded)
 }
 

@@ -10,6 +10,7 @@ use tfweb_engine::{Code, Error, Tensor};
 
 use super::{Door, Found};
 use crate::catalog::Servable;
+use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::protocol::inference::{inputs, regressions, Classes, Task};
 use crate::record::Record;
@@ -131,7 +132,7 @@ async fn run(
     let examples = examples(input)?;
     let rows = examples.len();
     let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
-    record.timings.decode = start.elapsed();
+    record.took(Stage::Decode, start);
     Ok((rows, predict(servable, None, call, record).await?))
 }
 

@@ -24,11 +24,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tfweb_engine::{Code, Error};
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::catalog::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
-use crate::record::Protocol;
+use crate::record::{Protocol, Record};
 use crate::status;
 use crate::wire::model_server;
 use crate::wire::tensorflow::serving::model_service_server::ModelService;
@@ -71,6 +71,11 @@ impl Door {
     /// When a request is over: as it was received, or if nobody said so, after the server's time for one.
     fn deadline<T>(&self, request: &Request<T>) -> Instant {
         request.extensions().get().map_or_else(|| Instant::now() + self.app.request_timeout, |Deadline(deadline)| *deadline)
+    }
+
+    /// Begins the record of a request.
+    fn record(&self, extensions: &Extensions) -> Record {
+        self.app.recorder.begin(Protocol::TfServingGrpc).told_to(extensions.get().cloned())
     }
 
     /// Finds the version that a request means.
@@ -123,9 +128,6 @@ fn number(model: Option<&Arc<Model>>, spec: &ModelSpec) -> Result<Option<i64>, E
 
 /// An error in gRPC's words.
 pub(crate) fn refusal(error: &Error) -> Status {
-    if error.code == Code::Internal {
-        tracing::error!("{}", error.message.replace("\n\t", " "));
-    }
     let mut text = error.message.clone();
     if text.len() > TEXT_BYTES_MAX {
         let end = (0..=TEXT_BYTES_MAX).rev().find(|&end| text.is_char_boundary(end)).unwrap_or_default();
@@ -143,28 +145,28 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let mut record = self.record(request.extensions());
         let result = self.predict_tensors(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let mut record = self.record(request.extensions());
         let result = self.classify_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let mut record = self.record(request.extensions());
         let result = self.regress_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let mut record = self.record(request.extensions());
         let result = self.infer_several(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
@@ -193,7 +195,7 @@ impl ModelService for Door {
 impl model_server::Model for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.app.recorder.begin(Protocol::TfServingGrpc);
+        let mut record = self.record(request.extensions());
         let result = self.predict_first(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }

@@ -8,6 +8,7 @@ use tfweb_engine::{quoted, Code, Error, Signature, Tensor};
 use super::decode::{decode, Room};
 use super::encode::encode;
 use super::Door;
+use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::record::Record;
 use crate::wire::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
@@ -30,13 +31,13 @@ impl Door {
         check_inputs(signature, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
         let inputs = self.inputs(signature, request.inputs)?;
-        record.timings.decode = start.elapsed();
+        record.took(Stage::Decode, start);
         let call = Call { inputs, urls: Vec::new(), deadline };
         let outputs = predict(servable, None, call, record).await?;
         let start = Instant::now();
         let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
-        record.timings.encode = start.elapsed();
+        record.took(Stage::Encode, start);
         Ok(PredictResponse { outputs, model_spec: Some(found.spec) })
     }
 

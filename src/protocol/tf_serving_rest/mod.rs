@@ -34,8 +34,9 @@ use tfweb_engine::{Code, Error, Tensor};
 
 use crate::body;
 use crate::catalog::{self, Servable, Which, DEFAULT_SIGNATURE};
-use crate::http::App;
+use crate::http::{App, Failure};
 use crate::json::encode::write_text;
+use crate::metrics::Stage;
 use crate::predict::{predict, Call, Timings};
 use crate::protocol::{inference, server_timing};
 use crate::record::{Protocol, Record};
@@ -104,12 +105,12 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 fn respond(error: &Error) -> HttpResponse {
-    if error.code == Code::Internal {
-        tracing::error!("{}", error.message.replace("\n\t", " "));
-    }
     let mut response = HttpResponse::build(http_status(error.code));
     if error.code == Code::Unavailable {
         response.insert_header((RETRY_AFTER, tfweb_actors::RETRY_AFTER.as_secs().to_string()));
+    }
+    if error.code == Code::Internal {
+        response.extensions_mut().insert(Failure(error.message.clone()));
     }
     let mut body = b"{\n    \"error\": ".to_vec();
     write_text(&error.message, &mut body);
@@ -132,7 +133,7 @@ async fn answer(request: &HttpRequest, payload: web::Payload, app: &App, timings
             Ok(status::metadata(&name, &found))
         }
         Route::Call(name, version, verb) => {
-            let mut record = app.recorder.begin(Protocol::TfServingRest);
+            let mut record = app.record(request, Protocol::TfServingRest);
             let answer = call(request, payload, app, (&name, &version, verb), &mut record).await;
             *timings = Some(record.timings.clone());
             record.end(answer)
@@ -217,10 +218,10 @@ async fn run(
     record: &mut Record,
     encode: impl FnOnce(&[Tensor]) -> Result<Vec<u8>, Error>,
 ) -> Result<Vec<u8>, Error> {
-    record.timings.decode = begun.elapsed();
+    record.took(Stage::Decode, begun);
     let outputs = predict(servable, None, Call { inputs, urls: Vec::new(), deadline }, record).await?;
     let begun = Instant::now();
     let encoded = encode(&outputs);
-    record.timings.encode = begun.elapsed();
+    record.took(Stage::Encode, begun);
     encoded
 }

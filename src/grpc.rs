@@ -41,8 +41,6 @@ use connections::limited;
 use gate::{Gate, Shared};
 use receive::{Arrive, Receive};
 
-pub(crate) use receive::timeout;
-
 /// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;

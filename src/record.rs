@@ -13,6 +13,9 @@ use crate::metrics::{SignatureMetrics, Stage};
 use crate::predict::Timings;
 use crate::telemetry::{Facts, Handover};
 
+/// A request that is dropped so shortly before its deadline was dropped for that: the caller's clock began before ours.
+const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+
 /// The API by which a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -57,6 +60,7 @@ impl Recorder {
             protocol,
             begun: Instant::now(),
             called: None,
+            deadline: None,
             code: Some(Code::Cancelled),
             rows: 0,
             timings: Timings::default(),
@@ -85,6 +89,8 @@ pub struct Record {
     protocol: Protocol,
     begun: Instant,
     called: Option<Arc<SignatureMetrics>>,
+    /// When who watches over its time drops it.
+    deadline: Option<Instant>,
     /// How it ended; none where all is well.
     code: Option<Code>,
     /// Rows it had run.
@@ -98,6 +104,13 @@ pub struct Record {
 }
 
 impl Record {
+    /// Takes it for late, and not for cancelled, if it is dropped at its deadline.
+    #[must_use]
+    pub fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Has its end told to who began the request at its door, if anybody asked.
     #[must_use]
     pub fn told_to(mut self, handover: Option<Arc<Handover>>) -> Self {
@@ -168,6 +181,9 @@ impl Drop for Record {
             return;
         };
         recorder.in_flight[self.protocol as usize].fetch_sub(1, Ordering::Relaxed);
+        if self.code == Some(Code::Cancelled) && self.deadline.is_some_and(|deadline| Instant::now() + DEADLINE_SLACK >= deadline) {
+            self.code = Some(Code::DeadlineExceeded);
+        }
         let metrics = self.called.as_ref().unwrap_or(&recorder.unknown);
         metrics.count(self.protocol, self.code, self.begun.elapsed(), &self.timings);
         if let Some(told) = self.told.take() {

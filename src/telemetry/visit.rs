@@ -4,15 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tfweb_engine::Code;
+
 use super::facts::{Facts, Handover};
 use super::trace::Root;
 use super::{access, Telemetry};
 
 /// The most bytes of a path, an id or an address list that are told.
 const TEXT_BYTES_MAX: usize = 256;
-
-/// A gRPC request that is dropped so shortly before its deadline was dropped for that: the client's clock began before ours.
-const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
 /// By which door a request came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +60,6 @@ pub(super) struct Head {
     /// Who is said to have asked. Anybody can write that.
     pub(super) forwarded_for: Option<String>,
     pub(super) bytes_in: Option<u64>,
-    /// How long the client waits, if it says so in a header.
-    pub(super) patience: Option<Duration>,
     pub(super) traceparent: Option<String>,
     pub(super) tracestate: Option<String>,
 }
@@ -77,7 +74,6 @@ impl Head {
         header: impl Fn(&str) -> Option<&'h [u8]>,
     ) -> Self {
         let text = |name| header(name).map(cut);
-        let patience = header("grpc-timeout").and_then(|value| std::str::from_utf8(value).ok());
         Self {
             door,
             id: cut(id),
@@ -86,7 +82,6 @@ impl Head {
             client,
             forwarded_for: text("x-forwarded-for"),
             bytes_in: header("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()),
-            patience: patience.and_then(crate::grpc::timeout),
             traceparent: text("traceparent"),
             tracestate: text("tracestate"),
         }
@@ -147,14 +142,12 @@ impl Visit {
         self.bytes_out = bytes_out;
     }
 
-    /// How a request ended that was dropped. Who watches over a gRPC deadline, here and at the client, drops it too.
+    /// How a request ended that was dropped; a prediction's record knows whether it was late.
     fn dropped(&self) -> Status {
+        let code = self.handover.facts().and_then(|facts| facts.code).unwrap_or(Code::Cancelled);
         match self.head.door {
-            Door::Http => Status::Http(crate::status::http(tfweb_engine::Code::Cancelled).as_u16()),
-            Door::Grpc if self.head.patience.is_some_and(|patience| self.begun.elapsed() + DEADLINE_SLACK >= patience) => {
-                Status::Grpc(tonic::Code::DeadlineExceeded)
-            }
-            Door::Grpc => Status::Grpc(tonic::Code::Cancelled),
+            Door::Http => Status::Http(crate::status::http(code).as_u16()),
+            Door::Grpc => Status::Grpc(crate::status::grpc(code)),
         }
     }
 }

@@ -5,13 +5,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use crate::client::Request;
 use crate::process::Process;
-use crate::support::{RunningServer, MODELS};
+use crate::support::{until, RunningServer, MODELS};
 use crate::tf_serving::shelf;
 
 /// A server of this process on a UNIX socket, and the directory that the socket is in.
 struct Served {
-    _server: RunningServer,
+    server: RunningServer,
     directory: tempfile::TempDir,
 }
 
@@ -22,7 +23,7 @@ fn served(flags: &str) -> Served {
 fn serve(start: impl Fn(&str) -> RunningServer, flags: &str) -> Served {
     let directory = tempfile::tempdir().expect("a directory");
     let server = start(&format!("{flags} --grpc_socket_path {}", directory.path().join("socket").display()));
-    Served { _server: server, directory }
+    Served { server, directory }
 }
 
 impl Served {
@@ -112,7 +113,17 @@ fn models_are_described() {
 
 #[test]
 fn deadlines_and_cancellation_reach_the_queue() {
-    check(&served(&format!("{MODELS} --run_threads 1")).target(), &["deadline", "cancel"]);
+    let served_here = served(&format!("{MODELS} --run_threads 1"));
+    let ended = |signature: &str, code: &str| {
+        let figures = served_here.server.call(&Request::get("/metrics")).text();
+        let labels = format!(r#"signature="{signature}",protocol="tf_serving_grpc",code="{code}"}}"#);
+        figures.lines().filter(|line| line.contains(&labels)).count()
+    };
+    check(&served_here.target(), &["deadline"]);
+    until("the late request is counted as late", || ended("slow", "DEADLINE_EXCEEDED") == 1);
+    assert_eq!(ended("slow", "CANCELLED"), 0);
+    check(&served_here.target(), &["cancel"]);
+    until("the cancelled request is counted as cancelled", || ended("stateful", "CANCELLED") == 1);
     check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline", "slow_message"]);
 }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tfweb_engine::{Code, Error};
-use tonic::{Extensions, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use crate::catalog::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
@@ -74,8 +74,9 @@ impl Door {
     }
 
     /// Begins the record of a request.
-    fn record(&self, extensions: &Extensions) -> Record {
-        self.app.recorder.begin(Protocol::TfServingGrpc).told_to(extensions.get().cloned())
+    fn record<T>(&self, request: &Request<T>) -> Record {
+        let record = self.app.recorder.begin(Protocol::TfServingGrpc).until(self.deadline(request));
+        record.told_to(request.extensions().get().cloned())
     }
 
     /// Finds the version that a request means.
@@ -145,28 +146,28 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.record(request.extensions());
+        let mut record = self.record(&request);
         let result = self.predict_tensors(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.record(request.extensions());
+        let mut record = self.record(&request);
         let result = self.classify_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.record(request.extensions());
+        let mut record = self.record(&request);
         let result = self.regress_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.record(request.extensions());
+        let mut record = self.record(&request);
         let result = self.infer_several(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
@@ -195,7 +196,7 @@ impl ModelService for Door {
 impl model_server::Model for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
         let deadline = self.deadline(&request);
-        let mut record = self.record(request.extensions());
+        let mut record = self.record(&request);
         let result = self.predict_first(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }

@@ -1,6 +1,6 @@
 //! Keeps models served: which there are, which of their versions, where they come from, and when they change.
 //!
-//! [`Keepers`] has a [`keeper`] for each model, which looks, loads and swaps; [`versions`] is what it knows of versions, [`policy`]
+//! [`Keepers`] has a `keeper` for each model, which looks, loads and swaps; `versions` is what it knows of versions, [`policy`]
 //! which of them are to be served, [`warmup`] what is replayed before one is. [`model_config`] reads a file of models.
 
 mod keeper;

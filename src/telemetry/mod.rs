@@ -1,6 +1,6 @@
-//! What is told of the server's doings beyond figures: its [`log`], a line for each request ([`access`]), and traces ([`trace`]).
+//! What is told of the server's doings beyond figures: its [`log`], a line for each request (`access`), and traces (`trace`).
 //!
-//! Each door has one layer ([`http`], [`grpc`]) that makes a [`Visit`] of every request. A prediction's [`Record`](crate::record)
+//! Each door has one layer (`http`, `grpc`) that makes a `Visit` of every request. A prediction's [`Record`](crate::record)
 //! hands over what it knows at its end; the visit's end writes the line and the spans. Where neither is asked for, HTTP has no
 //! layer and no request is looked at.
 

@@ -5,8 +5,14 @@ use std::{env, fs};
 
 use prost::Message;
 
-const PROTOS: [&str; 5] =
-    ["model.proto", "model_server_config.proto", "model_service.proto", "prediction_log.proto", "prediction_service.proto"];
+const PROTOS: [&str; 6] = [
+    "model.proto",
+    "model_server_config.proto",
+    "model_service.proto",
+    "prediction_log.proto",
+    "prediction_service.proto",
+    "saved_model.proto",
+];
 
 fn main() {
     println!("cargo:rerun-if-changed=proto");

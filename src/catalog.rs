@@ -8,8 +8,9 @@ use std::time::Duration;
 use actix::ArbiterHandle;
 use arc_swap::ArcSwap;
 use tfweb_actors::{start_model, ModelHandle, Policy};
-use tfweb_engine::{quoted, Code, Error, Session};
+use tfweb_engine::{quoted, Code, Error, Tensor};
 
+use crate::keeping::Loaded;
 use crate::metrics::{Registry, SignatureMetrics, VersionMetrics};
 use crate::telemetry::Tracer;
 
@@ -118,6 +119,8 @@ pub struct Servable {
     pub handle: ModelHandle,
     /// What was made of it.
     pub metrics: Arc<SignatureMetrics>,
+    /// What it has for inputs that a request leaves out, by their names.
+    pub defaults: BTreeMap<String, Tensor>,
     /// What trying it at load found wrong.
     pub warning: Option<String>,
 }
@@ -140,22 +143,25 @@ impl Catalog {
         Self { models: ArcSwap::default(), changing: Mutex::new(()), policy, arbiter, metrics: Registry::default(), tracer }
     }
 
-    /// Starts the actors of a version's session, which took `load_time` to load. Nobody finds it until it is [put](Self::put) into the catalog.
+    /// Starts the actors of a version, which took `load_time` to load. Nobody finds it until it is [put](Self::put) into the
+    /// catalog.
     ///
     /// # Errors
     /// `Internal` if the system has no more threads to give.
-    pub fn start(&self, model: &str, number: u64, session: &Arc<dyn Session>, load_time: Duration) -> Result<Arc<Version>, Error> {
+    pub fn start(&self, (model, number): (&str, u64), loaded: Loaded, load_time: Duration) -> Result<Arc<Version>, Error> {
+        let Loaded { session, mut defaults } = loaded;
         let metrics = self.metrics.version(model, number);
         metrics.set_load_time(load_time);
         let observe = |signature: &str| Arc::clone(&metrics.signature(signature).observation);
         let tracer = self.tracer.as_ref().map(|tracer| tracer.of_version(model, number));
-        let handles = start_model(&self.arbiter, session, self.policy, observe, tracer.as_ref())
+        let handles = start_model(&self.arbiter, &session, self.policy, observe, tracer.as_ref())
             .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
         let warning = |index| session.warning(index).map(str::to_owned);
         let name = |signature: &str| ServableName { model: model.to_owned(), version: number, signature: signature.to_owned() };
         let servable = |(index, handle): (usize, ModelHandle)| Servable {
             name: Arc::new(name(&handle.signature().name)),
             metrics: metrics.signature(&handle.signature().name),
+            defaults: defaults.remove(&handle.signature().name).unwrap_or_default(),
             warning: warning(index),
             handle,
         };

@@ -52,7 +52,7 @@ use tfweb_engine::{Error, Session};
 use tokio::sync::Semaphore;
 
 use config::Config;
-use keeping::{model_config, warmup, Keepers, Keeping, ModelSpec};
+use keeping::{defaults, model_config, warmup, Keepers, Keeping, Loaded, ModelSpec};
 use server::{Models, Server, Signals};
 use store::Env;
 
@@ -121,7 +121,7 @@ pub fn keep(config: &Config, models: &Models) -> Keepers {
         load: Arc::new(move |directory: &Path| {
             let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
             warmup::replay(&*session, directory)?;
-            Ok(session)
+            Ok(Loaded { session, defaults: defaults::read(directory, &tags)? })
         }),
         loading: Semaphore::new(1),
     };

@@ -1,8 +1,9 @@
 //! Keeps models served: which there are, which of their versions, where they come from, and when they change.
 //!
 //! [`Keepers`] has a `keeper` for each model, which looks, loads and swaps; `versions` is what it knows of versions, [`policy`]
-//! which of them are to be served, [`warmup`] what is replayed before one is. [`model_config`] reads a file of models.
+//! which of them are to be served, [`defaults`] what their file says of inputs, [`warmup`] what is replayed before one is. [`model_config`] reads a file of models.
 
+pub mod defaults;
 mod keeper;
 mod keepers;
 pub mod model_config;
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use crate::catalog::{Catalog, Version};
 use crate::store::{Cache, Env, ModelUri};
 
+use defaults::Defaults;
 pub use keepers::Keepers;
 use policy::VersionPolicy;
 
@@ -41,8 +43,16 @@ pub struct ModelSpec {
     pub poll: Option<Duration>,
 }
 
+/// A model that is loaded and not yet served.
+pub struct Loaded {
+    /// Runs it.
+    pub session: Arc<dyn Session>,
+    /// What it has for inputs that a request leaves out.
+    pub defaults: Defaults,
+}
+
 /// Loads the SavedModel in a directory. Blocks.
-pub type Load = Arc<dyn Fn(&Path) -> Result<Arc<dyn Session>, Error> + Send + Sync>;
+pub type Load = Arc<dyn Fn(&Path) -> Result<Loaded, Error> + Send + Sync>;
 
 /// What all keepers share.
 pub struct Keeping {
@@ -78,7 +88,7 @@ impl Keeping {
         let load = Arc::clone(&self.load);
         let work = move || drop(reply.send(load(&directory)));
         thread::Builder::new().name("tfweb-load".into()).spawn(work).map_err(|error| Error::internal(error.to_string()))?;
-        let session = loaded.await.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
-        self.catalog.start(model, number, &session, start.elapsed())
+        let loaded = loaded.await.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
+        self.catalog.start((model, number), loaded, start.elapsed())
     }
 }

@@ -8,6 +8,7 @@ holds, and ends with the first that does not.
 """
 
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import (
     classification_pb2, get_model_metadata_pb2, get_model_status_pb2,
     inference_pb2, input_pb2, model_management_pb2, model_service_pb2,
@@ -446,6 +448,38 @@ def save_examples():
         "regress": tf.function(lambda inputs: {"outputs": read(inputs) / 2 + 2}, input_signature=[spec]),
     })
     print("saved")
+
+
+def save_defaults():
+    """Write a model of y = a * x + b whose b may be left out, to the path in the target's place."""
+    spec = lambda name: tf.TensorSpec([None], tf.float32, name=name)
+    line = tf.function(lambda a, b, x: {"y": a * x + b}, input_signature=[spec("a"), spec("b"), spec("x")])
+    tf.saved_model.save(tf.Module(), TARGET, signatures={"serving_default": line})
+    path = pathlib.Path(TARGET, "saved_model.pb")
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    defaults = model.meta_graphs[0].signature_def["serving_default"].defaults
+    defaults["b"].CopyFrom(tf.make_tensor_proto(np.float32([100])))
+    path.write_bytes(model.SerializeToString())
+    print("saved")
+
+
+def defaults():
+    a, b, x = (np.float32([value]) for value in (2, 1, 5))
+    same(predict("line", "", a=a, b=b, x=x)["y"].tolist(), [11])
+    same(predict("line", "", a=a, x=x)["y"].tolist(), [110])
+    fails("INVALID_ARGUMENT", "1!=3 len({x}) != len({a,b,x}). Sent extra: {}. Missing but required: {a}.",
+          PREDICTION.Predict, request("line", "", x=x))
+    fails("INVALID_ARGUMENT", "Sent extra: {c}. Missing but required: {}.",
+          PREDICTION.Predict, request("line", "", a=a, b=b, x=x, c=x))
+    fails("INVALID_ARGUMENT", "input tensor alias not found in signature: c",
+          PREDICTION.Predict, request("line", "", a=a, c=b, x=x))
+    message = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    message.model_spec.name = "line"
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert PREDICTION.GetModelMetadata(message, timeout=TIMEOUT).metadata["signature_def"].Unpack(signatures)
+    known = signatures.signature_def["serving_default"].defaults
+    same((list(known), tf.make_ndarray(known["b"]).tolist()), (["b"], [100]))
+    print("what is left out has its default")
 
 
 def health():

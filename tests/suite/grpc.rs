@@ -136,6 +136,14 @@ fn examples_are_classified_and_regressed() {
 }
 
 #[test]
+fn inputs_that_are_left_out_have_their_defaults() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let model = directory.path().join("line/1");
+    check(&model.display().to_string(), &["save_defaults"]);
+    check(&serve(RunningServer::kept, &format!("--model line={}", model.display())).target(), &["defaults"]);
+}
+
+#[test]
 fn models_are_reloaded_by_the_bearer_of_the_token() {
     check(&serve(RunningServer::kept, "--admin_token secret").target(), &["reload"]);
 }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use futures::channel::oneshot;
 use tfweb::catalog::{Model, State, VersionStatus};
 use tfweb::config::{Config, Flags};
-use tfweb::keeping::{Keepers, ModelSpec};
+use tfweb::keeping::defaults::Defaults;
+use tfweb::keeping::{self, Keepers, ModelSpec};
 use tfweb::server::{Models, Server, Stopped};
 use tfweb::store::{look_at_directory, ModelUri};
 use tfweb_actors::ModelHandle;
@@ -169,7 +170,11 @@ impl RunningServer {
     fn serve(config: Config, loaded: Vec<Loaded>) -> Self {
         Self::run(config, async move |_, models| {
             for Loaded { name, version: number, session } in loaded {
-                let version = models.catalog.start(&name, number, &session, Duration::ZERO).expect("run threads");
+                let version = {
+                    let loaded = keeping::Loaded { session, defaults: Defaults::new() };
+                    models.catalog.start((&name, number), loaded, Duration::ZERO)
+                }
+                .expect("run threads");
                 let status = VersionStatus { number, state: State::Available, error: None, served: Some(version) };
                 models.catalog.put(Model { name, versions: vec![status], ..Model::default() });
             }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use tfweb_engine::{Code, Error, Signature, TensorSpec};
+use tfweb_engine::{Code, Error, TensorSpec};
 
-use super::encode::{number, size};
+use super::encode::{encode, number, size};
 use super::Door;
-use crate::catalog::{State, VersionStatus};
+use crate::catalog::{Servable, State, VersionStatus};
 use crate::wire::tensorflow::error::Code as WireCode;
 use crate::wire::tensorflow::serving::model_version_status::State as WireState;
 use crate::wire::tensorflow::serving::{
@@ -32,8 +32,8 @@ impl Door {
         }
         let mut found = self.find(request.model_spec)?;
         found.spec.signature_name.clear();
-        let signatures = found.version.servables.iter().map(|servable| servable.handle.signature());
-        let map = SignatureDefMap { signature_def: signatures.map(|known| (known.name.clone(), definition(known))).collect() };
+        let definition = |servable: &Servable| (servable.handle.signature().name.clone(), definition(servable));
+        let map = SignatureDefMap { signature_def: found.version.servables.iter().map(definition).collect() };
         let any = prost_types::Any { type_url: SIGNATURE_DEF_TYPE.to_owned(), value: map.encode_to_vec() };
         Ok(GetModelMetadataResponse { model_spec: Some(found.spec), metadata: BTreeMap::from([(SIGNATURE_DEF.to_owned(), any)]) })
     }
@@ -72,9 +72,15 @@ fn state(version: &VersionStatus) -> ModelVersionStatus {
     }
 }
 
-fn definition(signature: &Signature) -> SignatureDef {
+fn definition(servable: &Servable) -> SignatureDef {
+    let signature = servable.handle.signature();
     let infos = |specs: &[TensorSpec]| specs.iter().map(|spec| (spec.name.clone(), info(spec))).collect();
-    SignatureDef { inputs: infos(&signature.inputs), outputs: infos(&signature.outputs), method_name: signature.method.clone() }
+    SignatureDef {
+        inputs: infos(&signature.inputs),
+        outputs: infos(&signature.outputs),
+        method_name: signature.method.clone(),
+        defaults: servable.defaults.iter().map(|(name, tensor)| (name.clone(), encode(tensor, false))).collect(),
+    }
 }
 
 fn info(spec: &TensorSpec) -> TensorInfo {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use tfweb_engine::{quoted, Code, Error, Signature, Tensor};
+use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
 
 use super::decode::{decode, Room};
 use super::encode::encode;
 use super::Door;
+use crate::catalog::Servable;
 use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::record::Record;
@@ -28,9 +29,9 @@ impl Door {
             Error::new(Code::FailedPrecondition, text)
         })?;
         let signature = record.calls(servable).handle.signature();
-        check_inputs(signature, &request.inputs)?;
+        check_inputs(servable, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
-        let inputs = self.inputs(signature, request.inputs)?;
+        let inputs = self.inputs(servable, request.inputs)?;
         record.took(Stage::Decode, start);
         let call = Call { inputs, urls: Vec::new(), deadline };
         let outputs = predict(servable, None, call, record).await?;
@@ -64,20 +65,22 @@ impl Door {
     }
 
     /// The inputs, in the signature's order.
-    fn inputs(&self, signature: &Signature, mut protos: BTreeMap<String, TensorProto>) -> Result<Vec<Tensor>, Error> {
+    fn inputs(&self, servable: &Servable, mut protos: BTreeMap<String, TensorProto>) -> Result<Vec<Tensor>, Error> {
         let mut room = Room { bytes: self.message_bytes_max };
-        let input = |spec: &tfweb_engine::TensorSpec| {
-            let proto = protos.remove(&spec.name).expect("names were compared; this is a bug");
-            decode(&spec.name, spec.dtype, proto, &mut room)
+        let input = |spec: &TensorSpec| match protos.remove(&spec.name) {
+            Some(proto) => decode(&spec.name, spec.dtype, proto, &mut room),
+            None => Ok(servable.defaults.get(&spec.name).expect("names were compared; this is a bug").clone()),
         };
-        signature.inputs.iter().map(input).collect()
+        servable.handle.signature().inputs.iter().map(input).collect()
     }
 }
 
-fn check_inputs(signature: &Signature, inputs: &BTreeMap<String, TensorProto>) -> Result<(), Error> {
+fn check_inputs(servable: &Servable, inputs: &BTreeMap<String, TensorProto>) -> Result<(), Error> {
     let sent: BTreeSet<&str> = inputs.keys().map(String::as_str).collect();
-    let known: BTreeSet<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
-    if sent.len() != known.len() {
+    let known: BTreeSet<&str> = servable.handle.signature().inputs.iter().map(|spec| spec.name.as_str()).collect();
+    let missing: BTreeSet<&str> = known.difference(&sent).copied().filter(|name| !servable.defaults.contains_key(*name)).collect();
+    let is_filled_up = missing.is_empty() && sent.is_subset(&known);
+    if sent.len() != known.len() && !is_filled_up {
         return Err(Error::invalid(format!(
             "input size does not match signature: {}!={} len({}) != len({}). Sent extra: {}. Missing but required: {}.",
             sent.len(),
@@ -85,7 +88,7 @@ fn check_inputs(signature: &Signature, inputs: &BTreeMap<String, TensorProto>) -
             set(&sent),
             set(&known),
             set(&sent.difference(&known).copied().collect()),
-            set(&known.difference(&sent).copied().collect()),
+            set(&missing),
         )));
     }
     match sent.difference(&known).next() {

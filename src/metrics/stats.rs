@@ -101,7 +101,8 @@ fn signature(model: &str, version: u64, signature: String, load_ms: f64, metrics
         running_rows: observation.running_rows(),
         requests: requests(metrics),
         failures: Reason::ALL.into_iter().map(|reason| (reason.name(), metrics.failures(reason))).collect(),
-        ms: Stage::ALL.into_iter().map(ms).collect(),
+        // Stages that no request has had would only be in the way.
+        ms: Stage::ALL.into_iter().map(ms).filter(|(_, times)| times.count > 0).collect(),
         batch_rows: spread(&observation.batch_rows().read(), 1.0),
         batch_requests: spread(&observation.batch_requests().read(), 1.0),
     }

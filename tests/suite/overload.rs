@@ -7,6 +7,7 @@ use tfweb_engine::fake::{Behaviour, FakeSession};
 
 use crate::client::Request;
 use crate::open_loop::{self, quantile, Answer};
+use crate::process::resident_kib;
 use crate::support::{is_alone, RunningServer};
 
 /// A run of the fake session, which sleeps: so the machine has time for clients, and the capacity is known.
@@ -19,12 +20,6 @@ const SECONDS: u64 = 5;
 
 fn seconds() -> Duration {
     Duration::from_secs(std::env::var("OVERLOAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS))
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("this process's status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
 }
 
 #[test]
@@ -43,10 +38,10 @@ fn three_times_the_capacity_hurts_nobody_who_was_let_in() {
     let before = alone(&server, &request);
     let warm = load(3.0, Duration::from_secs(1));
     assert!(!warm.is_empty());
-    let kib = resident_kib();
+    let kib = resident_kib(std::process::id());
     let time = seconds();
     let answers = load(3.0, time);
-    let grown = resident_kib().saturating_sub(kib);
+    let grown = resident_kib(std::process::id()).saturating_sub(kib);
 
     let of = |status: u16| answers.iter().filter(move |answer| answer.status == status);
     let times = |status: u16| of(status).map(|answer: &Answer| answer.time).collect::<Vec<_>>();

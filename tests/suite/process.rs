@@ -98,9 +98,7 @@ impl Process {
 
     /// KiB of it that lie in memory.
     pub(crate) fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("a child's status");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
+        resident_kib(self.id())
     }
 
     /// Sends a signal by its name, such as `TERM`.
@@ -130,4 +128,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// KiB of a process that lie in memory.
+pub(crate) fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("its status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("its resident size");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of kB")
 }

@@ -68,15 +68,12 @@ struct Found {
 }
 
 impl Door {
-    /// When a request is over: as it was received, or if nobody said so, after the server's time for one.
-    fn deadline<T>(&self, request: &Request<T>) -> Instant {
-        request.extensions().get().map_or_else(|| Instant::now() + self.app.request_timeout, |Deadline(deadline)| *deadline)
-    }
-
-    /// Begins the record of a request.
-    fn record<T>(&self, request: &Request<T>) -> Record {
-        let record = self.app.recorder.begin(Protocol::TfServingGrpc).until(self.deadline(request));
-        record.told_to(request.extensions().get().cloned())
+    /// Begins a request: when it is over, as it was received or else after the server's time for one, and its record.
+    fn begin<T>(&self, request: &Request<T>) -> (Instant, Record) {
+        let told = request.extensions().get().map(|Deadline(deadline)| *deadline);
+        let deadline = told.unwrap_or_else(|| Instant::now() + self.app.request_timeout);
+        let record = self.app.recorder.begin(Protocol::TfServingGrpc).until(deadline);
+        (deadline, record.told_to(request.extensions().get().cloned()))
     }
 
     /// Finds the version that a request means.
@@ -145,29 +142,25 @@ fn answer<T>(result: Result<T, Error>) -> Answer<T> {
 #[tonic::async_trait]
 impl PredictionService for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let deadline = self.deadline(&request);
-        let mut record = self.record(&request);
+        let (deadline, mut record) = self.begin(&request);
         let result = self.predict_tensors(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
-        let deadline = self.deadline(&request);
-        let mut record = self.record(&request);
+        let (deadline, mut record) = self.begin(&request);
         let result = self.classify_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
-        let deadline = self.deadline(&request);
-        let mut record = self.record(&request);
+        let (deadline, mut record) = self.begin(&request);
         let result = self.regress_examples(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
 
     async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
-        let deadline = self.deadline(&request);
-        let mut record = self.record(&request);
+        let (deadline, mut record) = self.begin(&request);
         let result = self.infer_several(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }
@@ -195,8 +188,7 @@ impl ModelService for Door {
 #[tonic::async_trait]
 impl model_server::Model for Door {
     async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let deadline = self.deadline(&request);
-        let mut record = self.record(&request);
+        let (deadline, mut record) = self.begin(&request);
         let result = self.predict_first(request.into_inner(), deadline, &mut record).await;
         answer(record.end(result))
     }

@@ -192,3 +192,24 @@ impl Drop for Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_at_its_deadline_was_late() {
+        let recorder = Arc::new(Recorder::default());
+        let drop_at = |left: Duration| drop(recorder.begin(Protocol::TfServingGrpc).until(Instant::now() + left));
+        let count = |code: &str| {
+            let mut ended = recorder.unknown().ended();
+            ended.find_map(|(_, known, count)| (known == code).then_some(count)).unwrap_or_default()
+        };
+        drop_at(Duration::from_secs(60));
+        assert_eq!((count("CANCELLED"), count("DEADLINE_EXCEEDED")), (1, 0), "its caller has gone away");
+        drop_at(DEADLINE_SLACK / 2);
+        drop_at(Duration::ZERO);
+        assert_eq!((count("CANCELLED"), count("DEADLINE_EXCEEDED")), (1, 2));
+        assert_eq!(recorder.in_flight(Protocol::TfServingGrpc), 0);
+    }
+}

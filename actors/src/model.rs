@@ -103,10 +103,11 @@ impl ModelHandle {
         self.admission.requests()
     }
 
-    /// How many rows inputs have, as batches count them.
+    /// How many rows inputs have, for logs and figures: 0 where an input is empty, 1 where requests do not share runs.
     #[must_use]
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
-        rows_of(inputs, self.batchable).unwrap_or(1)
+        let alone = || usize::from(inputs.iter().all(|tensor| tensor.element_count() > 0));
+        rows_of(inputs, self.batchable).unwrap_or_else(alone)
     }
 
     /// For how long every run thread of the model has been in a run, if requests have come since that need one.
@@ -124,7 +125,7 @@ impl ModelHandle {
     /// # Cancel safety
     /// Dropped, the request is left out of every batch not yet formed.
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant, trace: Option<TraceLink>) -> Result<Prediction, Error> {
-        self.check_time(self.rows(&inputs), deadline)?;
+        self.check_time(rows_of(&inputs, self.batchable).unwrap_or(1), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();

@@ -21,6 +21,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// Notes that so many rows left the queue, and whether others stay behind. With none, all is forgotten: what was slow then
     /// need not be slow when the queue is long again.
+    ///
+    /// Rows that left count as one at least: the pace divides by them, and a batch takes a run whatever it holds.
     #[allow(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
     pub(crate) fn advance(&mut self, now: Instant, rows: usize, others_wait: bool) {
         if !others_wait {
@@ -28,7 +30,7 @@ impl Pace {
             return;
         }
         if let Some(since) = self.since {
-            self.rows = self.rows * MEMORY + rows as f64;
+            self.rows = self.rows * MEMORY + rows.max(1) as f64;
             self.seconds = self.seconds * MEMORY + now.saturating_duration_since(since).as_secs_f64();
         }
         self.since = Some(now);
@@ -64,5 +66,15 @@ mod tests {
         assert_eq!(pace.per_row(), Duration::ZERO, "and with an empty queue it is over");
         pace.advance(at(9000), 1, true);
         assert_eq!(pace.per_row(), Duration::ZERO);
+    }
+
+    #[test]
+    fn batches_without_rows_keep_the_pace_finite() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        for i in 0..1000 {
+            pace.advance(start + Duration::from_millis(10 * i), 0, true);
+        }
+        assert_eq!(pace.per_row().as_millis(), 10);
     }
 }

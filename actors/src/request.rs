@@ -38,7 +38,7 @@ pub(crate) type Answer = Result<Prediction, Error>;
 /// One request on its way from the handle to its reply.
 pub(crate) struct Request {
     pub(crate) inputs: Vec<Tensor>,
-    /// Rows in `inputs` still to be run; 1 where the signature is not batchable.
+    /// Rows in `inputs` still to be run; 1 where the request runs alone.
     rows: CountedRows,
     /// Rows of the whole request; more than `rows` once parts were taken off.
     rows_total: usize,
@@ -87,7 +87,7 @@ impl Request {
         permit: Permit,
         observation: Arc<ModelObservation>,
     ) -> Self {
-        // A door that does not check shapes may bring inputs that disagree: TensorFlow judges those, alone.
+        // A door that does not check shapes may bring inputs whose rows disagree: TensorFlow judges those, alone.
         let rows = rows_of(&inputs, batchable);
         let (batchable, rows_total) = (rows.is_some(), rows.unwrap_or(1));
         let reply = Reply::Caller(Caller { sender, started, _permit: permit });
@@ -248,10 +248,14 @@ impl Caller {
     }
 }
 
-/// The number of rows that every input has; none where they cannot be batched.
+/// The number of rows that every input has, at least 1; none where the request runs alone.
+///
+/// A request with an input that has no elements runs alone, and whole. Such an input costs nothing to send however many rows it
+/// claims (`[2^58, 0]`), and a run without rows tells nothing of what a row costs.
 pub(crate) fn rows_of(inputs: &[Tensor], batchable: bool) -> Option<usize> {
     let rows = inputs.first()?.rows().filter(|_| batchable)?;
-    inputs.iter().all(|tensor| tensor.rows() == Some(rows)).then_some(rows)
+    let counts = |tensor: &Tensor| tensor.rows() == Some(rows) && tensor.element_count() > 0;
+    inputs.iter().all(counts).then_some(rows)
 }
 
 fn prediction(outputs: Vec<Tensor>, since: Instant, begun: Instant, runs: Vec<TraceLink>) -> Prediction {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use futures::future::join_all;
+use futures::FutureExt;
 use tfweb_engine::fake::{Behaviour, FakeSession};
 use tfweb_engine::{Code, Error, Session, Tensor};
 
@@ -82,6 +83,27 @@ async fn one_request_of_100_rows_runs_as_32_32_32_4() {
         assert_eq!(rows, [4, 32, 32, 32]);
         assert_eq!(handle.queued_requests(), 0);
     }
+}
+
+#[actix::test]
+async fn requests_without_rows_run_alone_and_keep_the_pace() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    let long = vec![1.0; 5000];
+    let long = handle.predict(column(&long), soon(), None);
+    let empty = |dims: &[usize]| vec![Tensor::from_vec::<f32>(dims, vec![])];
+    let none = (0..400).map(|i| handle.predict(empty(&[0, i]), soon(), None));
+    let requests: Vec<_> = std::iter::once(long).chain(none).map(FutureExt::boxed_local).collect();
+    let answers = behind_a_held_run(&fake, &handle, requests).await;
+    for (i, answer) in answers.into_iter().enumerate() {
+        let outputs = answer.unwrap().outputs;
+        assert_eq!(outputs[0].dims(), if i == 0 { vec![5000] } else { vec![0, i - 1] });
+    }
+    assert_eq!(fake.run_rows().iter().filter(|rows| **rows == 0).count(), 400, "they share runs with nobody");
+
+    // Rows that hold nothing cost nothing to send: they are not taken in parts.
+    let answer = handle.predict(empty(&[1 << 58, 0]), soon(), None).await.unwrap();
+    assert_eq!(answer.outputs[0].dims(), [1 << 58, 0]);
+    assert_eq!(fake.run_rows().last(), Some(&(1 << 58)));
 }
 
 #[actix::test]

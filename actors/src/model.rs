@@ -119,12 +119,13 @@ impl ModelHandle {
     /// Runs the signature on one request's inputs, which are in the signature's order. `trace` is its span where it is traced.
     ///
     /// # Errors
-    /// `Unavailable` at once where the queue is full, or so long that the request would be late; `DeadlineExceeded` when
-    /// `deadline` passes; the session's own.
+    /// `InvalidArgument` at once where the inputs have shapes that may not be fed; `Unavailable` at once where the queue is full,
+    /// or so long that the request would be late; `DeadlineExceeded` when `deadline` passes; the session's own.
     ///
     /// # Cancel safety
     /// Dropped, the request is left out of every batch not yet formed.
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant, trace: Option<TraceLink>) -> Result<Prediction, Error> {
+        self.signature.check_feeds(inputs.iter().map(Tensor::dims))?;
         self.check_time(rows_of(&inputs, self.batchable).unwrap_or(1), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;

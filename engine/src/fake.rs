@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::batch;
 use crate::dtype::DType;
 use crate::error::Error;
+use crate::feed::FeedShape;
 use crate::session::Session;
 use crate::shape::PartialShape;
 use crate::signature::{Signature, TensorSpec};
@@ -53,7 +54,7 @@ impl FakeSession {
         let dims = if matches!(behaviour, Behaviour::Echo) { vec![None, None] } else { vec![None] };
         let spec = |name: &str| {
             let shape = PartialShape::new(dims.clone());
-            TensorSpec { name: name.into(), tensor: format!("{name}:0"), dtype: DType::Float32, shape }
+            TensorSpec { name: name.into(), tensor: format!("{name}:0"), dtype: DType::Float32, shape, feed: FeedShape::ANY }
         };
         let signature = |name: &&str| Signature {
             name: (*name).into(),

@@ -9,6 +9,8 @@ pub mod batch;
 mod dtype;
 mod error;
 pub mod fake;
+mod feed;
+mod graph;
 mod packed;
 pub mod saved_model;
 mod session;
@@ -20,6 +22,7 @@ pub mod tensorflow;
 
 pub use dtype::{bf16, f16, DType, Scalar};
 pub use error::{quoted, Code, Error};
+pub use feed::FeedShape;
 pub use session::Session;
 pub use shape::{element_count, Dims, PartialShape, RANK_MAX};
 pub use signature::{Signature, TensorSpec};

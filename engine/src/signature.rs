@@ -1,6 +1,7 @@
 //! Signatures: what a model method takes and gives.
 
 use crate::dtype::DType;
+use crate::feed::FeedShape;
 use crate::shape::PartialShape;
 
 /// One input or output of a signature.
@@ -12,8 +13,10 @@ pub struct TensorSpec {
     pub tensor: String,
     /// The element type.
     pub dtype: DType,
-    /// What is known of the shape.
+    /// What the signature declares of the shape.
     pub shape: PartialShape,
+    /// Of an input: the shapes that may be fed, whatever the signature declares.
+    pub feed: FeedShape,
 }
 
 /// One method of a model.
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     fn spec(shape: PartialShape) -> TensorSpec {
-        TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype: DType::Float32, shape }
+        TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype: DType::Float32, shape, feed: FeedShape::ANY }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the tests of this module share: signatures and tensors as text, and pseudo-random numbers.
 
-use tfweb_engine::{Code, DType, Error, PartialShape, Signature, Tensor, TensorSpec};
+use tfweb_engine::{Code, DType, Error, FeedShape, PartialShape, Signature, Tensor, TensorSpec};
 
 use super::encode::write_tensor;
 use super::{decode, Decoded};
@@ -17,7 +17,7 @@ fn spec(text: &str) -> TensorSpec {
     } else {
         PartialShape::new(dims.map(|dim| dim.parse().ok()).collect::<Vec<Option<usize>>>())
     };
-    TensorSpec { name: name.into(), tensor: format!("{name}:0"), dtype, shape }
+    TensorSpec { name: name.into(), tensor: format!("{name}:0"), dtype, shape, feed: FeedShape::ANY }
 }
 
 /// Makes a signature of inputs such as `x: float32 [-1, 2]; y: string [-1]`, with an output that counts rows.

@@ -139,7 +139,7 @@ fn shape_text(tensor: &Tensor) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tfweb_engine::{DType, PartialShape, TensorSpec};
+    use tfweb_engine::{DType, FeedShape, PartialShape, TensorSpec};
 
     fn signature(inputs: &[&str], outputs: &[&str]) -> Signature {
         let spec = |name: &&str| TensorSpec {
@@ -147,6 +147,7 @@ mod tests {
             tensor: format!("{name}:0"),
             dtype: DType::Float32,
             shape: PartialShape::UNKNOWN,
+            feed: FeedShape::ANY,
         };
         let [inputs, outputs] = [inputs, outputs].map(|names| names.iter().map(spec).collect());
         Signature { name: "s".into(), method: "tensorflow/serving/predict".into(), inputs, outputs }

@@ -1,18 +1,22 @@
 //! A SavedModel loaded into a TensorFlow session.
 
+use std::fs;
 use std::path::Path;
 
 use tensorflow::{
-    Code as TfCode, FetchToken, Graph, Operation, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
+    Code as TfCode, FetchToken, Graph, Operation, Output, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
 };
 
 use super::elements::dtype_of;
 use super::memory::{merge, take_output, Feed};
 use super::probe;
+use crate::batch::merged_dims;
 use crate::error::{Code, Error};
+use crate::feed::FeedShape;
+use crate::graph::{self, Demands};
 use crate::saved_model::tag_sets;
 use crate::session::Session;
-use crate::shape::PartialShape;
+use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
@@ -24,6 +28,10 @@ const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
 
 /// `RunOptions { inter_op_thread_pool: -1 }`: operations run in the caller's thread (config.proto: "-1: run in caller thread").
 const RUN_IN_CALLER: [u8; 11] = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+
+/// The largest SavedModel file whose graph is read for what its operations demand. A larger one holds its weights as constants,
+/// and its inputs take the shapes that TensorFlow inferred.
+const READ_BYTES_MAX: u64 = 256 << 20;
 
 /// Where the operations of a run execute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +84,16 @@ impl SavedModelSession {
         let bundle = SavedModelBundle::load(&options, tags, &mut graph, directory).map_err(failed)?;
         let mut defs: Vec<_> = bundle.meta_graph_def().signatures().iter().filter(|(name, _)| *name != INIT_OP_SIGNATURE).collect();
         defs.sort_by_key(|(name, _)| *name);
+        let known = read_graph(&graph, directory);
         let (mut signatures, mut methods) = (Vec::new(), Vec::new());
         for (name, def) in defs {
-            let (inputs, feeds) = ends(def.inputs());
+            let (mut inputs, feeds) = ends(def.inputs());
             let (outputs, fetches) = ends(def.outputs());
-            let method = Method::new(&graph, &feeds, &fetches, inter_op != InterOp::Pool)
-                .map_err(|status| Error::internal(format!("`{}`, signature \"{name}\": {status}", directory.display())))?;
+            let failed = |status| Error::internal(format!("`{}`, signature \"{name}\": {status}", directory.display()));
+            let method = Method::new(&graph, &feeds, &fetches, inter_op != InterOp::Pool).map_err(failed)?;
+            for (spec, feed) in inputs.iter_mut().zip(method.feed_shapes(&graph, known.as_ref()).map_err(failed)?) {
+                spec.feed = feed;
+            }
             methods.push(method);
             signatures.push(Signature { name: name.clone(), method: def.method_name().to_owned(), inputs, outputs });
         }
@@ -103,6 +115,10 @@ impl SavedModelSession {
     /// Runs a signature in the given way, whatever was measured for it.
     pub(super) fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
         let method = &self.methods[signature];
+        let inputs = 0..method.feeds.len();
+        let dims: Vec<Dims> = inputs.map(|input| merged_dims(requests, input)).collect::<Result<_, _>>()?;
+        // Past this point a shape that the graph was not built for may end the process.
+        self.signatures[signature].check_feeds(dims.iter().map(|dims| &dims[..]))?;
         let feeds: Vec<Box<dyn Feed>> = (0..method.feeds.len()).map(|input| merge(requests, input)).collect::<Result<_, _>>()?;
         let mut outputs = {
             let mut run = SessionRunArgs::new();
@@ -159,6 +175,22 @@ impl Method {
         })
     }
 
+    /// The shapes that may be fed, in the order of the inputs. `known` is none where nothing is known of the operations.
+    fn feed_shapes(&self, graph: &Graph, known: Option<&graph::Graph>) -> Result<Vec<FeedShape>, Status> {
+        let fetches: Vec<String> = self.operations().map(|(operation, _)| operation.name()).collect::<Result<_, _>>()?;
+        let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
+        let feed_shape = |(operation, index): &(Operation, i32)| {
+            let name = operation.name()?;
+            let demands = known.map_or(Demands::UNKNOWN, |graph| graph.demands(&name, &fetches));
+            if demands.takes_any_shape && self.feeds.len() == 1 {
+                return Ok(FeedShape::ANY);
+            }
+            let inferred = graph.tensor_shape(Output { operation: operation.clone(), index: *index })?;
+            Ok(FeedShape::new(partial_shape(inferred), demands.ranks))
+        };
+        self.feeds.iter().map(feed_shape).collect()
+    }
+
     fn operations(&self) -> impl Iterator<Item = (&Operation, i32)> {
         self.fetches.iter().filter_map(|fetch| match fetch {
             Fetch::Output(operation, index) => Some((operation, *index)),
@@ -190,15 +222,28 @@ fn ends(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (V
     let mut infos: Vec<_> = infos.iter().collect();
     infos.sort_by_key(|(name, _)| *name);
     let spec = |(name, info): (&String, &tensorflow::TensorInfo)| {
-        let dims: Option<Vec<Option<i64>>> = info.shape().clone().into();
-        let shape = dims.map_or(PartialShape::UNKNOWN, |dims| {
-            PartialShape::new(dims.into_iter().map(|dim| dim.and_then(|dim| usize::try_from(dim).ok())).collect::<Vec<_>>())
-        });
         let place = info.name().clone();
         let tensor = format!("{}:{}", place.name, place.index);
-        (TensorSpec { name: name.clone(), tensor, dtype: dtype_of(info.dtype()), shape }, place)
+        let (dtype, shape) = (dtype_of(info.dtype()), partial_shape(info.shape().clone()));
+        (TensorSpec { name: name.clone(), tensor, dtype, shape, feed: FeedShape::ANY }, place)
     };
     infos.into_iter().map(spec).unzip()
+}
+
+fn partial_shape(shape: tensorflow::Shape) -> PartialShape {
+    let dims: Option<Vec<Option<i64>>> = shape.into();
+    dims.map_or(PartialShape::UNKNOWN, |dims| {
+        PartialShape::new(dims.into_iter().map(|dim| dim.and_then(|dim| usize::try_from(dim).ok())).collect::<Vec<_>>())
+    })
+}
+
+/// Reads which operations there are, unless that would take much memory for constants, or cannot be done.
+fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
+    let bytes = ["saved_model.pb", "saved_model.pbtxt"].iter().find_map(|name| fs::metadata(directory.join(name)).ok())?.len();
+    if bytes > READ_BYTES_MAX {
+        return None;
+    }
+    graph::Graph::parse(&graph.graph_def().ok()?).ok()
 }
 
 /// What a run's failure means to a caller: `InvalidArgument` where TensorFlow blames the values, else the server's own trouble.

@@ -185,7 +185,7 @@ fn text_bytes(outputs: &[(&TensorSpec, &Tensor)]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tfweb_engine::{DType, PartialShape};
+    use tfweb_engine::{DType, FeedShape, PartialShape};
 
     #[test]
     fn rows_need_outputs_of_as_many_rows() {
@@ -194,6 +194,7 @@ mod tests {
             tensor: format!("{name}:0"),
             dtype: DType::Float32,
             shape: PartialShape::UNKNOWN,
+            feed: FeedShape::ANY,
         };
         let (all, head) = (spec("all"), spec("head"));
         let (three, two) = (Tensor::from_vec(&[3], vec![1.0_f32; 3]), Tensor::from_vec(&[2], vec![1.0_f32; 2]));

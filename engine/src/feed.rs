@@ -1,0 +1,170 @@
+//! Which tensors may be fed to a signature. Pure.
+//!
+//! TensorFlow's kernels state with a `CHECK` what they take for granted, such as that the input of a convolution has four
+//! dimensions. A `CHECK` is no error: where it does not hold, TensorFlow ends the whole process (SIGABRT), and with it every
+//! other request. Nothing can catch that, so no request may ever reach one. Some kernels do not even check, and write where
+//! they may not.
+//!
+//! What kernels take for granted is what shape inference has found when the graph was built: rank and known dimensions. A run
+//! does not compare what it is fed with that, so it is compared here. The shapes that a signature declares are no help: some
+//! declare less, or other shapes than everybody feeds (TensorFlow Serving's half_plus_two declares `[-1, 1]` and is fed `[3]`).
+//! So a tensor has to agree with the shape that TensorFlow inferred, unless it is the only one that is fed and comes to nothing
+//! but operations on each element by itself, which take any shape. With a second tensor they broadcast the two: `[6000, 1]`
+//! and `[1, 6000]` would become 36 million elements.
+//!
+//! TensorFlow also CHECKs that the sizes of a shape multiply to less than 2^63, those of shapes that it makes of several inputs
+//! too, and sizes beside a zero included.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use crate::error::Error;
+use crate::shape::PartialShape;
+use crate::signature::{Signature, TensorSpec};
+
+/// The product of all sizes but zeros, of all inputs of a run, is less than this. Half of TensorFlow's own limit.
+const SIZES_PRODUCT_MAX: u64 = 1 << 62;
+/// The greatest product of the sizes but zeros of an input without elements. Such an input is free to send, and yet kernels make
+/// outputs for its rows and loop over them. It may claim about as many as a request can hold that sends them.
+const EMPTY_PRODUCT_MAX: u64 = 1 << 24;
+
+/// The shapes that may be fed to one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedShape {
+    shape: PartialShape,
+    /// Where the shape does not tell the rank.
+    ranks: RangeInclusive<usize>,
+}
+
+impl FeedShape {
+    /// Any shape.
+    pub const ANY: Self = Self { shape: PartialShape::UNKNOWN, ranks: 0..=usize::MAX };
+
+    /// Shapes that agree with `shape`, of ranks in `ranks`.
+    #[must_use]
+    pub const fn new(shape: PartialShape, ranks: RangeInclusive<usize>) -> Self {
+        Self { shape, ranks }
+    }
+
+    /// Whether a tensor of these dimensions may be fed.
+    #[must_use]
+    pub fn accepts(&self, dims: &[usize]) -> bool {
+        self.ranks.contains(&dims.len()) && self.shape.accepts(dims)
+    }
+}
+
+impl fmt::Display for FeedShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (least, greatest) = (self.ranks.start(), self.ranks.end());
+        if self.shape.dims().is_some() || *self == Self::ANY {
+            write!(f, "shape {}", self.shape)
+        } else if least == greatest {
+            write!(f, "{least} dimensions")
+        } else if *greatest == usize::MAX {
+            write!(f, "{least} or more dimensions")
+        } else {
+            write!(f, "{least} to {greatest} dimensions")
+        }
+    }
+}
+
+impl Signature {
+    /// Checks that tensors of these dimensions, one for each input, may be fed together.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the first input that may not.
+    pub fn check_feeds<'a>(&self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
+        let mut product = 1;
+        for (TensorSpec { name, feed, .. }, dims) in self.inputs.iter().zip(dims) {
+            if !feed.accepts(dims) {
+                let text = format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
+                return Err(Error::invalid(text));
+            }
+            let sizes = dims.iter().try_fold(1, |product, &size| times(product, size as u64));
+            if dims.contains(&0) && sizes.is_none_or(|sizes| sizes > EMPTY_PRODUCT_MAX) {
+                let text = format!("input {name:?}: expected sizes beside 0 whose product is at most 2^24, got shape {dims:?}");
+                return Err(Error::invalid(text));
+            }
+            product = sizes.and_then(|sizes| times(product, sizes)).ok_or_else(|| {
+                let text = format!("input {name:?}: expected sizes of all inputs whose product is below 2^62, got shape {dims:?}");
+                Error::invalid(text)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The product with another size, or with 1 for a size of 0; none where it becomes too large.
+fn times(product: u64, size: u64) -> Option<u64> {
+    product.checked_mul(size.max(1)).filter(|product| *product < SIZES_PRODUCT_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+
+    fn signature(feeds: &[FeedShape]) -> Signature {
+        let spec = |feed: &FeedShape| TensorSpec {
+            name: "x".into(),
+            tensor: "x:0".into(),
+            dtype: DType::Float32,
+            shape: PartialShape::UNKNOWN,
+            feed: feed.clone(),
+        };
+        Signature { name: "s".into(), method: String::new(), inputs: feeds.iter().map(spec).collect(), outputs: Vec::new() }
+    }
+
+    /// Feeds tensors of these dimensions; none of the words are expected where they may be fed.
+    #[track_caller]
+    fn check(feeds: &[FeedShape], dims: &[&[usize]], expect: Option<&str>) {
+        let checked = signature(feeds).check_feeds(dims.iter().copied());
+        match expect {
+            None => assert_eq!(checked, Ok(())),
+            Some(words) => {
+                let error = checked.unwrap_err();
+                assert!(error.code == crate::Code::InvalidArgument && error.message.contains(words), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn rank_and_known_dimensions_have_to_agree() {
+        let image = [FeedShape::new(PartialShape::new([None, None, Some(3)]), 0..=usize::MAX)];
+        check(&image, &[&[7, 0, 3]], None);
+        check(&image, &[&[]], Some("input \"x\": expected shape [-1, -1, 3], for which the graph was built, got shape []"));
+        check(&image, &[&[7, 1, 2]], Some("got shape [7, 1, 2]"));
+    }
+
+    #[test]
+    fn ranks_are_held_where_the_shape_is_unknown() {
+        let of = |ranks| [FeedShape::new(PartialShape::UNKNOWN, ranks)];
+        check(&of(2..=2), &[&[1, 1]], None);
+        check(&of(2..=2), &[&[1]], Some("expected 2 dimensions"));
+        check(&of(4..=5), &[&[1; 6]], Some("expected 4 to 5 dimensions"));
+        check(&of(2..=usize::MAX), &[&[]], Some("expected 2 or more dimensions"));
+        check(&[FeedShape::ANY], &[&[]], None);
+        check(&[FeedShape::ANY], &[&[1; 32]], None);
+    }
+
+    #[test]
+    fn sizes_multiply_to_less_than_two_to_the_62nd() {
+        let three = [FeedShape::ANY, FeedShape::ANY, FeedShape::ANY];
+        check(&three, &[&[1 << 24], &[1 << 20], &[(1 << 18) - 1]], None);
+        check(&three, &[&[1 << 24], &[1 << 20], &[1 << 18]], Some("product is below 2^62, got shape [262144]"));
+        check(&three, &[&[0, 1 << 24], &[1 << 20], &[1 << 18]], Some("product is below 2^62, got shape [262144]"));
+        check(&three, &[&[usize::MAX], &[], &[]], Some("product is below 2^62"));
+        check(&three, &[&[usize::MAX, 2], &[], &[]], Some("product is below 2^62"));
+    }
+
+    #[test]
+    fn an_empty_input_claims_no_more_than_could_be_sent() {
+        let any = [FeedShape::ANY];
+        check(&any, &[&[0, 0]], None);
+        check(&any, &[&[1 << 12, 0, 1 << 12]], None);
+        check(&any, &[&[1 << 12, 0, (1 << 12) + 1]], Some("whose product is at most 2^24, got shape [4096, 0, 4097]"));
+        check(&any, &[&[1, 1 << 58, 0]], Some("product is at most 2^24"));
+        check(&any, &[&[usize::MAX, 0, usize::MAX]], Some("product is at most 2^24"));
+        check(&any, &[&[(1 << 24) + 1]], None);
+    }
+}

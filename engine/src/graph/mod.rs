@@ -1,0 +1,176 @@
+//! A TensorFlow graph as its GraphDef tells of it, without its constants: which operations a fed tensor comes to. Pure.
+//!
+//! The graph decides which shapes may be fed: see [`crate::feed`].
+
+mod operations;
+mod proto;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
+
+use prost::Message;
+
+use operations::{takes, Takes};
+use proto::{FunctionDef, GraphDef, NodeDef};
+
+/// A graph and the functions that it calls.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    main: Body,
+    functions: HashMap<String, Function>,
+}
+
+/// The nodes of a graph, or of a function.
+#[derive(Debug)]
+struct Body {
+    nodes: Vec<Node>,
+    by_name: HashMap<String, usize>,
+    /// By the name of a node or an argument: the nodes that take its outputs, and at which of their inputs.
+    consumers: HashMap<String, Vec<(usize, usize)>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    name: String,
+    op: String,
+    inputs: Vec<String>,
+    function: Option<String>,
+}
+
+#[derive(Debug)]
+struct Function {
+    arguments: Vec<String>,
+    body: Body,
+}
+
+/// What the operations that a fed tensor comes to demand of its shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Demands {
+    /// Whether every one of them takes any shape.
+    pub(crate) takes_any_shape: bool,
+    /// The ranks that all of them may take.
+    pub(crate) ranks: RangeInclusive<usize>,
+}
+
+impl Demands {
+    /// Of a graph that nothing is known of.
+    pub(crate) const UNKNOWN: Self = Self { takes_any_shape: false, ranks: 0..=usize::MAX };
+}
+
+/// A place in the graph that the fed tensor comes to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Place<'a> {
+    /// None in the main graph.
+    function: Option<&'a str>,
+    /// Of a node or an argument.
+    name: &'a str,
+    /// Whether the tensor still has the rank that was fed.
+    has_rank: bool,
+}
+
+impl Graph {
+    /// Reads a serialized GraphDef.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        let GraphDef { nodes, library } = GraphDef::decode(bytes)?;
+        let functions = library.unwrap_or_default().functions.into_iter().map(Function::named);
+        Ok(Self { main: Body::new(nodes), functions: functions.collect() })
+    }
+
+    /// Finds what is demanded of a tensor fed in place of the node `feed`, where the nodes `fetches` are computed from it.
+    pub(crate) fn demands(&self, feed: &str, fetches: &[&str]) -> Demands {
+        let computed = self.main.computed_for(feed, fetches);
+        let mut demands = Demands { takes_any_shape: true, ..Demands::UNKNOWN };
+        let mut waiting = vec![Place { function: None, name: feed, has_rank: true }];
+        let mut seen = HashSet::new();
+        while let Some(place) = waiting.pop() {
+            if !seen.insert(place.clone()) {
+                continue;
+            }
+            let body = place.function.map_or(&self.main, |name| &self.functions[name].body);
+            for &(node, input) in body.consumers.get(place.name).into_iter().flatten() {
+                let node = &body.nodes[node];
+                if place.function.is_some() || computed.contains(node.name.as_str()) {
+                    self.visit(node, input, &place, &mut demands, &mut waiting);
+                }
+            }
+        }
+        demands
+    }
+
+    /// Adds what a node demands of its input, and where the tensor comes to from there.
+    fn visit<'a>(&'a self, node: &'a Node, input: usize, at: &Place<'a>, demands: &mut Demands, waiting: &mut Vec<Place<'a>>) {
+        let behind = |has_rank| Place { function: at.function, name: &node.name, has_rank };
+        match takes(&node.op, input) {
+            Takes::AnyShape => waiting.push(behind(at.has_rank)),
+            Takes::Broadcast => waiting.push(behind(false)),
+            Takes::Call => {
+                let called = node.function.as_deref().and_then(|name| self.functions.get_key_value(name));
+                let argument = called.and_then(|(name, function)| Some((name, function.arguments.get(input)?)));
+                match argument {
+                    Some((function, name)) => {
+                        waiting.push(Place { function: Some(function), name, has_rank: at.has_rank });
+                        waiting.push(behind(false));
+                    }
+                    None => demands.takes_any_shape = false,
+                }
+            }
+            Takes::Ranks(ranks) => {
+                demands.takes_any_shape = false;
+                if at.has_rank {
+                    let (least, greatest) = (*ranks.start(), *ranks.end());
+                    demands.ranks = least.max(*demands.ranks.start())..=greatest.min(*demands.ranks.end());
+                }
+            }
+            Takes::Unknown => demands.takes_any_shape = false,
+        }
+    }
+}
+
+impl Body {
+    fn new(nodes: Vec<NodeDef>) -> Self {
+        let nodes: Vec<Node> = nodes.into_iter().map(Node::new).collect();
+        let by_name = nodes.iter().enumerate().map(|(index, node)| (node.name.clone(), index)).collect();
+        let mut consumers: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
+        for (index, node) in nodes.iter().enumerate() {
+            for (input, name) in node.inputs.iter().enumerate() {
+                consumers.entry(name.clone()).or_default().push((index, input));
+            }
+        }
+        Self { nodes, by_name, consumers }
+    }
+
+    /// The nodes that are computed when `fetches` are fetched and `feed` is fed.
+    fn computed_for<'a>(&'a self, feed: &str, fetches: &[&'a str]) -> HashSet<&'a str> {
+        let mut computed = HashSet::new();
+        let mut waiting = fetches.to_vec();
+        while let Some(name) = waiting.pop() {
+            if name != feed && computed.insert(name) {
+                let node = self.by_name.get(name).map(|&index| &self.nodes[index]);
+                waiting.extend(node.into_iter().flat_map(|node| &node.inputs).map(String::as_str));
+            }
+        }
+        computed
+    }
+}
+
+impl Node {
+    fn new(mut node: NodeDef) -> Self {
+        // Without those that only order the nodes: they carry no tensor, and stand last.
+        let inputs = node.inputs.iter().filter(|input| !input.starts_with('^'));
+        let inputs = inputs.map(|input| input.split(':').next().unwrap_or_default().to_owned()).collect();
+        let function = node.attributes.remove("f").and_then(|value| value.function).map(|function| function.name);
+        Self { name: node.name, op: node.op, inputs, function }
+    }
+}
+
+impl Function {
+    fn named(function: FunctionDef) -> (String, Self) {
+        let FunctionDef { signature, nodes } = function;
+        let signature = signature.unwrap_or_default();
+        let arguments = signature.arguments.into_iter().map(|argument| argument.name).collect();
+        (signature.name, Self { arguments, body: Body::new(nodes) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

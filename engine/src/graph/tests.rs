@@ -1,0 +1,83 @@
+//! Graphs written as text: a line for each node, `name = Op(input, input)`; a call's operation is `PartitionedCall:function`.
+
+use super::proto::{ArgDef, AttrValue, FunctionDefLibrary, NameAttrList, OpDef};
+use super::*;
+
+fn node(line: &str) -> NodeDef {
+    let (name, call) = line.split_once(" = ").unwrap();
+    let (op, inputs) = call.trim_end_matches(')').split_once('(').unwrap();
+    let (op, function) = op.split_once(':').map_or((op, None), |(op, function)| (op, Some(function.to_owned())));
+    let function = function.map(|name| ("f".to_owned(), AttrValue { function: Some(NameAttrList { name }) }));
+    let inputs = inputs.split(", ").filter(|input| !input.is_empty()).map(str::to_owned).collect();
+    NodeDef { name: name.into(), op: op.into(), inputs, attributes: function.into_iter().collect() }
+}
+
+fn nodes(text: &str) -> Vec<NodeDef> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(node).collect()
+}
+
+/// A function written as `name(argument, argument)` and its nodes.
+fn function((head, body): &(&str, &str)) -> FunctionDef {
+    let (name, arguments) = head.trim_end_matches(')').split_once('(').unwrap();
+    let arguments = arguments.split(", ").map(|name| ArgDef { name: name.into() }).collect();
+    FunctionDef { signature: Some(OpDef { name: name.into(), arguments }), nodes: nodes(body) }
+}
+
+/// Feeds `x` and fetches `y`; expects `any`, or the ranks as `least..greatest`.
+#[track_caller]
+fn check(main: &str, functions: &[(&str, &str)], expect: &str) {
+    let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
+    let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
+    let Demands { takes_any_shape, ranks } = Graph::parse(&bytes).unwrap().demands("x", &["y"]);
+    let (least, greatest) = ranks.into_inner();
+    let greatest = if greatest == usize::MAX { String::new() } else { greatest.to_string() };
+    assert_eq!(if takes_any_shape { "any".to_owned() } else { format!("{least}..{greatest}") }, expect, "{main}");
+}
+
+#[test]
+fn elementwise_operations_take_any_shape() {
+    check("x = Placeholder()\n a = Const()\n m = Mul(x, a)\n y = Add(m:0, a, ^x)", &[], "any");
+    check("x = Placeholder()\n y = Identity(x)", &[], "any");
+}
+
+#[test]
+fn other_operations_take_what_the_graph_was_built_for() {
+    check("x = Placeholder()\n r = Relu(x)\n y = Reshape(r, s)", &[], "0..");
+    check("x = Placeholder()\n y = NeverHeardOf(x)", &[], "0..");
+}
+
+#[test]
+fn ranks_are_demanded_as_long_as_the_tensor_has_its_own() {
+    check("x = Placeholder()\n r = Relu(x)\n y = Conv2D(r, k)", &[], "4..4");
+    check("x = Placeholder()\n y = Conv2D(k, x)", &[], "0..");
+    check("x = Placeholder()\n a = AddV2(x, bias)\n y = Conv2D(a, k)", &[], "0..");
+    check("x = Placeholder()\n b = BiasAdd(x, c)\n m = FusedBatchNormV3(x)\n y = AddN(b, m)", &[], "4..5");
+}
+
+#[test]
+fn only_nodes_that_are_fetched_count() {
+    check("x = Placeholder()\n y = Mul(x, a)\n z = Conv2D(x, k)", &[], "any");
+    check("x = Identity(before)\n before = Conv2D(other, k)\n y = Mul(x, a)", &[], "any");
+}
+
+#[test]
+fn functions_are_looked_into() {
+    let call = "x = Placeholder()\n y = StatefulPartitionedCall:outer(w, x)";
+    let outer = ("outer(w, inputs)", "i = PartitionedCall:inner(inputs)\n identity = Identity(i:output:0)");
+    check(call, &[outer, ("inner(t)", "r = Relu(t)\n s = Square(r:activations:0)")], "any");
+    check(call, &[outer, ("inner(t)", "r = Relu(t)\n c = Conv3D(r:activations:0, k)")], "5..5");
+    check(call, &[outer], "0..");
+    let after = ("outer(w, inputs)", "i = PartitionedCall:inner(inputs)\n d = MatMul(i:output:0, w)");
+    check(call, &[after, ("inner(t)", "r = Relu(t)")], "0..");
+}
+
+#[test]
+fn functions_that_call_each_other_are_looked_into_once() {
+    let call = "x = Placeholder()\n y = PartitionedCall:a(x)";
+    check(call, &[("a(t)", "c = PartitionedCall:b(t)"), ("b(t)", "c = PartitionedCall:a(t)")], "any");
+}
+
+#[test]
+fn what_is_no_graph_is_an_error() {
+    assert!(Graph::parse(b"\xff\xff").is_err());
+}

@@ -16,6 +16,7 @@
 //! - `operations`: health checks, variables of platforms, the port for operation.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
+//! - `shapes`: shapes and values that no model was made for, over every door.
 //! - `fuzz`: bodies that nobody would send on purpose.
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
@@ -48,6 +49,7 @@ mod origin;
 mod overload;
 mod process;
 mod rolling;
+mod shapes;
 mod shutdown;
 mod store;
 mod store_servers;

@@ -1,14 +1,18 @@
 //! Three processes behind a real HAProxy with `deploy/haproxy.cfg`.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
 use std::thread;
 
 use tempfile::NamedTempFile;
 
 use crate::client::{Connection, Request};
+use crate::grpc_client;
 use crate::process::Process;
 use crate::rolling::{check, Doors, Replicas, REPLICAS};
 use crate::support::until;
@@ -126,11 +130,77 @@ fn haproxy() -> Option<PathBuf> {
 }
 
 #[test]
-fn replicas_are_replaced_and_killed_without_a_lost_request() {
+fn replicas_are_replaced_without_a_lost_request_and_killed_with_those_inside() {
     let mut replicas = Processes::start();
     if let Some(balancer) = Balancer::start(&replicas.places) {
         check(balancer.doors, &mut replicas);
     }
+}
+
+/// A fake replica that is healthy until it has a request, which ends it: no model that is known does that to a real one.
+struct Mortal {
+    address: SocketAddr,
+    ended: Arc<AtomicUsize>,
+}
+
+impl Mortal {
+    /// `has_request` speaks to whoever connects; whether that was a request and no question for health.
+    fn start(host: u8, has_request: fn(&mut TcpStream) -> io::Result<bool>) -> Self {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, host], 0))).expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let ended = Arc::new(AtomicUsize::new(0));
+        let counts = Arc::clone(&ended);
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                // A check that goes away is no request.
+                counts.fetch_add(usize::from(has_request(&mut stream).unwrap_or(false)), Ordering::SeqCst);
+            }
+        });
+        Self { address, ended }
+    }
+
+    fn http(stream: &mut TcpStream) -> io::Result<bool> {
+        let mut start = [0; 1024];
+        let read = stream.read(&mut start)?;
+        if start[..read].starts_with(b"GET /readyz") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+            return Ok(false);
+        }
+        Ok(read > 0)
+    }
+
+    /// Speaks as much HTTP/2 (RFC 9113) as it takes to be sent a request.
+    fn grpc(stream: &mut TcpStream) -> io::Result<bool> {
+        const PREFACE_BYTES: u64 = 24;
+        const HEADERS: u8 = 1;
+        const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        stream.write_all(&EMPTY_SETTINGS)?;
+        io::copy(&mut (&mut *stream).take(PREFACE_BYTES), &mut io::sink())?;
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head)?;
+            if head[3] == HEADERS {
+                return Ok(true);
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            io::copy(&mut (&mut *stream).take(length.into()), &mut io::sink())?;
+        }
+    }
+}
+
+#[test]
+fn a_request_that_ends_one_replica_is_sent_to_no_other() {
+    let http: Vec<Mortal> = (11..14).map(|host| Mortal::start(host, Mortal::http)).collect();
+    let grpc: Vec<Mortal> = (11..14).map(|host| Mortal::start(host, Mortal::grpc)).collect();
+    let places: Vec<Place> = http.iter().zip(&grpc).map(|(http, grpc)| Place { http: http.address, grpc: grpc.address }).collect();
+    let Some(balancer) = Balancer::start(&places) else { return };
+    (0..REPLICAS).for_each(|number| balancer.doors.until_replica_is(number, "UP"));
+    let ended = |replicas: &[Mortal]| -> usize { replicas.iter().map(|replica| replica.ended.load(Ordering::SeqCst)).sum() };
+    let response = Connection::open(balancer.doors.http).unwrap().call(&Request::post("/v1/models/m:predict", "{}")).unwrap();
+    assert_eq!((response.status, ended(&http)), (502, 1), "{response:?}");
+    let status = grpc_client::call_at(balancer.doors.grpc, &[], grpc_client::floats("m", &[1.0])).unwrap_err();
+    assert_eq!((status.code(), ended(&grpc)), (tonic::Code::Unavailable, 1), "{status:?}");
+    assert_eq!(balancer.doors.retries(), 0);
 }
 
 #[test]

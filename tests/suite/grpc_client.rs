@@ -1,5 +1,7 @@
 //! A gRPC client for single calls, with metadata of the test's choice.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use tfweb::wire::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use tfweb::wire::tensorflow::tensor_shape_proto::Dim;
 use tfweb::wire::tensorflow::{DataType, TensorProto, TensorShapeProto};
@@ -31,9 +33,14 @@ fn predict(model: &str, signature: &str, input: &str, rows: usize, mut tensor: T
 
 /// Calls Predict on a port of this machine; gives the answer's metadata, of an error its own.
 pub(crate) fn call(port: u16, metadata: &[(&str, &str)], message: PredictRequest) -> Result<MetadataMap, Status> {
+    call_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), metadata, message)
+}
+
+/// The same at any address.
+pub(crate) fn call_at(address: SocketAddr, metadata: &[(&str, &str)], message: PredictRequest) -> Result<MetadataMap, Status> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let address = format!("http://127.0.0.1:{port}");
+        let address = format!("http://{address}");
         let channel = Channel::from_shared(address).expect("an address").connect().await.expect("the server accepts");
         let mut grpc = Grpc::new(channel);
         grpc.ready().await.expect("a connection");

@@ -252,7 +252,8 @@ fn error_of(status: &Status) -> Error {
     let code = match status.code() {
         TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
         TfCode::Unimplemented => Code::Unimplemented,
-        TfCode::Unavailable | TfCode::ResourceExhausted => Code::Unavailable,
+        // Not Unavailable: balancers take that for a request that was not begun, and send it to the next replica.
+        TfCode::ResourceExhausted => Code::ResourceExhausted,
         _ => Code::Internal,
     };
     let text = status.to_string();

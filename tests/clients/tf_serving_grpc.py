@@ -414,6 +414,12 @@ def infer():
     context.example_list_with_context.examples.add()
     context.example_list_with_context.examples.add().features.feature["x"].float_list.value.append(5)
     same([row.classes[0].score for row in call(context).result.classifications], [1, 5])
+    # Copied before each of 60,000 examples, 400 kB would be 24 GB.
+    context.example_list_with_context.context.features.feature["name"].bytes_list.value.append(bytes(400_000))
+    context.example_list_with_context.examples.extend([type(context.example_list_with_context.context)()] * 60_000)
+    large = fails("OUT_OF_RANGE", "expected at most 67108864 bytes of copies, got 24", PREDICTION.Classify,
+                  classification_pb2.ClassificationRequest(model_spec=spec, input=context))
+    print(f"24 GB are too many: {large.details()}")
     fails("INVALID_ARGUMENT", "Input is empty.", PREDICTION.Classify, classification_pb2.ClassificationRequest(model_spec=spec))
     spec.signature_name = "regress"
     answer = PREDICTION.Regress(regression_pb2.RegressionRequest(model_spec=spec, input=examples(3)), timeout=TIMEOUT)

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::client::{Connection, Request};
 use crate::fuzz::mutate;
+use crate::process::Process;
 use crate::support::{Random, RunningServer};
 
 const SEED: u64 = 88_172_645_463_325_252;
@@ -123,6 +124,32 @@ fn half_a_million_nested_brackets_are_refused() {
     }
     let ignored = format!(r#"{{"others": {nested}, "instances": [1]}}"#);
     assert_eq!(server.post("/v1/models/half_plus_two:predict", &ignored).0, 200, "what is ignored may be deep");
+}
+
+#[test]
+fn a_context_that_would_fill_the_memory_is_refused() {
+    const GROWN_KIB_MAX: u64 = 50 << 10;
+    let process = Process::serve("--model tests/models/examples");
+    let context = "c".repeat(400_000);
+    let body = format!(r#"{{"context":{{"name":"{context}"}},"examples":[{}{{}}]}}"#, "{},".repeat(59_999));
+    assert!(body.len() < 581_000, "{} bytes stand for 24 GB", body.len());
+    let mut connection = process.connect();
+    let mut post = |verb: &str, body: &str| {
+        let answer = connection.call(&Request::post(&format!("/v1/models/examples:{verb}"), body)).expect("an answer");
+        (answer.status, answer.text())
+    };
+    // The first request brings the program's own pages into memory.
+    assert_eq!(post("classify", r#"{"examples":[{"x":1.5,"name":"a"}]}"#).0, 200);
+    let before = process.resident_kib();
+    for verb in ["classify", "regress"] {
+        let (status, text) = post(verb, &body);
+        assert!([400, 413].contains(&status), "{status} {text}");
+        // Serialized, the context is a few bytes longer than its text.
+        assert!(text.contains("expected at most 67108864 bytes of copies, got 24001"), "{text}");
+    }
+    let grown = process.resident_kib().saturating_sub(before);
+    eprintln!("{grown} KiB more");
+    assert!(grown < GROWN_KIB_MAX, "{grown} KiB more");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod examples;
 mod explain;
 mod inputs;
 mod raw;
+mod refusal;
 mod route;
 mod status;
 
@@ -162,7 +163,9 @@ async fn call(
                 Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
             })?;
             let signature = record.calls(servable).handle.signature();
-            let (inputs, form) = inputs::decode(&document, signature)?;
+            let Some((inputs, form)) = inputs::decode(&document, signature)? else {
+                return Err(refusal::of(&document, &body.bytes, signature, deadline).await);
+            };
             let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
             run(servable, inputs, (begun, deadline), record, |outputs| {
                 let picked = picked.into_iter().map(|index| (&signature.outputs[index], &outputs[index]));

@@ -96,17 +96,8 @@ fn malformed(request: &HttpRequest) -> Error {
     Error::invalid(format!("Malformed request: {} {path}", request.method()))
 }
 
-/// The HTTP status of a code: ours, but for what TensorFlow Serving counts among bad requests.
-fn http_status(code: Code) -> StatusCode {
-    if code == Code::OutOfRange {
-        StatusCode::BAD_REQUEST
-    } else {
-        crate::status::http(code)
-    }
-}
-
 fn respond(error: &Error) -> HttpResponse {
-    let mut response = HttpResponse::build(http_status(error.code));
+    let mut response = HttpResponse::build(crate::status::http(error.code));
     if error.code == Code::Unavailable {
         response.insert_header((RETRY_AFTER, tfweb_actors::RETRY_AFTER.as_secs().to_string()));
     }

@@ -141,7 +141,7 @@ async fn call(
     record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
-    let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
+    let body = body::read(request, payload, &app.bodies, deadline).await?;
     let begun = Instant::now();
     let mut quoted = String::new();
     let document = document::read(&body.bytes, &mut quoted)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderMap, CONTENT_ENCODING, CONTENT_LENGTH};
-use actix_web::web;
+use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tfweb_actors::admission::{Admission, Full, Permit};
@@ -26,6 +26,12 @@ pub struct Body {
     _room: Permit,
 }
 
+/// The encodings of a body that are taken, as `Accept-Encoding` lists them.
+pub const ENCODINGS: &str = "gzip, deflate, identity";
+
+/// Put into a request's extensions where its body is compressed otherwise: no code of an error says so.
+pub struct UnknownEncoding;
+
 /// Limits of reading.
 #[derive(Clone)]
 pub struct Limits {
@@ -40,8 +46,11 @@ pub struct Limits {
 /// # Errors
 /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
 /// compression, `Cancelled` where the client stopped sending.
-pub async fn read(headers: &HeaderMap, payload: web::Payload, limits: &Limits, deadline: Instant) -> Result<Body, Error> {
-    let encoding = encoding_of(headers)?;
+pub async fn read(request: &HttpRequest, payload: web::Payload, limits: &Limits, deadline: Instant) -> Result<Body, Error> {
+    let headers = request.headers();
+    let encoding = encoding_of(headers).inspect_err(|_| {
+        request.extensions_mut().insert(UnknownEncoding);
+    })?;
     let declared: usize = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     if declared > limits.body_bytes_max {
         return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));

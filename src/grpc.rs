@@ -1,5 +1,6 @@
 //! The gRPC door: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
 
+mod bounded;
 mod connections;
 mod gate;
 mod handshakes;
@@ -37,6 +38,7 @@ use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::wire::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use crate::wire::DESCRIPTORS;
 
+use bounded::Bounded;
 use connections::limited;
 use gate::{Gate, Shared};
 use receive::{Arrive, Receive};
@@ -164,17 +166,25 @@ fn services(door: &Door) -> Result<Routes, Error> {
     };
     let undescribed = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
     let bytes_max = door.message_bytes_max;
-    let limits = Limits { body_bytes_max: bytes_max, room: Arc::clone(&door.app.bodies.room) };
-    let time = door.app.request_timeout;
-    let receive =
-        Receive::new(PredictionServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), limits.clone(), time);
-    Ok(Routes::new(receive)
-        .add_service(Receive::new(ModelServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), limits.clone(), time))
-        .add_service(Receive::new(ModelServer::new(door.clone()).max_decoding_message_size(bytes_max), limits, time))
-        .add_service(HealthServer::new(door.clone()).max_decoding_message_size(QUESTION_BYTES_MAX))
-        .add_service(reflection().build_v1().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX))
+    Ok(Routes::new(received(PredictionServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), door))
+        .add_service(received(ModelServiceServer::new(door.clone()).max_decoding_message_size(bytes_max), door))
+        .add_service(received(ModelServer::new(door.clone()).max_decoding_message_size(bytes_max), door))
+        .add_service(question(HealthServer::new(door.clone()).max_decoding_message_size(QUESTION_BYTES_MAX)))
+        .add_service(question(reflection().build_v1().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX)))
         // Most clients still ask for the older name of the same.
-        .add_service(reflection().build_v1alpha().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX)))
+        .add_service(question(reflection().build_v1alpha().map_err(undescribed)?.max_decoding_message_size(QUESTION_BYTES_MAX))))
+}
+
+/// A service that takes tensors or a configuration.
+fn received<S>(service: S, door: &Door) -> Receive<Bounded<S>> {
+    let bytes_max = door.message_bytes_max;
+    let limits = Limits { body_bytes_max: bytes_max, room: Arc::clone(&door.app.bodies.room) };
+    Receive::new(Bounded::new(service, bytes_max, "; raise --grpc_message_size"), limits, door.app.request_timeout)
+}
+
+/// A service that is asked for health or descriptors.
+fn question<S>(service: S) -> Bounded<S> {
+    Bounded::new(service, QUESTION_BYTES_MAX, "")
 }
 
 fn server(app: &Arc<App>) -> Server<Stack<Observe, Identity>> {

@@ -25,7 +25,7 @@ use flate2::Compression;
 use tfweb_actors::fetcher::FetcherHandle;
 
 use crate::access::{Access, Refusal};
-use crate::body::Limits;
+use crate::body::{self, Limits, UnknownEncoding};
 use crate::catalog::Catalog;
 use crate::health;
 use crate::keeping::Keepers;
@@ -221,13 +221,18 @@ impl App {
         record
     }
 
-    /// Puts on an answer what every answer carries, and logs the failure if it is one of the server's.
+    /// Puts on an answer what every answer carries, and logs the failure if it is one of the server's. The refusal of a body
+    /// becomes 415 where its encoding was the reason.
     pub fn dress<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
         let id = self.request_id(request.headers());
         if response.status().is_server_error() {
             if let Some(Failure(message)) = response.extensions_mut().remove() {
                 log::failure(id.as_bytes(), &message);
             }
+        }
+        if response.status() == StatusCode::BAD_REQUEST && request.extensions().contains::<UnknownEncoding>() {
+            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(body::ENCODINGS));
         }
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);

@@ -18,6 +18,7 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::Status;
 
+use super::bounded::{self, PREFIX_BYTES};
 use crate::body::{no_room, Limits};
 use crate::protocol::tf_serving_grpc::{refusal, Deadline};
 
@@ -26,8 +27,6 @@ const TIMEOUT: &str = "grpc-timeout";
 const ENCODING: &str = "grpc-encoding";
 /// The most digits of a time-out in a header (gRPC over HTTP/2, `TimeoutValue`).
 const TIMEOUT_DIGITS_MAX: usize = 8;
-/// Before each message: one byte whether it is compressed, four of its length.
-const PREFIX_BYTES: usize = 5;
 
 /// All services, with a note in each request when it came. tonic starts a timer of its own for the caller's time, after which it
 /// says CANCELLED; what counts from this note is over before that, however late its turn comes.
@@ -218,7 +217,7 @@ impl Message {
     /// Takes room for so many bytes more.
     fn take(&mut self, bytes: usize) -> Result<(), Status> {
         self.received += bytes;
-        // tonic sees from the prefix that a message is too large, but not that there is no end of messages.
+        // The prefix says that a message is too large, but not that there is no end of messages.
         if self.received > self.bytes_max + PREFIX_BYTES {
             return Err(too_large(self.bytes_max));
         }
@@ -228,11 +227,11 @@ impl Message {
 }
 
 fn too_large(bytes_max: usize) -> Status {
-    Status::out_of_range(format!("the message is too large: expected at most {bytes_max} bytes; raise --grpc_message_size"))
+    bounded::too_large(bytes_max, "more; raise --grpc_message_size")
 }
 
 fn prefix(length: usize) -> Result<Bytes, Status> {
-    let length = u32::try_from(length).map_err(|_| Status::out_of_range("a message of more than 4 GiB"))?;
+    let length = u32::try_from(length).map_err(|_| Status::resource_exhausted("a message of more than 4 GiB"))?;
     Ok([&[0][..], &length.to_be_bytes()].concat().into())
 }
 

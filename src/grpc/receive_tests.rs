@@ -165,7 +165,7 @@ async fn there_is_an_end_of_messages() {
     call.send(vec![0; PREFIX_BYTES + MESSAGE_BYTES_MAX]);
     assert_eq!(call.poll(), None);
     call.send(vec![0; 1]);
-    assert_eq!(call.poll(), Some(Err(Code::OutOfRange)));
+    assert_eq!(call.poll(), Some(Err(Code::ResourceExhausted)));
 }
 
 #[actix_web::test]
@@ -254,8 +254,8 @@ async fn what_cannot_be_inflated_is_refused() {
         call.end().unwrap_err()
     };
     let valid = compressed(&[0; 90], "gzip");
-    assert_eq!(refuse(compressed(&vec![0; 10 << 20], "gzip")), Code::OutOfRange, "a bomb");
-    assert_eq!(refuse(framed(0, &[0; MESSAGE_BYTES_MAX + 1])), Code::OutOfRange);
+    assert_eq!(refuse(compressed(&vec![0; 10 << 20], "gzip")), Code::ResourceExhausted, "a bomb");
+    assert_eq!(refuse(framed(0, &[0; MESSAGE_BYTES_MAX + 1])), Code::ResourceExhausted);
     assert_eq!(refuse(valid[..valid.len() - 1].to_vec()), Code::Internal, "ended early");
     assert_eq!(refuse(valid[..3].to_vec()), Code::Internal, "ended in the prefix");
     assert_eq!(refuse(Vec::new()), Code::Internal, "nothing came");

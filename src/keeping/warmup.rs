@@ -120,8 +120,8 @@ fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::tensorflow::serving::PredictLog;
-    use crate::wire::tensorflow::TensorProto;
+    use crate::wire::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};
+    use crate::wire::tensorflow::{feature, BytesList, Example, Feature, Features, TensorProto};
     use tfweb_engine::fake::{Behaviour, FakeSession};
 
     /// A record of a request to a signature with three rows of float32.
@@ -133,6 +133,17 @@ mod tests {
         let request = PredictRequest { model_spec: Some(spec), inputs: [("x".to_owned(), x)].into(), ..Default::default() };
         let log = PredictLog { request: Some(request) };
         PredictionLog { log_type: Some(LogType::PredictLog(log)) }.encode_to_vec()
+    }
+
+    /// A record of a request with a context of a megabyte before each of 65 examples.
+    fn logged_context() -> Vec<u8> {
+        let text = Feature { kind: Some(feature::Kind::BytesList(BytesList { value: vec![vec![0; 1 << 20].into()] })) };
+        let features = Features { feature: [("x".to_owned(), text)].into() };
+        let context = Some(Example { features: Some(features) });
+        let list = ExampleListWithContext { context, examples: vec![Example::default(); 65] };
+        let input = Some(Input { kind: Some(input::Kind::ExampleListWithContext(list)) });
+        let log = ClassifyLog { request: Some(ClassificationRequest { input, ..Default::default() }) };
+        PredictionLog { log_type: Some(LogType::ClassifyLog(log)) }.encode_to_vec()
     }
 
     fn framed(record: &[u8]) -> Vec<u8> {
@@ -173,6 +184,10 @@ mod tests {
             ([&good[..], &framed(b"\xff\xff")].concat(), "record 1: no PredictionLog"),
             (framed(&logged("other")), "record 0: no signature \"other\""),
             (framed(&PredictionLog { log_type: None }.encode_to_vec()), "record 0: expected a log of predict"),
+            (
+                framed(&logged_context()),
+                "record 0: the context is too large for this many examples: expected at most 67108864 bytes",
+            ),
             (good.repeat(1001), "expected at most 1000 records, got more"),
         ] {
             let error = replayed(Some(&file)).unwrap_err();

@@ -198,7 +198,8 @@ def large():
     assert np.array_equal(got, values)
     print("32 MiB come back")
     too_large = content(np.zeros([9 << 20, 2], np.float32))
-    error = fails("OUT_OF_RANGE", "", PREDICTION.Predict, request("kitchen", "echo_float32", x=too_large))
+    error = fails("RESOURCE_EXHAUSTED", "the message is too large: expected at most 67108864 bytes, got 754", PREDICTION.Predict,
+                  request("kitchen", "echo_float32", x=too_large))
     print(f"72 MiB are too many: {error.details()}")
 
 
@@ -210,7 +211,7 @@ def compressed():
             response = PREDICTION.Predict(message, timeout=TIMEOUT, compression=compression)
             assert np.array_equal(tf.make_ndarray(response.outputs["y"]), x)
     bomb = content(np.zeros([32 << 20, 2], np.float32))
-    fails("OUT_OF_RANGE", "the message is too large: expected at most 67108864 bytes", PREDICTION.Predict,
+    fails("RESOURCE_EXHAUSTED", "the message is too large: expected at most 67108864 bytes", PREDICTION.Predict,
           request("kitchen", "echo_float32", x=bomb), compression=grpc.Compression.Gzip)
     print("compressed messages are inflated, but not without end")
 
@@ -416,6 +417,12 @@ def infer():
     context.example_list_with_context.examples.add()
     context.example_list_with_context.examples.add().features.feature["x"].float_list.value.append(5)
     same([row.classes[0].score for row in call(context).result.classifications], [1, 5])
+    # Copied before each of 60,000 examples, 400 kB would be 24 GB.
+    context.example_list_with_context.context.features.feature["name"].bytes_list.value.append(bytes(400_000))
+    context.example_list_with_context.examples.extend([type(context.example_list_with_context.context)()] * 60_000)
+    large = fails("OUT_OF_RANGE", "expected at most 67108864 bytes of copies, got 24", PREDICTION.Classify,
+                  classification_pb2.ClassificationRequest(model_spec=spec, input=context))
+    print(f"24 GB are too many: {large.details()}")
     fails("INVALID_ARGUMENT", "Input is empty.", PREDICTION.Classify, classification_pb2.ClassificationRequest(model_spec=spec))
     spec.signature_name = "regress"
     answer = PREDICTION.Regress(regression_pb2.RegressionRequest(model_spec=spec, input=examples(3)), timeout=TIMEOUT)
@@ -489,6 +496,8 @@ def health():
     for service in "", "kitchen", "PredictionService", "tensorflow.serving.ModelService":
         same(check(service), health_pb2.HealthCheckResponse.SERVING)
     fails("NOT_FOUND", "", HEALTH.Check, health_pb2.HealthCheckRequest(service="nobody"))
+    fails("RESOURCE_EXHAUSTED", "expected at most 16384 bytes, got 20004 bytes", HEALTH.Check,
+          health_pb2.HealthCheckRequest(service="a" * 20_000))
     watch = HEALTH.Watch(health_pb2.HealthCheckRequest(service="nobody"), timeout=TIMEOUT)
     same(next(watch).status, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
     watch.cancel()

@@ -173,6 +173,18 @@ fn large_bodies_and_answers_go_compressed() {
 }
 
 #[test]
+fn names_of_files_in_forms_may_be_utf_8_or_latin_1() {
+    let server = RunningServer::shared(MODELS);
+    for file in ["größe.jpg".as_bytes(), b"gr\xf6\xdfe.jpg", b"\x80\xff.jpg"] {
+        let head = b"--XX\r\nContent-Disposition: form-data; name=\"text\"; filename=\"";
+        let body = [head, file, b"\"\r\n\r\nabcd\r\n--XX--\r\n"].concat();
+        let request = Request::post("/models/kitchen/length", body).header("Content-Type", "Multipart/Form-Data; boundary=XX");
+        let response = server.call(&request);
+        assert_eq!((response.status, response.text()), (200, r#"{"bytes":4}"#.into()), "{}", file.escape_ascii());
+    }
+}
+
+#[test]
 fn a_body_that_does_not_come_in_time_is_answered_504() {
     let server = fake("--request_timeout_ms 100");
     let mut connection = server.connect();

@@ -3,10 +3,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tfweb_engine::fake::{Behaviour, FakeSession};
+use tfweb_engine::{Error, PartialShape, Session, Signature, Tensor, TensorSpec};
 
 use crate::client::{Connection, Request};
 use crate::fuzz::mutate;
-use crate::support::{Random, RunningServer};
+use crate::open_loop::{self, quantile};
+use crate::process::Process;
+use crate::support::{is_alone, Random, RunningServer};
 
 const SEED: u64 = 88_172_645_463_325_252;
 const FLAGS: &str = "--model tests/models/half_plus_two --model tests/models/kitchen --model tests/models/examples";
@@ -123,6 +131,99 @@ fn half_a_million_nested_brackets_are_refused() {
     }
     let ignored = format!(r#"{{"others": {nested}, "instances": [1]}}"#);
     assert_eq!(server.post("/v1/models/half_plus_two:predict", &ignored).0, 200, "what is ignored may be deep");
+}
+
+#[test]
+fn a_context_that_would_fill_the_memory_is_refused() {
+    const GROWN_KIB_MAX: u64 = 50 << 10;
+    let process = Process::serve("--model tests/models/examples");
+    let context = "c".repeat(400_000);
+    let body = format!(r#"{{"context":{{"name":"{context}"}},"examples":[{}{{}}]}}"#, "{},".repeat(59_999));
+    assert!(body.len() < 581_000, "{} bytes stand for 24 GB", body.len());
+    let mut connection = process.connect();
+    let mut post = |verb: &str, body: &str| {
+        let answer = connection.call(&Request::post(&format!("/v1/models/examples:{verb}"), body)).expect("an answer");
+        (answer.status, answer.text())
+    };
+    // The first request brings the program's own pages into memory.
+    assert_eq!(post("classify", r#"{"examples":[{"x":1.5,"name":"a"}]}"#).0, 200);
+    let before = process.resident_kib();
+    for verb in ["classify", "regress"] {
+        let (status, text) = post(verb, &body);
+        assert_eq!(status, 413, "{text}");
+        // Serialized, the context is a few bytes longer than its text.
+        assert!(text.contains("expected at most 67108864 bytes of copies, got 24001"), "{text}");
+    }
+    let grown = process.resident_kib().saturating_sub(before);
+    eprintln!("{grown} KiB more");
+    assert!(grown < GROWN_KIB_MAX, "{grown} KiB more");
+}
+
+/// A session of two signatures: `wide` takes 600 inputs of any shape, and `narrow` one.
+struct Wide(FakeSession, Vec<Signature>);
+
+impl Wide {
+    const INPUTS: usize = 600;
+
+    fn new() -> Self {
+        let fake = FakeSession::new(Behaviour::HalfPlusTwo);
+        let narrow = Signature { name: "narrow".into(), ..fake.signatures()[0].clone() };
+        let spec = |i| TensorSpec { name: format!("x{i:03}"), shape: PartialShape::UNKNOWN, ..narrow.inputs[0].clone() };
+        let wide = Signature { name: "wide".into(), inputs: (0..Self::INPUTS).map(spec).collect(), ..narrow.clone() };
+        Self(fake, vec![narrow, wide])
+    }
+
+    /// A body of a megabyte for `wide`, with the last value of its last input.
+    fn body(last: &str) -> String {
+        let zeros = "0,".repeat(1_000_000 / Self::INPUTS / 2);
+        let columns: Vec<String> = (0..Self::INPUTS).map(|i| format!("\"x{i:03}\":[{zeros}")).collect();
+        format!(r#"{{"signature_name":"wide","inputs":{{{}{last}]}}}}"#, columns.join("0],"))
+    }
+}
+
+impl Session for Wide {
+    fn signatures(&self) -> &[Signature] {
+        &self.1
+    }
+
+    fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        if signature == 0 {
+            return self.0.run(0, requests);
+        }
+        Ok(vec![Tensor::from_vec(&[1], vec![0.0_f32])])
+    }
+}
+
+/// Sends four bodies at once; gives the time that 99 of 100 small requests beside them do not exceed.
+fn small_requests_beside(server: &RunningServer, body: &str, status: u16) -> Duration {
+    const SMALL_A_SECOND: f64 = 100.0;
+    const TIME: Duration = Duration::from_secs(2);
+    let target = "/v1/models/test:predict";
+    let small = Request::post(target, r#"{"signature_name":"narrow","instances":[1]}"#);
+    let large = Request::post(target, body);
+    let small = [small.head(), small.body].concat();
+    let mut times: Vec<Duration> = thread::scope(|scope| {
+        let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| server.call(&large))).collect();
+        let answers = open_loop::run(server.address, small, SMALL_A_SECOND, TIME).expect("every request is answered");
+        for call in calls {
+            let answer = call.join().expect("an answer");
+            assert_eq!(answer.status, status, "{}", answer.text());
+        }
+        answers.iter().map(|answer| answer.time).collect()
+    });
+    quantile(&mut times, 0.99)
+}
+
+#[test]
+fn refused_bodies_hold_up_their_neighbours_no_more_than_others() {
+    if !is_alone("tf_serving::refused_bodies_hold_up_their_neighbours_no_more_than_others") {
+        return;
+    }
+    let server = RunningServer::of(Arc::new(Wide::new()), "");
+    let taken = small_requests_beside(&server, &Wide::body("0"), 200);
+    let refused = small_requests_beside(&server, &Wide::body("null"), 400);
+    eprintln!("small requests at p99: {taken:?} beside bodies that are taken, {refused:?} beside refused ones");
+    assert!(refused < 3 * taken + Duration::from_millis(50), "{refused:?}, and {taken:?} beside bodies that are taken");
 }
 
 #[test]

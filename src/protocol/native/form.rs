@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use actix_multipart::{Field, Multipart};
-use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_TYPE};
+use actix_web::http::header::{ContentDisposition, DispositionType, HeaderMap, HeaderValue, CONTENT_DISPOSITION, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures::{stream, TryStreamExt};
 use serde::de::IgnoredAny;
-use tfweb_engine::{batch, DType, Dims, Error, Signature, Tensor, TensorSpec};
+use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
 use crate::json::{self, Decoded, Form};
 
@@ -28,6 +28,9 @@ pub(super) async fn decode(
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.split_once('/') {
         Some(("multipart", "form-data")) => parts(content_type, body, signature).await,
+        Some(("multipart", _)) => {
+            Err(Error::invalid(format!("Content-Type: expected multipart/form-data, got {}", quoted(&essence))))
+        }
         Some(("image" | "audio" | "video", _)) | Some(("application", "octet-stream")) => raw(&essence, body, signature),
         _ => json::decode(body, signature, batch_transpose),
     }
@@ -78,17 +81,14 @@ fn strings(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
 
 async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Error> {
     let mut values: Vec<Vec<Bytes>> = signature.inputs.iter().map(|_| Vec::new()).collect();
-    let mut headers = HeaderMap::new();
-    // The header came in a request, so that it is valid as a header.
-    headers.insert(CONTENT_TYPE, HeaderValue::from_str(content_type).map_err(|error| malformed(&error))?);
-    let mut form = Multipart::new(&headers, stream::iter([Ok(body.clone())]));
+    let mut form = form(content_type, body)?;
     let mut count = 0;
     while let Some(mut field) = form.try_next().await.map_err(|error| malformed(&error))? {
         count += 1;
         if count > PARTS_MAX {
             return Err(Error::invalid(format!("the form has more than {PARTS_MAX} parts, which is the most")));
         }
-        let name: String = field.name().unwrap_or_default().chars().take(80).collect();
+        let name: String = part_name(&field)?.chars().take(80).collect();
         let index = signature.input_index(&name).ok_or_else(|| {
             let known: Vec<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
             Error::invalid(format!("part {name:?} is no input of {:?}; its inputs are {known:?}", signature.name))
@@ -109,6 +109,28 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
         )));
     }
     Ok(Decoded { inputs, urls: Vec::new(), form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
+}
+
+/// The parts of a body. actix looks at the names of parts only in multipart/form-data, and refuses those that are not UTF-8: so
+/// it is told that this is multipart/mixed, and [`part_name`] looks.
+fn form(content_type: &str, body: &Bytes) -> Result<Multipart, Error> {
+    let parameters = content_type.find(';').map_or("", |at| &content_type[at..]);
+    let mut headers = HeaderMap::new();
+    // The header came in a request, so that it is valid as a header.
+    let content_type = HeaderValue::from_str(&format!("multipart/mixed{parameters}")).map_err(|error| malformed(&error))?;
+    headers.insert(CONTENT_TYPE, content_type);
+    Ok(Multipart::new(&headers, stream::iter([Ok(body.clone())])))
+}
+
+/// The name of a part. A header that is not UTF-8 is read as Latin-1, in which older clients write the names of files.
+fn part_name(field: &Field) -> Result<String, Error> {
+    let expected = || malformed(&"expected the header `Content-Disposition: form-data; name=\"…\"` in each part");
+    let header = field.headers().get(CONTENT_DISPOSITION).ok_or_else(expected)?.as_bytes();
+    let latin1 = || header.iter().map(|&byte| char::from(byte)).collect();
+    let text = std::str::from_utf8(header).map_or_else(|_| latin1(), str::to_owned);
+    let disposition = HeaderValue::from_str(&text).ok().and_then(|header| ContentDisposition::from_raw(&header).ok());
+    let disposition = disposition.filter(|disposition| disposition.disposition == DispositionType::FormData);
+    disposition.and_then(|disposition| disposition.get_name().map(str::to_owned)).ok_or_else(expected)
 }
 
 async fn read_part(field: &mut Field) -> Result<Bytes, Error> {

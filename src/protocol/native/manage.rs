@@ -42,7 +42,7 @@ pub(super) async fn change(request: &HttpRequest, payload: web::Payload, app: &A
         return Ok(HttpResponse::NoContent().finish());
     }
     let deadline = Instant::now() + app.request_timeout;
-    let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
+    let body = body::read(request, payload, &app.bodies, deadline).await?;
     let spec = spec(name, &body.bytes)?;
     // A large model may take longer than any request; it is served then all the same, and GET /models tells how it goes.
     let status = match tokio::time::timeout_at(deadline.into(), keepers.set(spec)).await {

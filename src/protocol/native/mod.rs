@@ -177,7 +177,7 @@ async fn predict_signature(request: &HttpRequest, payload: web::Payload, app: &A
     let version = version_of(request, app)?;
     let servable = record.calls(version.servable(request.match_info().get("signature"))?);
     let signature = servable.handle.signature();
-    let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
+    let body = body::read(request, payload, &app.bodies, deadline).await?;
 
     let start = Instant::now();
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

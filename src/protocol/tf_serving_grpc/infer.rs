@@ -12,7 +12,7 @@ use super::{Door, Found};
 use crate::catalog::Servable;
 use crate::metrics::Stage;
 use crate::predict::{predict, Call};
-use crate::protocol::inference::{inputs, regressions, Classes, Task};
+use crate::protocol::inference::{inputs, regressions, with_context, Classes, Task};
 use crate::record::Record;
 use crate::wire::tensorflow::serving::inference_result;
 use crate::wire::tensorflow::serving::input::Kind;
@@ -136,7 +136,10 @@ async fn run(
     Ok((rows, predict(servable, None, call, record).await?))
 }
 
-/// The examples, serialized, what they have in common before each.
+/// The examples, serialized, each with the context before it.
+///
+/// # Errors
+/// `InvalidArgument` without examples; `OutOfRange` for a context that is too large for them.
 pub(crate) fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
     let (context, examples) = match input.and_then(|input| input.kind) {
         Some(Kind::ExampleList(list)) => (Vec::new(), list.examples),
@@ -146,5 +149,5 @@ pub(crate) fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
     if examples.is_empty() {
         return Err(Error::invalid("Input is empty."));
     }
-    Ok(examples.iter().map(|example| Bytes::from([context.as_slice(), &example.encode_to_vec()].concat())).collect())
+    with_context(&context, examples.iter().map(|example| example.encode_to_vec().into()).collect())
 }

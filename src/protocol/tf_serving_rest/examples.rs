@@ -11,14 +11,14 @@ use super::document::Document;
 use super::elements::decode_base64;
 use super::encode::write_string;
 use super::raw::{self, Kind};
-use crate::protocol::inference::{regressions, Classes, Task};
+use crate::protocol::inference::{regressions, with_context, Classes, Task};
 use crate::wire::tensorflow::feature::Kind as FeatureKind;
 use crate::wire::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
 
 /// Serializes the examples of a document, each with the context before it.
 ///
 /// # Errors
-/// `InvalidArgument` for what is no example.
+/// `InvalidArgument` for what is no example; `OutOfRange` for a context that is too large for them.
 pub(super) fn serialize(document: &Document<'_>) -> Result<Vec<Bytes>, Error> {
     let context = document.context.map(|context| example(context).map(|context| context.encode_to_vec())).transpose()?;
     let context = context.unwrap_or_default();
@@ -30,16 +30,13 @@ pub(super) fn serialize(document: &Document<'_>) -> Result<Vec<Bytes>, Error> {
     }
     let mut serialized = Vec::new();
     raw::each_value(examples, |_, value| {
-        // One message behind another is both merged.
-        let mut bytes = context.clone();
-        example(value)?.encode(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
-        serialized.push(Bytes::from(bytes));
-        Ok(())
+        serialized.push(Bytes::from(example(value)?.encode_to_vec()));
+        Ok::<_, Error>(())
     })?;
     if serialized.is_empty() {
         return Err(document.refusal("'examples' value is an empty array"));
     }
-    Ok(serialized)
+    with_context(&context, serialized)
 }
 
 fn example(value: &RawValue) -> Result<Example, Error> {

@@ -1,11 +1,13 @@
 //! Finds the words for inputs that were refused: reads them again, in TensorFlow Serving's order and with its checks, until the
-//! first that fails. Slower than [`super::inputs`], and only ever called after it.
+//! first that fails. Slower than [`super::inputs`], and only ever called after it, by [`super::refusal`].
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
 
+use super::document::Document;
 use super::dtypes::error_name;
 use super::elements::has_form;
 use super::raw::{self, Kind};
@@ -13,8 +15,17 @@ use super::raw::{self, Kind};
 /// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.
 const EXPLAINED_BYTES_MAX: usize = 256 << 20;
 
+/// Why the inputs of a document, which [`super::inputs`] did not take, were refused.
+pub(super) fn inputs(document: &Document<'_>, signature: &Signature) -> Error {
+    match (document.instances, document.inputs) {
+        (Some(instances), None) => rows(instances, raw::starts_with_object(instances) == Some(true), signature),
+        (_, Some(inputs)) => columns(inputs, signature),
+        (None, None) => Error::internal("a document without inputs is refused before they are read; this is a bug"),
+    }
+}
+
 /// Why `instances` were refused.
-pub(super) fn rows(instances: &RawValue, named: bool, signature: &Signature) -> Error {
+fn rows(instances: &RawValue, named: bool, signature: &Signature) -> Error {
     let mut shapes: Vec<Option<Dims>> = vec![None; signature.inputs.len()];
     let bytes = instances.get().len();
     let found = raw::each_value(instances, |row, value| {
@@ -92,36 +103,34 @@ fn shape_text(dims: &Dims) -> String {
 }
 
 /// Why `inputs` were refused.
-pub(super) fn columns(inputs: &RawValue, signature: &Signature) -> Error {
+fn columns(inputs: &RawValue, signature: &Signature) -> Error {
+    let bytes = inputs.get().len();
     if !raw::is_object(inputs) {
         let [spec] = signature.inputs.as_slice() else {
             return Error::invalid(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per tensorinfo_map",
             );
         };
-        return tensor(inputs, inputs.get().len(), spec)
-            .err()
-            .unwrap_or_else(|| Error::invalid("the value of 'inputs' does not fit the input"));
+        return tensor(inputs, bytes, spec).err().unwrap_or_else(|| Error::invalid("the value of 'inputs' does not fit the input"));
     }
-    for spec in &signature.inputs {
-        let mut found = None;
-        let _ = raw::each_entry(inputs, |name, value| {
-            let is_it = name == spec.name;
-            found = is_it.then_some(value);
-            if is_it {
-                Err(())
-            } else {
-                Ok(())
-            }
-        });
-        let Some(value) = found else {
-            return Error::invalid(format!("Missing named input: {} in 'inputs' object.", spec.name));
-        };
-        if let Err(error) = tensor(value, inputs.get().len(), spec) {
-            return error;
+    let missing = |spec: &TensorSpec| Error::invalid(format!("Missing named input: {} in 'inputs' object.", spec.name));
+    let refusal = |(spec, value): (&TensorSpec, Option<&RawValue>)| {
+        value.map_or_else(|| Some(missing(spec)), |value| tensor(value, bytes, spec).err())
+    };
+    let found = signature.inputs.iter().zip(named_columns(inputs, signature)).find_map(refusal);
+    found.unwrap_or_else(|| Error::invalid("the values of 'inputs' do not fit the inputs"))
+}
+
+/// The value of each input in an object, in the signature's order. Of a key that is given twice, the first counts.
+fn named_columns<'a>(object: &'a RawValue, signature: &Signature) -> Vec<Option<&'a RawValue>> {
+    let mut values = vec![None; signature.inputs.len()];
+    let Ok(()) = raw::each_entry::<Infallible>(object, |name, value| {
+        if let Some(index) = signature.input_index(name) {
+            values[index].get_or_insert(value);
         }
-    }
-    Error::invalid("the values of 'inputs' do not fit the inputs")
+        Ok(())
+    });
+    values
 }
 
 /// The shape of a value; that of the first value at each depth. Everything that is to be looked at has `bytes` bytes.

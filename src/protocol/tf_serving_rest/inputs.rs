@@ -1,5 +1,5 @@
-//! Decodes `instances` (rows) and `inputs` (columns) into the tensors of a signature's inputs, straight from the text. What
-//! is refused is looked at a second time by [`super::explain`], which finds the words for it.
+//! Decodes `instances` (rows) and `inputs` (columns) into the tensors of a signature's inputs, straight from the text. A body
+//! whose values do not fit is read a second time by [`super::explain`], which finds the words for the refusal.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,6 @@ use tfweb_engine::{Error, Signature, Tensor};
 
 use super::document::Document;
 use super::elements::Input;
-use super::explain;
 use super::raw::{self, Kind};
 use crate::json::context::Context;
 
@@ -23,11 +22,12 @@ pub(super) enum Form {
     Column,
 }
 
-/// Decodes the inputs of a document into one tensor per input of `signature`.
+/// Decodes the inputs of a document into one tensor per input of `signature`; `None` where the values do not fit, for which
+/// [`super::explain`] has the words.
 ///
 /// # Errors
-/// `InvalidArgument` for what does not fit the signature; `Unimplemented` for columns of dtypes without a JSON form.
-pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<(Vec<Tensor>, Form), Error> {
+/// `InvalidArgument` for a document whose form alone is wrong.
+pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<Option<(Vec<Tensor>, Form)>, Error> {
     if signature.inputs.is_empty() {
         return Err(Error::invalid(format!("Failed to get input map for signature: {}", signature.name)));
     }
@@ -36,10 +36,7 @@ pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<(
             Err(document.refusal("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "))
         }
         (None, None) => Err(Error::invalid("Missing 'inputs' or 'instances' key")),
-        (None, Some(inputs)) => {
-            let read = columns(inputs, signature, document.tokens).ok_or_else(|| explain::columns(inputs, signature));
-            read.map(|tensors| (tensors, Form::Column))
-        }
+        (None, Some(inputs)) => Ok(columns(inputs, signature, document.tokens).map(|tensors| (tensors, Form::Column))),
         (Some(instances), None) => {
             if raw::kind(instances) != Kind::Array {
                 return Err(document.refusal("Excepting 'instances' to be an list/array"));
@@ -53,9 +50,7 @@ pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<(
                      tensorinfo_map",
                 ));
             }
-            let read = rows(instances, named, signature, document.tokens);
-            let read = read.ok_or_else(|| explain::rows(instances, named, signature));
-            read.map(|tensors| (tensors, Form::Row))
+            Ok(rows(instances, named, signature, document.tokens).map(|tensors| (tensors, Form::Row)))
         }
     }
 }

@@ -21,6 +21,7 @@ mod examples;
 mod explain;
 mod inputs;
 mod raw;
+mod refusal;
 mod route;
 mod status;
 
@@ -95,17 +96,8 @@ fn malformed(request: &HttpRequest) -> Error {
     Error::invalid(format!("Malformed request: {} {path}", request.method()))
 }
 
-/// The HTTP status of a code: ours, but for what TensorFlow Serving counts among bad requests.
-fn http_status(code: Code) -> StatusCode {
-    if code == Code::OutOfRange {
-        StatusCode::BAD_REQUEST
-    } else {
-        crate::status::http(code)
-    }
-}
-
 fn respond(error: &Error) -> HttpResponse {
-    let mut response = HttpResponse::build(http_status(error.code));
+    let mut response = HttpResponse::build(crate::status::http(error.code));
     if error.code == Code::Unavailable {
         response.insert_header((RETRY_AFTER, tfweb_actors::RETRY_AFTER.as_secs().to_string()));
     }
@@ -149,7 +141,7 @@ async fn call(
     record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
-    let body = body::read(request.headers(), payload, &app.bodies, deadline).await?;
+    let body = body::read(request, payload, &app.bodies, deadline).await?;
     let begun = Instant::now();
     let mut quoted = String::new();
     let document = document::read(&body.bytes, &mut quoted)?;
@@ -162,7 +154,9 @@ async fn call(
                 Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
             })?;
             let signature = record.calls(servable).handle.signature();
-            let (inputs, form) = inputs::decode(&document, signature)?;
+            let Some((inputs, form)) = inputs::decode(&document, signature)? else {
+                return Err(refusal::of(&document, &body.bytes, signature, deadline).await);
+            };
             let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
             run(servable, inputs, (begun, deadline), record, |outputs| {
                 let picked = picked.into_iter().map(|index| (&signature.outputs[index], &outputs[index]));

@@ -108,6 +108,8 @@ pub(super) fn is_object(value: &RawValue) -> bool {
 /// # Errors
 /// What `visit` refused a value with.
 pub(super) fn each_value<'a, E>(value: &'a RawValue, visit: impl FnMut(usize, &'a RawValue) -> Result<(), E>) -> Result<usize, E> {
+    #[cfg(test)]
+    visited::add(value);
     let mut values = Values { visit, count: 0, refused: None };
     // What is read here was read before, and is JSON.
     let _ = serde_json::Deserializer::from_str(value.get()).deserialize_seq(&mut values);
@@ -142,6 +144,8 @@ pub(super) fn starts_with_object(array: &RawValue) -> Option<bool> {
 /// # Errors
 /// What `visit` refused an entry with.
 pub(super) fn each_entry<'a, E>(value: &'a RawValue, visit: impl FnMut(&str, &'a RawValue) -> Result<(), E>) -> Result<(), E> {
+    #[cfg(test)]
+    visited::add(value);
     let mut entries = Entries { visit, refused: None };
     let _ = serde_json::Deserializer::from_str(value.get()).deserialize_map(&mut entries);
     entries.refused.map_or(Ok(()), Err)
@@ -199,3 +203,24 @@ impl<'de, E, F: FnMut(&str, &'de RawValue) -> Result<(), E>> Visitor<'de> for &m
 /// A key, borrowed from the text where it can be.
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Counts the bytes of every value whose parts are shown, so that a test can say how often a body is read.
+#[cfg(test)]
+pub(super) mod visited {
+    use std::cell::Cell;
+
+    use serde_json::value::RawValue;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add(value: &RawValue) {
+        BYTES.set(BYTES.get() + value.get().len());
+    }
+
+    /// The bytes that were read on this thread since it was last asked.
+    pub(in super::super) fn take() -> usize {
+        BYTES.take()
+    }
+}

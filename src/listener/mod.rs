@@ -1,0 +1,189 @@
+//! An HTTP listener, over TLS or not, put together of actix's parts. actix-web's own cannot do what is promised here: it takes
+//! offers to upgrade for agreed. Over TLS it offers HTTP/2
+//! to whoever asks, does not tell those connections to go when the server stops, and a request whose client has gone away runs
+//! on. So this speaks HTTP/1.1 alone.
+
+mod offers;
+mod sockets;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::error::DispatchError;
+use actix_http::HttpService;
+use actix_server::{Server, ServerBuilder, ServerHandle};
+use actix_service::{fn_service, map_config, IntoServiceFactory, ServiceFactory, ServiceFactoryExt};
+use actix_web::dev::AppConfig;
+use actix_web::middleware::{from_fn, Condition};
+use actix_web::rt::net::TcpStream;
+use actix_web::web::ServiceConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::telemetry::observe;
+use crate::tls;
+use offers::Offers;
+
+pub(crate) use offers::ends_connection;
+
+/// How long a client may take to send a request's head.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a client may go on sending a body that was refused, so that it comes to read the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// How a listener listens.
+#[derive(Clone)]
+pub(crate) struct Listening {
+    /// TLS, where it is spoken.
+    pub(crate) tls: Option<rustls::ServerConfig>,
+    /// Threads; one for each core where it is not said.
+    pub(crate) workers: Option<usize>,
+    /// Connections a worker holds at most; more wait in the system's queue.
+    pub(crate) connections_max: usize,
+    /// How long an idle connection is kept.
+    pub(crate) keep_alive: Duration,
+    /// How long a stop may take, in seconds.
+    pub(crate) stop_seconds: u64,
+    /// Whether somebody wants to know of each request.
+    pub(crate) is_observed: bool,
+}
+
+/// A place that is listened on, and a server behind it.
+pub(crate) struct Listener {
+    address: SocketAddr,
+    handle: ServerHandle,
+    ended: JoinHandle<io::Result<()>>,
+    leave: watch::Sender<bool>,
+}
+
+impl Listener {
+    /// Starts to listen. Needs an actix `System` in the current thread.
+    ///
+    /// # Errors
+    /// If the place cannot be listened on.
+    pub(crate) fn start(
+        place: (&str, u16),
+        listening: &Listening,
+        mount: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let sockets = sockets::listen(place)?;
+        let address = sockets[0].local_addr()?;
+        let (leave, told) = watch::channel(false);
+        let mut builder = Server::build()
+            .disable_signals()
+            .max_concurrent_connections(listening.connections_max)
+            .shutdown_timeout(listening.stop_seconds);
+        if let Some(workers) = listening.workers {
+            builder = builder.workers(workers);
+        }
+        for socket in &sockets {
+            builder = serve(builder, socket, listening.clone(), mount.clone(), told.clone())?;
+        }
+        let server = builder.run();
+        Ok(Self { address, handle: server.handle(), ended: actix::spawn(server), leave })
+    }
+
+    /// Where it listens; the first place if there are several.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: accepting ends, requests in flight are answered, then connections are closed.
+    ///
+    /// # Errors
+    /// If the listener has failed.
+    pub(crate) async fn stop(self) -> io::Result<()> {
+        self.leave.send_replace(true);
+        self.handle.stop(true).await;
+        self.ended.await.map_err(io::Error::other)?
+    }
+
+    /// Stops at once, whoever is here.
+    ///
+    /// # Errors
+    /// If the listener has failed.
+    pub(crate) async fn cut_off(self) -> io::Result<()> {
+        self.handle.stop(false).await;
+        self.ended.await.map_err(io::Error::other)?
+    }
+}
+
+fn serve(
+    builder: ServerBuilder,
+    socket: &TcpListener,
+    listening: Listening,
+    mount: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    told: watch::Receiver<bool>,
+) -> io::Result<ServerBuilder> {
+    let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
+    let Some(tls) = listening.tls.clone() else {
+        return builder.listen("tfweb-http", socket, move || {
+            let connected = |tcp: TcpStream| {
+                let peer = tcp.peer_addr().ok();
+                std::future::ready(Ok((Offers::new(tcp), peer)))
+            };
+            fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
+        });
+    };
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    builder.listen("tfweb-https", socket, move || {
+        let (acceptor, leaving) = (acceptor.clone(), told.clone());
+        let connected = move |tcp| agree(acceptor.clone(), tcp, leaving.clone());
+        fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
+    })
+}
+
+/// A connection, and who has opened it.
+type Connected<T> = (Offers<T>, Option<SocketAddr>);
+
+/// What answers on connections.
+fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+    address: SocketAddr,
+    listening: &Listening,
+    mount: impl Fn(&mut ServiceConfig) + 'static,
+    told: watch::Receiver<bool>,
+) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let services = actix_web::App::new().configure(mount);
+    // Where nobody looks, it is not there.
+    let services = services.wrap(Condition::new(listening.is_observed, from_fn(observe)));
+    let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
+    let http = HttpService::build();
+    let http = if listening.tls.is_some() { http.secure() } else { http };
+    http.local_addr(address)
+        .keep_alive(listening.keep_alive)
+        .client_request_timeout(HEAD_WAIT)
+        .client_disconnect_timeout(LINGER)
+        // A client that closes is gone: its request is dropped, and costs no run if none began.
+        .h1_allow_half_closed(false)
+        .graceful_shutdown_signal(move || leaving(told.clone()))
+        .h1(map_config(services, |()| AppConfig::default()))
+}
+
+/// Waits until connections are told to close.
+async fn leaving(mut told: watch::Receiver<bool>) {
+    // A listener that is gone tells nobody any more.
+    let _ = told.wait_for(|leave| *leave).await;
+}
+
+/// Agrees on TLS. A handshake is no request: it holds up no stop.
+async fn agree(
+    acceptor: TlsAcceptor,
+    tcp: TcpStream,
+    told: watch::Receiver<bool>,
+) -> Result<Connected<tokio_rustls::server::TlsStream<TcpStream>>, DispatchError> {
+    let peer = tcp.peer_addr().ok();
+    let agreed = tokio::select! {
+        agreed = tls::agree(&acceptor, tcp) => agreed,
+        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    match agreed {
+        Ok(stream) => Ok((Offers::new(stream), peer)),
+        Err(error) => {
+            tracing::debug!("HTTP: no TLS: {error}");
+            Err(DispatchError::Io(error))
+        }
+    }
+}

@@ -183,7 +183,7 @@ impl Server {
         let limit = Instant::now() + self.drain.timeout;
         self.app.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(self.drain.delay).await;
-        let http = tokio::time::timeout_at(limit.into(), self.http.stop());
+        let http = tokio::time::timeout_at(limit.into(), self.http.stop(limit));
         let grpc = async {
             match self.grpc {
                 Some(grpc) => grpc.stop(limit).await,

@@ -1,5 +1,5 @@
 //! An HTTP listener, over TLS or not, put together of actix's parts. actix-web's own cannot do what is promised here: it takes
-//! offers to upgrade for agreed. Over TLS it offers HTTP/2
+//! offers to upgrade for agreed, and at a stop it drops connections that it has accepted and not begun. Over TLS it offers HTTP/2
 //! to whoever asks, does not tell those connections to go when the server stops, and a request whose client has gone away runs
 //! on. So this speaks HTTP/1.1 alone.
 
@@ -9,7 +9,7 @@ mod sockets;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::error::DispatchError;
 use actix_http::HttpService;
@@ -34,6 +34,13 @@ pub(crate) use offers::ends_connection;
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a client may go on sending a body that was refused, so that it comes to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long connections that have begun may take until they can be accepted: longer than a packet takes there and back.
+const BEGUN_WAIT: Duration = Duration::from_millis(50);
+/// How long the accepting thread may take to turn away from its sockets.
+const PAUSE_WAIT: Duration = Duration::from_millis(10);
+/// How long what was accepted is served before connections are told to close: a request that is on its way arrives.
+const SETTLE: Duration = Duration::from_millis(250);
+
 /// How a listener listens.
 #[derive(Clone)]
 pub(crate) struct Listening {
@@ -53,6 +60,7 @@ pub(crate) struct Listening {
 
 /// A place that is listened on, and a server behind it.
 pub(crate) struct Listener {
+    sockets: Vec<TcpListener>,
     address: SocketAddr,
     handle: ServerHandle,
     ended: JoinHandle<io::Result<()>>,
@@ -83,7 +91,7 @@ impl Listener {
             builder = serve(builder, socket, listening.clone(), mount.clone(), told.clone())?;
         }
         let server = builder.run();
-        Ok(Self { address, handle: server.handle(), ended: actix::spawn(server), leave })
+        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), leave })
     }
 
     /// Where it listens; the first place if there are several.
@@ -91,11 +99,15 @@ impl Listener {
         self.address
     }
 
-    /// Stops: accepting ends, requests in flight are answered, then connections are closed.
+    /// Stops: new connections are refused, requests on open ones are answered, then those are closed. The limit is
+    /// when it should be done.
     ///
     /// # Errors
     /// If the listener has failed.
-    pub(crate) async fn stop(self) -> io::Result<()> {
+    pub(crate) async fn stop(self, limit: Instant) -> io::Result<()> {
+        self.refuse_new().await;
+        // Where there is little time, most of it is for requests that run.
+        tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
         self.leave.send_replace(true);
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)?
@@ -108,6 +120,17 @@ impl Listener {
     pub(crate) async fn cut_off(self) -> io::Result<()> {
         self.handle.stop(false).await;
         self.ended.await.map_err(io::Error::other)?
+    }
+
+    /// Refuses new connections, and loses none that a client may take for open. Only closed, a socket would reset those that are
+    /// not accepted yet, although their requests may have come.
+    async fn refuse_new(&self) {
+        self.sockets.iter().for_each(sockets::let_none_begin);
+        tokio::time::sleep(BEGUN_WAIT).await;
+        // Else the accepting thread would take a closed socket for a failure, and log it.
+        self.handle.pause().await;
+        tokio::time::sleep(PAUSE_WAIT).await;
+        self.sockets.iter().for_each(sockets::refuse);
     }
 }
 

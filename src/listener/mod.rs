@@ -3,11 +3,13 @@
 //! to whoever asks, does not tell those connections to go when the server stops, and a request whose client has gone away runs
 //! on. So this speaks HTTP/1.1 alone.
 
+mod expect;
 mod offers;
 mod sockets;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -173,6 +175,9 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     // Where nobody looks, it is not there.
     let services = services.wrap(Condition::new(listening.is_observed, from_fn(observe)));
     let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
+    let made = expect::Made::default();
+    let asked = expect::asking(Rc::clone(&made));
+    let services = expect::calling(map_config(services, |()| AppConfig::default()), made);
     let http = HttpService::build();
     let http = if listening.tls.is_some() { http.secure() } else { http };
     http.local_addr(address)
@@ -182,7 +187,8 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         // A client that closes is gone: its request is dropped, and costs no run if none began.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || leaving(told.clone()))
-        .h1(map_config(services, |()| AppConfig::default()))
+        .expect(asked)
+        .h1(services)
 }
 
 /// Waits until connections are told to close.

@@ -6,6 +6,8 @@
 //! added or removed. It must know where the next head begins, so it follows only connections whose first request has an offer,
 //! and only as far as it is sure of the bodies' lengths. On all others it looks at the first head and no further; what is offered
 //! later is answered with `connection: close`.
+//!
+//! It also keeps an answer from a client that has asked nothing.
 
 use std::future::Future;
 use std::io;
@@ -104,6 +106,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Offers<T> {
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.next == Next::FirstHead && self.held.is_empty() {
+            // actix-http's 408 for a client that has sent nothing, such as a pool that holds a connection ready: it would take
+            // it for the answer to its next request.
+            return Poll::Ready(Ok(buf.len()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -225,6 +225,16 @@ fn a_request_that_its_head_refuses_is_not_told_to_send_its_body() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_was_sent_ends_without_an_answer() {
+    let server = fake("");
+    let (mut silent, mut slow) = (server.connect(), server.connect());
+    slow.send_bytes(b"POST / HTTP/1.1\r\nHost: ").unwrap();
+    let end = silent.receive().unwrap_err();
+    assert_eq!((end.kind(), end.to_string().as_str()), (io::ErrorKind::UnexpectedEof, "nothing"));
+    assert_eq!(slow.receive().unwrap().status, 408);
+}
+
+#[test]
 fn a_connection_that_was_told_not_to_send_ends() {
     let server = fake("");
     let mut connection = expecting(&server, Request::post("/none", "").header("Content-Length", "10"));

@@ -41,7 +41,7 @@ where
     })
 }
 
-/// What actix-http asks where a client expects 100.
+/// The service that actix-http asks before it answers 100.
 pub(super) fn asking<S, B>(
     made: Made<S>,
 ) -> impl ServiceFactory<Request, Config = (), Response = Request, Error = Response<BoxBody>, InitError = ()>

@@ -115,7 +115,7 @@ impl Listener {
         self.ended.await.map_err(io::Error::other)?
     }
 
-    /// Stops at once, whoever is here.
+    /// Stops at once, and cuts off open connections.
     ///
     /// # Errors
     /// If the listener has failed.
@@ -164,7 +164,7 @@ fn serve(
 /// A connection, and who has opened it.
 type Connected<T> = (Offers<T>, Option<SocketAddr>);
 
-/// What answers on connections.
+/// The service that answers on connections.
 fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     address: SocketAddr,
     listening: &Listening,
@@ -184,7 +184,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         .keep_alive(listening.keep_alive)
         .client_request_timeout(HEAD_WAIT)
         .client_disconnect_timeout(LINGER)
-        // A client that closes is gone: its request is dropped, and costs no run if none began.
+        // The request of a client that closes is dropped, and costs no run if none began.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || leaving(told.clone()))
         .expect(asked)
@@ -193,7 +193,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
 
 /// Waits until connections are told to close.
 async fn leaving(mut told: watch::Receiver<bool>) {
-    // A listener that is gone tells nobody any more.
+    // The sender is dropped with its listener, and then nobody is told any more.
     let _ = told.wait_for(|leave| *leave).await;
 }
 

@@ -4,8 +4,8 @@
 //!
 //! [`Offers`] stands between the socket and actix-http and makes the offer unreadable in the request's head: no byte is
 //! added or removed. It must know where the next head begins, so it follows only connections whose first request has an offer,
-//! and only as far as it is sure of the bodies' lengths. On all others it looks at the first head and no further; what is offered
-//! later is answered with `connection: close`.
+//! and only as far as it is sure of the bodies' lengths. On all others it looks at the first head and no further; a later offer
+//! is answered with `connection: close`.
 //!
 //! It also keeps an answer from a client that has asked nothing.
 
@@ -24,27 +24,30 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// The most headers, and the longest head, that actix-http takes.
 const HEADERS_MAX: usize = 96;
 const HEAD_BYTES_MAX: usize = 128 << 10;
-/// As long as `Upgrade`, and nobody's.
+/// Bytes that are read at once, where there is room for fewer than the least.
+const READ_BYTES: usize = 8 << 10;
+const READ_BYTES_LEAST: usize = 1 << 10;
+/// A header's name as long as `Upgrade`, and used by nobody.
 const PASSED_OVER: &[u8; 7] = b"X-Offer";
 
 /// A connection as actix-http should read it.
 pub(crate) struct Offers<T> {
     stream: T,
-    /// What was read and is not handed on.
+    /// Bytes that were read and are not handed on yet.
     held: BytesMut,
     next: Next,
 }
 
-/// What the next bytes are.
+/// The meaning of the next bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// The connection's first head.
     FirstHead,
     /// The head of a later request, on a connection that is followed.
     Head,
-    /// So many bytes of a request on a connection that is followed.
+    /// The given number of bytes, of a request on a connection that is followed.
     Request(u64),
-    /// All that comes is handed on as it is.
+    /// Bytes that are handed on as they are, until the connection ends.
     Anything,
 }
 
@@ -53,7 +56,7 @@ impl<T> Offers<T> {
         Self { stream, held: BytesMut::new(), next: Next::FirstHead }
     }
 
-    /// Hands on what is held, at most so many bytes of it; gives how many.
+    /// Hands on bytes that are held, at most `most` of them; gives their number.
     fn hand_on(&mut self, most: u64, buf: &mut ReadBuf<'_>) -> u64 {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let count = self.held.len().min(buf.remaining()).min(most);
@@ -64,8 +67,11 @@ impl<T> Offers<T> {
 }
 
 impl<T: AsyncRead + Unpin> Offers<T> {
-    /// Reads more into what is held; false at the end.
+    /// Reads more bytes and holds them; false at the end.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.held.capacity() - self.held.len() < READ_BYTES_LEAST {
+            self.held.reserve(READ_BYTES);
+        }
         let read = pin!(self.stream.read_buf(&mut self.held)).poll(cx);
         read.map_ok(|count| count > 0)
     }
@@ -76,13 +82,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Offers<T> {
         let this = &mut *self;
         loop {
             match this.next {
-                Next::Anything if this.held.is_empty() => {
-                    // Nearly all connections come here: what was held is not needed again.
-                    this.held = BytesMut::new();
-                    return Pin::new(&mut this.stream).poll_read(cx, buf);
-                }
+                Next::Anything if this.held.is_empty() => return Pin::new(&mut this.stream).poll_read(cx, buf),
                 Next::Anything => {
                     this.hand_on(u64::MAX, buf);
+                    if this.held.is_empty() {
+                        // Its memory is not needed again.
+                        this.held = BytesMut::new();
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Next::Request(0) => this.next = Next::Head,
@@ -128,12 +134,12 @@ pub(crate) fn ends_connection(request: &HttpRequest) -> bool {
     request.head().connection_type() == ConnectionType::Upgrade
 }
 
-/// What bytes are, that should be a request's head and what follows.
+/// The result of looking for a head at the start of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     /// Only a part of a head.
     Part,
-    /// A whole head; the request has so many bytes, its body included.
+    /// A whole head. `bytes` is the length of the request, its body included.
     Whole { bytes: u64, had_offer: bool },
     /// No head, or a request whose length the head does not say.
     Unsure,

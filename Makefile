@@ -60,10 +60,11 @@ models: .venv/models
 	@touch $@
 
 # What the suite starts beside tfweb, from Debian. Where that cannot be, the tests that need them say that they are skipped.
-TEST_PACKAGES := haproxy prometheus
+TEST_PACKAGES := haproxy prometheus default-jdk-headless
+TEST_COMMANDS := haproxy prometheus java
 .venv/test-packages: .venv/tensorflow-$(TENSORFLOW)
 	@export PATH="$$PATH:/usr/sbin" DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
-	if (for command in $(TEST_PACKAGES); do command -v $$command || exit 1; done) >/dev/null; then touch $@; \
+	if (for command in $(TEST_COMMANDS); do command -v $$command || exit 1; done) >/dev/null; then touch $@; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		{ apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) \
 		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES); }; } && touch $@ \

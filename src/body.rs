@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::error::PayloadError;
-use actix_web::http::header::{HeaderMap, CONTENT_ENCODING, CONTENT_LENGTH};
+use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
@@ -51,6 +51,7 @@ pub async fn read(request: &HttpRequest, payload: web::Payload, limits: &Limits,
     let encoding = encoding_of(headers).inspect_err(|_| {
         request.extensions_mut().insert(UnknownEncoding);
     })?;
+    refuse_websocket(headers)?;
     let declared: usize = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     if declared > limits.body_bytes_max {
         return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));
@@ -98,6 +99,16 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &
         }
     }
     Ok(if bytes.is_empty() { first } else { bytes.freeze() })
+}
+
+/// Refuses a body that has no end: actix-http takes all that follows such an offer for the body, whatever its length. Most offers
+/// do not come so far; see `listener::offers`.
+fn refuse_websocket(headers: &HeaderMap) -> Result<(), Error> {
+    let is_websocket = |offer: &HeaderValue| offer.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
+    if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(UPGRADE).any(is_websocket) {
+        return Ok(());
+    }
+    Err(Error::invalid("the body cannot be read: expected a request without `Upgrade: websocket`, which is not spoken here"))
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Error> {

@@ -29,6 +29,7 @@ use crate::body::{self, Limits, UnknownEncoding};
 use crate::catalog::Catalog;
 use crate::health;
 use crate::keeping::Keepers;
+use crate::listener::ends_connection;
 use crate::liveness::Liveness;
 use crate::metrics;
 use crate::protocol::{native, tf_serving_rest};
@@ -243,7 +244,7 @@ impl App {
         if self.cors && request.headers().contains_key(header::ORIGIN) {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
         }
-        if self.draining.load(Ordering::Relaxed) {
+        if self.draining.load(Ordering::Relaxed) || ends_connection(request) {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
     }

@@ -2,24 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
-use actix_web::{web, HttpServer};
-use tokio::task::JoinHandle;
+use actix_web::web;
 
 use crate::http::{mount_operations, App};
+use crate::listener::{Listener, Listening};
 
 /// Threads of it: what it answers takes no time.
 const WORKERS: usize = 1;
 /// Connections that it holds at most.
 const CONNECTIONS_MAX: usize = 256;
+/// How long an idle connection is kept: they are few, and who asks for health or figures asks seldom.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// A port that listens, and a server behind it.
-pub struct Operations {
-    address: SocketAddr,
-    handle: ServerHandle,
-    ended: JoinHandle<io::Result<()>>,
-}
+pub struct Operations(Listener);
 
 impl Operations {
     /// Starts to listen. Needs an actix `System` in the current thread.
@@ -28,17 +26,22 @@ impl Operations {
     /// If the address cannot be listened on.
     pub fn start(host: &str, port: u16, app: &web::Data<App>) -> io::Result<Self> {
         let app = app.clone();
-        let http = HttpServer::new(move || actix_web::App::new().configure(|services| mount_operations(services, &app)));
-        let http = http.disable_signals().workers(WORKERS).max_connections(CONNECTIONS_MAX).bind((host, port))?;
-        let address = http.addrs()[0];
-        let server = http.run();
-        Ok(Self { address, handle: server.handle(), ended: actix::spawn(server) })
+        let listening = Listening {
+            tls: None,
+            workers: Some(WORKERS),
+            connections_max: CONNECTIONS_MAX,
+            keep_alive: KEEP_ALIVE,
+            // It is not stopped in order.
+            stop_seconds: 0,
+            is_observed: false,
+        };
+        Listener::start((host, port), &listening, move |services| mount_operations(services, &app)).map(Self)
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// Stops at once: whoever asks next finds nobody, which is true.
@@ -46,7 +49,6 @@ impl Operations {
     /// # Errors
     /// If the listener has failed.
     pub async fn stop(self) -> io::Result<()> {
-        self.handle.stop(false).await;
-        self.ended.await.map_err(io::Error::other)?
+        self.0.cut_off().await
     }
 }

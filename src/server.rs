@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Arbiter;
-use actix_web::dev::{self, ServerHandle};
-use actix_web::middleware::{from_fn, Condition};
-use actix_web::{web, HttpServer};
+use actix_web::web;
 use tfweb_actors::admission::Admission;
 use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
@@ -21,22 +19,20 @@ use crate::catalog::Catalog;
 use crate::config::{Config, Drain};
 use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
-use crate::https;
 use crate::keeping::Keepers;
+use crate::listener::{Listener, Listening};
 use crate::liveness::Liveness;
 use crate::operations::Operations;
 use crate::reread;
-use crate::telemetry::{log, observe, Telemetry};
+use crate::telemetry::{log, Telemetry};
 
 /// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
 /// never send into a closing connection.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a client may take to send a request's head.
-pub(crate) const HEAD_WAIT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A signal this soon after the first is the same wish sent twice, as `timeout` and terminals do.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 /// Connections a worker holds at most; more wait in the system's queue.
-pub(crate) const CONNECTIONS_MAX: usize = 10_000;
+const CONNECTIONS_MAX: usize = 10_000;
 /// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
 const SECOND_SIGNAL_EXIT: i32 = 130;
 /// The exit code when `--drain_timeout_ms` cuts requests off: EX_TEMPFAIL of sysexits.h, for they may be tried again.
@@ -96,10 +92,8 @@ impl Models {
 
 /// A server that listens.
 pub struct Server {
-    address: SocketAddr,
+    http: Listener,
     app: web::Data<App>,
-    handle: ServerHandle,
-    ended: tokio::task::JoinHandle<io::Result<()>>,
     grpc: Option<Grpc>,
     operations: Option<Operations>,
     drain: Drain,
@@ -118,7 +112,7 @@ impl Server {
         // Its own thread: a fetch must not come between a model and its next batch.
         let fetching = Arbiter::new();
         let app = share(config, &models, keepers, &fetching);
-        let (address, server) = http_door(config, &app).map_err(|error| unavailable(&config.host, config.port, &error))?;
+        let http = http_door(config, &app).map_err(|error| unavailable(&config.host, config.port, &error))?;
         let grpc = config.grpc.as_ref();
         let grpc = grpc.map(|grpc| Grpc::start(&config.host, grpc, config.tls.as_ref(), app.clone().into_inner())).transpose()?;
         let operations = config
@@ -127,17 +121,15 @@ impl Server {
             .map(|(host, port)| Operations::start(host, *port, &app).map_err(|error| unavailable(host, *port, &error)));
         let operations = operations.transpose()?;
         follow_files(config);
-        let handle = server.handle();
         let telemetry = models.telemetry;
-        let ended = actix::spawn(server);
         let arbiters = [models.arbiter, fetching];
-        Ok(Self { address, app, handle, ended, grpc, operations, drain: config.drain, telemetry, arbiters })
+        Ok(Self { http, app, grpc, operations, drain: config.drain, telemetry, arbiters })
     }
 
     /// Where it listens; with port 0 the one that was picked.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.http.address()
     }
 
     /// Where it listens for gRPC, if on a port.
@@ -191,7 +183,7 @@ impl Server {
         let limit = Instant::now() + self.drain.timeout;
         self.app.draining.store(true, Ordering::Relaxed);
         tokio::time::sleep(self.drain.delay).await;
-        let http = tokio::time::timeout_at(limit.into(), self.handle.stop(true));
+        let http = tokio::time::timeout_at(limit.into(), self.http.stop(limit));
         let grpc = async {
             match self.grpc {
                 Some(grpc) => grpc.stop(limit).await,
@@ -199,14 +191,13 @@ impl Server {
             }
         };
         let (http, grpc) = futures::future::join(http, grpc).await;
-        match (http.is_ok(), grpc?) {
-            (true, 0) => {}
+        match (http, grpc?) {
+            (Ok(ended), 0) => ended?,
             (_, grpc) => {
                 self.telemetry.stop().await;
                 return Ok(Stopped::CutOff(grpc + self.app.bodies.room.requests()));
             }
         }
-        self.ended.await.map_err(io::Error::other)??;
         // Last, so that it can be watched how the others end.
         if let Some(operations) = self.operations {
             operations.stop().await?;
@@ -219,32 +210,20 @@ impl Server {
     }
 }
 
-/// Binds the HTTP door's port, for TLS or plain. What it gives is to be awaited.
-fn http_door(config: &Config, app: &web::Data<App>) -> io::Result<(SocketAddr, dev::Server)> {
-    let place = (config.host.as_str(), config.port);
+/// Opens the HTTP door, over TLS or not.
+fn http_door(config: &Config, app: &web::Data<App>) -> io::Result<Listener> {
     let (app, static_path) = (app.clone(), config.static_path.clone());
-    // Not the limit, which is kept by `stop`, but behind it: this one is in whole seconds.
-    let stop_seconds = config.drain.timeout.as_secs() + 1;
-    if let Some(tls) = &config.tls {
-        let tls = tls.server_config(&[b"http/1.1"]).map_err(io::Error::other)?;
-        return https::serve(place, tls, &app, static_path, stop_seconds);
-    }
-    let is_observed = app.telemetry.observes();
-    let http = HttpServer::new(move || {
-        let services = actix_web::App::new().configure(|services| mount(services, &app, static_path.as_deref()));
-        // Where nobody looks, it is not there.
-        services.wrap(Condition::new(is_observed, from_fn(observe)))
-    });
-    let http = http
-        .disable_signals()
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_WAIT)
-        .max_connections(CONNECTIONS_MAX)
-        // A client that closes is gone: its request is dropped, and costs no run if none began.
-        .h1_allow_half_closed(false)
-        .shutdown_timeout(stop_seconds)
-        .bind(place)?;
-    Ok((http.addrs()[0], http.run()))
+    let tls = config.tls.as_ref().map(|tls| tls.server_config(&[b"http/1.1"]).map_err(io::Error::other));
+    let listening = Listening {
+        tls: tls.transpose()?,
+        workers: None,
+        connections_max: CONNECTIONS_MAX,
+        keep_alive: KEEP_ALIVE,
+        // Not the limit, which is kept by `stop`, but behind it: this one is in whole seconds.
+        stop_seconds: config.drain.timeout.as_secs() + 1,
+        is_observed: app.telemetry.observes(),
+    };
+    Listener::start((&config.host, config.port), &listening, move |services| mount(services, &app, static_path.as_deref()))
 }
 
 /// What all doors share.

@@ -122,6 +122,18 @@ impl Drop for Balancer {
     }
 }
 
+/// Runs a test against HAProxy's address, with all replicas behind it.
+pub(crate) fn balanced(test: impl FnOnce(SocketAddr)) {
+    let replicas = Processes::start();
+    let running = replicas.running.into_iter().map(Process::ready).collect::<Vec<_>>();
+    if let Some(balancer) = Balancer::start(&replicas.places) {
+        let is_served = |mut connection: Connection| Ok(connection.call(&Request::get("/readyz"))?.status == 200);
+        until("HAProxy serves", || Connection::open(balancer.doors.http).and_then(is_served).unwrap_or(false));
+        test(balancer.doors.http);
+    }
+    drop(running);
+}
+
 /// `haproxy`, also where it is not in an ordinary user's path.
 fn haproxy() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

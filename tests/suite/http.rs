@@ -1,7 +1,7 @@
 //! What a transcript cannot say: sizes, connections, ids that differ, files.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use flate2::Compression;
 use tfweb_engine::fake::{Behaviour, FakeSession};
 use tfweb_engine::{Error, Session, Signature, Tensor};
 
-use crate::client::{Request, Response};
+use crate::client::{Connection, Request, Response};
 use crate::support::{Random, RunningServer, MODELS};
 use crate::transcripts;
 
@@ -204,6 +204,75 @@ fn who_asks_whether_to_send_is_told_to() {
     assert_eq!(connection.receive().unwrap().status, 100);
     connection.send_bytes(&request.body).unwrap();
     assert_eq!(connection.receive().unwrap().text(), r#"{"y":[2.5]}"#);
+}
+
+/// Sends only the head of a request that expects 100, and gives the connection.
+fn expecting(server: &RunningServer, request: Request) -> Connection {
+    let mut connection = server.connect();
+    connection.send_bytes(&request.header("Expect", "100-continue").head()).unwrap();
+    connection
+}
+
+#[test]
+fn a_request_that_its_head_refuses_is_not_told_to_send_its_body() {
+    let server = fake("--api_token secret");
+    let post = |target: &str| Request::post(target, "").header("Authorization", "Bearer secret");
+    let (small, large) = (("Content-Length", "10"), ("Content-Length", "10485761"));
+    for (request, (name, value), status) in [
+        (post("/"), large, 413),
+        // TensorFlow Serving's answer to all that is wrong with a body.
+        (post("/v1/models/test:predict"), large, 400),
+        (post("/none"), small, 404),
+        (post("/models/none/predict"), small, 404),
+        (post("/v1/models/test:none"), small, 400),
+        (post("/models"), small, 405),
+        (post("/").header("Content-Encoding", "br"), small, 400),
+        (Request::post("/", ""), small, 401),
+        (Request::post("/v1/models/test:predict", ""), small, 401),
+        (post("/none"), ("Transfer-Encoding", "chunked"), 404),
+    ] {
+        let response = expecting(&server, request.header(name, value)).receive().unwrap();
+        assert_eq!((response.status, response.header("connection")), (status, Some("close")), "{response:?}");
+    }
+}
+
+#[test]
+fn a_connection_on_which_nothing_was_sent_ends_without_an_answer() {
+    let server = fake("");
+    let (mut silent, mut slow) = (server.connect(), server.connect());
+    slow.send_bytes(b"POST / HTTP/1.1\r\nHost: ").unwrap();
+    let end = silent.receive().unwrap_err();
+    assert_eq!((end.kind(), end.to_string().as_str()), (io::ErrorKind::UnexpectedEof, "nothing"));
+    assert_eq!(slow.receive().unwrap().status, 408);
+}
+
+#[test]
+fn a_connection_that_was_told_not_to_send_ends() {
+    let server = fake("");
+    let mut connection = expecting(&server, Request::post("/none", "").header("Content-Length", "10"));
+    assert_eq!(connection.receive().unwrap().status, 404);
+    assert_eq!(connection.receive().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn a_request_that_expects_to_be_told_and_has_no_body_is_answered() {
+    let server = fake("");
+    let mut connection = expecting(&server, Request::get("/livez"));
+    assert_eq!(connection.receive().unwrap().status, 200);
+    assert_eq!(connection.call(&Request::get("/livez")).unwrap().status, 200, "on the same connection");
+}
+
+#[test]
+fn requests_that_expect_to_be_told_follow_one_another() {
+    let server = fake("");
+    let mut connection = server.connect();
+    for i in 0..10 {
+        let request = Request::post("/", format!(r#"{{"x": [{i}]}}"#)).header("Expect", "100-continue");
+        // The body comes along, as from clients that wait no longer.
+        connection.send(&request).unwrap();
+        assert_eq!(connection.receive().unwrap().status, 100);
+        assert_eq!(connection.receive().unwrap().json()["y"][0], f64::from(i) / 2.0 + 2.0);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `overload`: more requests than can be served, sent by `open_loop`.
 //! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker; `rolling` is what happens to them.
+//! - `offers`: offers to upgrade a connection, by Java's default client too.
 //! - `tokens`, `https`: who is let in at the doors.
 //! - `operations`: health checks, variables of platforms, the port for operation.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
@@ -21,8 +22,8 @@
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
-//! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy
-//! or a Docker engine, `balancer` and `container` say that they are skipped.
+//! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy,
+//! Java or a Docker engine, `balancer`, `offers` and `container` say that they are skipped.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ mod lifecycle;
 mod logs;
 mod memory;
 mod metrics;
+mod offers;
 mod open_loop;
 mod operations;
 mod origin;

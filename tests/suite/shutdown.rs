@@ -24,6 +24,8 @@ const SECOND_SIGNAL_MAX: Duration = Duration::from_secs(5);
 const IDLE_STOP_MAX: Duration = Duration::from_secs(5);
 /// How soon a stop of a second must be over: far sooner than the requests that it cuts off would be.
 const CUT_OFF_MAX: Duration = Duration::from_secs(10);
+/// How often a server is stopped under load, for a loss that needs a coincidence.
+const STOPS: usize = 5;
 /// An answer of this size does not fit the system's buffers: part of it is in the server until the client reads.
 const LARGE_ROWS: usize = 500_000;
 
@@ -121,6 +123,32 @@ fn sigterm_under_load_loses_no_request() {
 #[test]
 fn sigint_under_load_loses_no_request() {
     check_no_request_is_lost("INT");
+}
+
+/// Posts, each request on a connection of its own, until none can be opened; gives the first error of a request that was sent.
+fn post_on_new_connections(address: SocketAddr, answered: &AtomicUsize) -> io::Result<()> {
+    let request = Request::post("/", r#"{"x": [1]}"#);
+    while let Ok(mut connection) = Connection::open(address) {
+        assert_eq!(connection.call(&request)?.status, 200);
+        answered.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_request_on_a_connection_that_could_be_opened_is_answered() {
+    for _ in 0..STOPS {
+        let server = RunningServer::of(Arc::new(FakeSession::new(Behaviour::HalfPlusTwo)), "");
+        let (answered, address) = (AtomicUsize::new(0), server.address);
+        thread::scope(|scope| {
+            let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| post_on_new_connections(address, &answered))).collect();
+            until("the clients are at work", || answered.load(Ordering::Relaxed) >= 500);
+            drop(server);
+            for client in clients {
+                client.join().unwrap().expect("an answer to each request that was sent");
+            }
+        });
+    }
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn explain_body(body: &[u8], signature: &Signature) -> Error {
 mod tests {
     use std::time::Duration;
 
-    use tfweb_engine::{DType, PartialShape, TensorSpec};
+    use tfweb_engine::{DType, FeedShape, PartialShape, TensorSpec};
 
     use super::super::inputs;
     use super::super::raw::visited;
@@ -62,7 +62,7 @@ mod tests {
     fn signature(inputs: usize) -> Signature {
         let spec = |i| {
             let (name, shape) = (format!("x{i:03}"), PartialShape::UNKNOWN);
-            TensorSpec { tensor: format!("{name}:0"), name, dtype: DType::Float32, shape }
+            TensorSpec { tensor: format!("{name}:0"), name, dtype: DType::Float32, shape, feed: FeedShape::ANY }
         };
         let inputs = (0..inputs).map(spec).collect();
         Signature { name: "s".into(), method: String::new(), inputs, outputs: Vec::new() }

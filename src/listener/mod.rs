@@ -1,0 +1,218 @@
+//! An HTTP listener, over TLS or not, put together of actix's parts. actix-web's own cannot do what is promised here: it takes
+//! offers to upgrade for agreed, and at a stop it drops connections that it has accepted and not begun. Over TLS it offers HTTP/2
+//! to whoever asks, does not tell those connections to go when the server stops, and a request whose client has gone away runs
+//! on. So this speaks HTTP/1.1 alone.
+
+mod expect;
+mod offers;
+mod sockets;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::error::DispatchError;
+use actix_http::HttpService;
+use actix_server::{Server, ServerBuilder, ServerHandle};
+use actix_service::{fn_service, map_config, IntoServiceFactory, ServiceFactory, ServiceFactoryExt};
+use actix_web::dev::AppConfig;
+use actix_web::middleware::{from_fn, Condition};
+use actix_web::rt::net::TcpStream;
+use actix_web::web::ServiceConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::telemetry::observe;
+use crate::tls;
+use offers::Offers;
+
+pub(crate) use offers::ends_connection;
+
+/// How long a client may take to send a request's head.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a client may go on sending a body that was refused, so that it comes to read the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long connections that have begun may take until they can be accepted: longer than a packet takes there and back.
+const BEGUN_WAIT: Duration = Duration::from_millis(50);
+/// How long the accepting thread may take to turn away from its sockets.
+const PAUSE_WAIT: Duration = Duration::from_millis(10);
+/// How long what was accepted is served before connections are told to close: a request that is on its way arrives.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// How a listener listens.
+#[derive(Clone)]
+pub(crate) struct Listening {
+    /// TLS, where it is spoken.
+    pub(crate) tls: Option<rustls::ServerConfig>,
+    /// Threads; one for each core where it is not said.
+    pub(crate) workers: Option<usize>,
+    /// Connections a worker holds at most; more wait in the system's queue.
+    pub(crate) connections_max: usize,
+    /// How long an idle connection is kept.
+    pub(crate) keep_alive: Duration,
+    /// How long a stop may take, in seconds.
+    pub(crate) stop_seconds: u64,
+    /// Whether somebody wants to know of each request.
+    pub(crate) is_observed: bool,
+}
+
+/// A place that is listened on, and a server behind it.
+pub(crate) struct Listener {
+    sockets: Vec<TcpListener>,
+    address: SocketAddr,
+    handle: ServerHandle,
+    ended: JoinHandle<io::Result<()>>,
+    leave: watch::Sender<bool>,
+}
+
+impl Listener {
+    /// Starts to listen. Needs an actix `System` in the current thread.
+    ///
+    /// # Errors
+    /// If the place cannot be listened on.
+    pub(crate) fn start(
+        place: (&str, u16),
+        listening: &Listening,
+        mount: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> io::Result<Self> {
+        let sockets = sockets::listen(place)?;
+        let address = sockets[0].local_addr()?;
+        let (leave, told) = watch::channel(false);
+        let mut builder = Server::build()
+            .disable_signals()
+            .max_concurrent_connections(listening.connections_max)
+            .shutdown_timeout(listening.stop_seconds);
+        if let Some(workers) = listening.workers {
+            builder = builder.workers(workers);
+        }
+        for socket in &sockets {
+            builder = serve(builder, socket, listening.clone(), mount.clone(), told.clone())?;
+        }
+        let server = builder.run();
+        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), leave })
+    }
+
+    /// Where it listens; the first place if there are several.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: new connections are refused, requests on open ones are answered, then those are closed. The limit is
+    /// when it should be done.
+    ///
+    /// # Errors
+    /// If the listener has failed.
+    pub(crate) async fn stop(self, limit: Instant) -> io::Result<()> {
+        self.refuse_new().await;
+        // Where there is little time, most of it is for requests that run.
+        tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
+        self.leave.send_replace(true);
+        self.handle.stop(true).await;
+        self.ended.await.map_err(io::Error::other)?
+    }
+
+    /// Stops at once, and cuts off open connections.
+    ///
+    /// # Errors
+    /// If the listener has failed.
+    pub(crate) async fn cut_off(self) -> io::Result<()> {
+        self.handle.stop(false).await;
+        self.ended.await.map_err(io::Error::other)?
+    }
+
+    /// Refuses new connections, and loses none that a client may take for open. Only closed, a socket would reset those that are
+    /// not accepted yet, although their requests may have come.
+    async fn refuse_new(&self) {
+        self.sockets.iter().for_each(sockets::let_none_begin);
+        tokio::time::sleep(BEGUN_WAIT).await;
+        // Else the accepting thread would take a closed socket for a failure, and log it.
+        self.handle.pause().await;
+        tokio::time::sleep(PAUSE_WAIT).await;
+        self.sockets.iter().for_each(sockets::refuse);
+    }
+}
+
+fn serve(
+    builder: ServerBuilder,
+    socket: &TcpListener,
+    listening: Listening,
+    mount: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    told: watch::Receiver<bool>,
+) -> io::Result<ServerBuilder> {
+    let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
+    let Some(tls) = listening.tls.clone() else {
+        return builder.listen("tfweb-http", socket, move || {
+            let connected = |tcp: TcpStream| {
+                let peer = tcp.peer_addr().ok();
+                std::future::ready(Ok((Offers::new(tcp), peer)))
+            };
+            fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
+        });
+    };
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    builder.listen("tfweb-https", socket, move || {
+        let (acceptor, leaving) = (acceptor.clone(), told.clone());
+        let connected = move |tcp| agree(acceptor.clone(), tcp, leaving.clone());
+        fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
+    })
+}
+
+/// A connection, and who has opened it.
+type Connected<T> = (Offers<T>, Option<SocketAddr>);
+
+/// The service that answers on connections.
+fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+    address: SocketAddr,
+    listening: &Listening,
+    mount: impl Fn(&mut ServiceConfig) + 'static,
+    told: watch::Receiver<bool>,
+) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let services = actix_web::App::new().configure(mount);
+    // Where nobody looks, it is not there.
+    let services = services.wrap(Condition::new(listening.is_observed, from_fn(observe)));
+    let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
+    let made = expect::Made::default();
+    let asked = expect::asking(Rc::clone(&made));
+    let services = expect::calling(map_config(services, |()| AppConfig::default()), made);
+    let http = HttpService::build();
+    let http = if listening.tls.is_some() { http.secure() } else { http };
+    http.local_addr(address)
+        .keep_alive(listening.keep_alive)
+        .client_request_timeout(HEAD_WAIT)
+        .client_disconnect_timeout(LINGER)
+        // The request of a client that closes is dropped, and costs no run if none began.
+        .h1_allow_half_closed(false)
+        .graceful_shutdown_signal(move || leaving(told.clone()))
+        .expect(asked)
+        .h1(services)
+}
+
+/// Waits until connections are told to close.
+async fn leaving(mut told: watch::Receiver<bool>) {
+    // The sender is dropped with its listener, and then nobody is told any more.
+    let _ = told.wait_for(|leave| *leave).await;
+}
+
+/// Agrees on TLS. A handshake is no request: it holds up no stop.
+async fn agree(
+    acceptor: TlsAcceptor,
+    tcp: TcpStream,
+    told: watch::Receiver<bool>,
+) -> Result<Connected<tokio_rustls::server::TlsStream<TcpStream>>, DispatchError> {
+    let peer = tcp.peer_addr().ok();
+    let agreed = tokio::select! {
+        agreed = tls::agree(&acceptor, tcp) => agreed,
+        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    match agreed {
+        Ok(stream) => Ok((Offers::new(stream), peer)),
+        Err(error) => {
+            tracing::debug!("HTTP: no TLS: {error}");
+            Err(DispatchError::Io(error))
+        }
+    }
+}

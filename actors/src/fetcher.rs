@@ -9,6 +9,8 @@
 //! A panic within a fetch is answered as an error to those who wait for it.
 
 pub mod address;
+mod answer;
+mod chunks;
 mod dial;
 mod download;
 mod failure;

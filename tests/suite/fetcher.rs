@@ -38,12 +38,12 @@ impl Resolve for Names {
     }
 }
 
-fn policy(flags: &str) -> FetchPolicy {
+pub(crate) fn policy(flags: &str) -> FetchPolicy {
     config(&format!("--model none {flags}")).fetch.expect("urls are taken")
 }
 
 /// Runs a test against a fetcher of its own.
-fn with_fetcher<T>(policy: FetchPolicy, test: impl AsyncFnOnce(&FetcherHandle) -> T) -> T {
+pub(crate) fn with_fetcher<T>(policy: FetchPolicy, test: impl AsyncFnOnce(&FetcherHandle) -> T) -> T {
     System::new().block_on(async {
         let arbiter = Arbiter::new();
         let fetcher = FetcherHandle::start(&arbiter.handle(), policy);
@@ -53,7 +53,7 @@ fn with_fetcher<T>(policy: FetchPolicy, test: impl AsyncFnOnce(&FetcherHandle) -
     })
 }
 
-async fn fetch(fetcher: &FetcherHandle, url: &str) -> Result<Vec<u8>, Error> {
+pub(crate) async fn fetch(fetcher: &FetcherHandle, url: &str) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + Duration::from_secs(30);
     fetcher.fetch(&[url], deadline).await.map(|bodies| bodies[0].to_vec())
 }

@@ -5,6 +5,7 @@
 //! - `batching`: what shares a run, and who gets which answer, seen from clients.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself; `origin` and `tls` are what the URLs lead to.
+//! - `hostile_origin`: answers that try to be taken for other requests'.
 //! - `keeping`: models that come, change and go while they are served.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
@@ -37,6 +38,7 @@ mod fuzz;
 mod gated;
 mod grpc;
 mod grpc_client;
+mod hostile_origin;
 mod http;
 mod https;
 mod keeping;

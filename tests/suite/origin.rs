@@ -10,6 +10,7 @@ use std::time::Duration;
 use flate2::write::GzEncoder;
 use flate2::Compression;
 
+use crate::hostile_origin::Script;
 use crate::support::until;
 
 /// How long a connection may do nothing before its thread gives it up.
@@ -33,6 +34,8 @@ struct Seen {
     /// Of connections, those still open.
     open: usize,
     gets: Vec<String>,
+    /// Requests on connections that were not to be used again.
+    misused: usize,
     /// Headers of the last request, names in lower case.
     headers: HashMap<String, String>,
     /// Requests being answered, and the most that were at once.
@@ -87,6 +90,15 @@ impl Origin {
         self.shared.lock().connections
     }
 
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.lock().gets.len()
+    }
+
+    /// How many requests came on connections that a [`Script`] had spoilt.
+    pub(crate) fn misused(&self) -> usize {
+        self.shared.lock().misused
+    }
+
     /// How many requests there were for a path.
     pub(crate) fn gets(&self, path: &str) -> usize {
         self.shared.lock().gets.iter().filter(|get| *get == path).count()
@@ -99,6 +111,11 @@ impl Origin {
     /// The most requests that were being answered at once.
     pub(crate) fn busy_max(&self) -> usize {
         self.shared.lock().busy_max
+    }
+
+    /// Lets requests for `/held…`, and the late bytes of scripts, wait again.
+    pub(crate) fn hold(&self) {
+        self.shared.change(|seen| seen.released = false);
     }
 
     /// Answers the requests for `/held…`, those that wait and those to come.
@@ -143,16 +160,24 @@ impl Shared {
         stream.set_write_timeout(Some(IDLE_MAX))?;
         stream.set_nodelay(true)?;
         let mut wire = BufReader::new(wire(stream.try_clone()?)?);
-        let mut earlier = 0;
+        let (mut earlier, mut is_spoilt) = (0, false);
         while let Some((path, headers)) = request(&mut wire)? {
             self.change(|seen| {
                 seen.gets.push(path.clone());
+                seen.misused += usize::from(is_spoilt);
                 seen.headers = headers;
                 seen.busy += 1;
                 seen.busy_max = seen.busy_max.max(seen.busy);
             });
-            // Some servers close a connection when it is used again.
-            let answered = if path == "/fresh" && earlier > 0 { Ok(false) } else { self.answer(&path, stream, wire.get_mut()) };
+            let answered = match Script::of(&path) {
+                Some(script) => {
+                    is_spoilt |= script.spoils();
+                    self.play(script, earlier > 0, stream, wire.get_mut())
+                }
+                // Some servers close a connection when it is used again; those of HTTP/1.0 never look for another request.
+                None if earlier > 0 && (path == "/fresh" || path.starts_with("/old/")) => Ok(false),
+                None => self.answer(&path, stream, wire.get_mut()),
+            };
             earlier += 1;
             self.change(|seen| seen.busy -= 1);
             if !answered? {
@@ -160,6 +185,15 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    fn play(&self, mut script: Script, is_used: bool, stream: &TcpStream, wire: &mut dyn Wire) -> io::Result<bool> {
+        let goes_on = script.play(is_used, stream, wire)?;
+        if goes_on && !script.late.is_empty() {
+            self.wait_released(stream)?;
+            wire.write_all(&script.late)?;
+        }
+        Ok(goes_on)
     }
 
     /// Answers a path; whether the connection goes on.
@@ -227,10 +261,13 @@ impl Shared {
             }
             // With what was sent unread, closing resets the connection.
             "reset" => return Ok(false),
-            _ => wire.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
+            _ => odd(path, kind, argument, wire)?,
         }
         wire.flush()?;
-        Ok(!matches!(kind, "cut" | "cut-chunks" | "until-end" | "declared" | "undeclared" | "noise" | "head" | "silent" | "reset"))
+        Ok(!matches!(
+            kind,
+            "cut" | "cut-chunks" | "until-end" | "declared" | "undeclared" | "noise" | "head" | "interim" | "silent" | "reset"
+        ))
     }
 
     /// Waits until released, or until the client goes.
@@ -269,6 +306,25 @@ fn request(wire: &mut BufReader<Box<dyn Wire>>) -> io::Result<Option<(String, Ha
 fn whole(wire: &mut dyn Wire, headers: &str, body: &[u8]) -> io::Result<()> {
     write!(wire, "HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n", body.len())?;
     wire.write_all(body)
+}
+
+/// Answers as few servers do; 404 for what nobody knows.
+fn odd(path: &str, kind: &str, argument: &str, wire: &mut dyn Wire) -> io::Result<()> {
+    match kind {
+        "early" => {
+            for status in argument.split('/').next().unwrap_or_default().split(',') {
+                write!(wire, "HTTP/1.1 {status} Early\r\nLink: </a>; rel=preload\r\n\r\n")?;
+            }
+            whole(wire, "", path.as_bytes())
+        }
+        "interim" => {
+            while wire.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
+            Ok(())
+        }
+        "old" => write!(wire, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()),
+        "bad-chunks" => wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchunked"),
+        _ => wire.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+    }
 }
 
 fn endless(wire: &mut dyn Wire, bytes: usize) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! URL inputs seen from clients: where they may stand, what is refused, what a bad server does to a good one.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::client::{Connection, Request, Response};
 use crate::gated::Gated;
 use crate::origin::{loopback, Origin};
 use crate::process::Process;
+use crate::store_servers::PythonServer;
 use crate::support::{is_alone, session, RunningServer};
 use crate::tls::{self, Authority};
 
@@ -408,6 +410,72 @@ fn connections_are_kept_and_closed_ones_forgotten() {
     // An idle connection is closed by and by, though nobody asks for its host again.
     assert_eq!(server.call(&lengths(&[origin.url("/size/1")])).status, 200);
     origin.until_open(0);
+}
+
+#[test]
+fn interim_answers_are_not_taken_for_answers() {
+    let origin = Origin::start();
+    let server = RunningServer::start(KITCHEN);
+    for i in 0..100 {
+        let interim = ["103", "100", "102,103,100,103"][i % 3];
+        let (early, plain) = (format!("/early/{interim}/{i}"), format!("/text/{i}"));
+        let x = json!({ "x": [[{ "url": origin.url(&early) }, { "url": origin.url(&plain) }]] });
+        let response = server.call(&Request::post("/echo_string", x.to_string()));
+        assert_eq!(response.json(), json!({ "y": [[early, i.to_string()]] }), "{response:?}");
+    }
+}
+
+#[test]
+fn origins_of_http_1_0_fail_no_request() {
+    let origin = Origin::start();
+    let server = RunningServer::start(KITCHEN);
+    for round in 10..110 {
+        let urls: Vec<String> = (10..74).map(|i| origin.url(&format!("/old/{round}/{i}"))).collect();
+        let response = server.call(&lengths(&urls));
+        let bytes: Vec<usize> = (10..74).map(|i| format!("/old/{round}/{i}").len()).collect();
+        assert_eq!(response.json(), json!({ "bytes": bytes }), "{response:?}");
+    }
+    assert_eq!(origin.connections(), 6400, "each is used once");
+}
+
+#[test]
+fn pythons_web_server_fails_no_request() {
+    let python = PythonServer::start("files.py", &[Path::new("examples/digits_images")]);
+    let bytes = std::fs::read("examples/digits_images/7.png").expect("an image").len();
+    let server = RunningServer::start(KITCHEN);
+    for round in 0..10 {
+        let urls: Vec<String> = (0..64).map(|i| format!("http://{}/7.png?{round}-{i}", python.address)).collect();
+        let response = server.call(&lengths(&urls));
+        assert_eq!(response.json(), json!({ "bytes": vec![bytes; 64] }), "{response:?}");
+    }
+}
+
+#[test]
+fn malformed_answers_are_told_and_not_tried_again() {
+    let origin = Origin::start();
+    let server = RunningServer::shared(KITCHEN);
+    for (path, expect) in [
+        ("/noise", r#"it begins with "this ", expected "HTTP/""#),
+        ("/bad-chunks", "behind the data of a chunk is 'k', expected the end of the line"),
+        ("/interim", "its head is longer than 262144 bytes"),
+        ("/head", "its head is longer than 262144 bytes"),
+    ] {
+        check_error(&server.call(&lengths(&[origin.url(path)])), 400, &format!("gave no valid HTTP answer: {expect}"));
+        assert_eq!(origin.gets(path), 1, "{path}");
+    }
+}
+
+#[test]
+fn kept_connections_that_all_went_stale_fail_no_fetch() {
+    let origin = Origin::start();
+    let server = RunningServer::start(KITCHEN);
+    let held: Vec<String> = (0..4).map(|i| origin.url(&format!("/held/{i}"))).collect();
+    let mut waiting = server.send_all([lengths(&held)]);
+    origin.until_busy(4);
+    origin.release();
+    assert_eq!(waiting[0].receive().expect("an answer").json(), json!({ "bytes": [4, 4, 4, 4] }));
+    assert_eq!(server.call(&lengths(&[origin.url("/fresh")])).json(), json!({ "bytes": [5] }));
+    assert_eq!((origin.gets("/fresh"), origin.connections()), (5, 5));
 }
 
 #[test]

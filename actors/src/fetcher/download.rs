@@ -5,9 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::error::ParseError;
-use awc::error::{PayloadError, SendRequestError};
-use awc::http::{header, StatusCode, Version};
+use awc::http::{header, StatusCode};
 use awc::ClientResponse;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -17,12 +15,15 @@ use url::Url;
 use super::failure::Failure;
 use super::hosts::{Host, Hosts};
 use super::rules::Rules;
-use super::wire::Ended;
+use super::wire::Unanswered;
 use crate::inflate::{Encoding, InflateError, Inflater};
 
 /// Compressed bytes are inflated so many at a time: a thousandfold of them is done in a few milliseconds, after which others
 /// have their turn on this thread.
 const INFLATE_STEP_BYTES: usize = 4096;
+
+/// How many new connections may end before any answer: one may be caught by a restart of its server.
+const NEW_CONNECTIONS_MAX: usize = 2;
 
 /// What all fetches share.
 pub(super) struct Net {
@@ -94,13 +95,8 @@ impl Net {
 
         // Memory that is not written to costs nothing, while a vector that grows is copied, and is there twice meanwhile.
         let mut inflater = Inflater::new(encoding, self.body_bytes_max, bytes_expected);
-        let unbounded = answer.version() == Version::HTTP_10 && declared.is_none();
         while let Some(chunk) = answer.next().await {
-            let chunk = match chunk {
-                Ok(chunk) => chunk,
-                Err(PayloadError::Incomplete(Some(error))) if unbounded && Ended::is(&error) => break,
-                Err(error) => return Err(Failure::of_body(&error)),
-            };
+            let chunk = chunk.map_err(|error| Failure::of_body(&error))?;
             if encoding == Encoding::Identity {
                 self.push(&mut inflater, &chunk)?;
                 continue;
@@ -132,10 +128,16 @@ fn answered(status: StatusCode) -> Failure {
     Failure::failed(format!("answered {}", status.as_u16()))
 }
 
-/// Asks for a URL; once more where a connection ended before any answer, as kept ones do that the server closes just then.
+/// Asks for a URL; again where a connection ended before any answer, as kept ones do that the server closes just then. Kept ones
+/// are not counted: each that fails is one less, and all of them may have gone stale together.
 async fn get(host: &Host, url: &Url) -> Result<ClientResponse, Failure> {
-    match host.get(url).await {
-        Err(SendRequestError::Send(_) | SendRequestError::Response(ParseError::Io(_))) => Ok(host.get(url).await?),
-        sent => Ok(sent?),
+    let mut new_connections = 0;
+    loop {
+        let sent = host.get(url).await;
+        new_connections += match sent.as_ref().err().and_then(Unanswered::of) {
+            Some(Unanswered { was_kept: true }) => 0,
+            Some(Unanswered { was_kept: false }) if new_connections + 1 < NEW_CONNECTIONS_MAX => 1,
+            Some(_) | None => return Ok(sent?),
+        };
     }
 }

@@ -8,6 +8,7 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use tfweb_engine::Code;
 use tokio_rustls::rustls::Error;
 
+use super::answer::Malformed;
 use super::observation::Outcome;
 use super::rules::Refusal;
 
@@ -69,8 +70,8 @@ impl Failure {
     }
 
     pub(super) fn of_body(error: &PayloadError) -> Self {
-        if let PayloadError::Incomplete(_) | PayloadError::Io(_) = error {
-            Self::failed("broke off before its end")
+        if let PayloadError::Incomplete(Some(error)) | PayloadError::Io(error) = error {
+            of_answer(error, "broke off before its end")
         } else {
             Self::failed(format!("cannot be read: {error}"))
         }
@@ -103,10 +104,18 @@ impl From<SendRequestError> for Failure {
             },
             SendRequestError::Connect(ConnectError::Io(error)) => of_connecting(&error),
             SendRequestError::Send(error) => Self::failed(format!("broke the connection: {}", io_text(&error))),
-            SendRequestError::Response(ParseError::Io(_)) => Self::failed("ended the connection without an answer"),
+            SendRequestError::Response(ParseError::Io(error)) => of_answer(&error, "ended the connection without an answer"),
             SendRequestError::Response(error) => Self::failed(format!("gave no valid HTTP answer: {error}")),
             error => Self::failed(format!("could not be reached: {error}")),
         }
+    }
+}
+
+/// An answer that is malformed, or as it is told otherwise.
+fn of_answer(error: &io::Error, otherwise: &str) -> Failure {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Malformed>()) {
+        Some(malformed) => Failure::failed(format!("gave no valid HTTP answer: {malformed}")),
+        None => Failure::failed(otherwise),
     }
 }
 

@@ -1,0 +1,100 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A connection, and the server's end of it.
+async fn pair() -> (Wire, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, server) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    (Wire::new(Link::Tcp(client.unwrap())), server.unwrap().0)
+}
+
+/// Sends a request, which the server answers so.
+async fn exchange(wire: &mut Wire, server: &mut TcpStream, answer: &str) {
+    wire.write_all(b"GET").await.unwrap();
+    server.read_exact(&mut [0; 3]).await.unwrap();
+    server.write_all(answer.as_bytes()).await.unwrap();
+}
+
+/// Reads all of an answer that is handed on, and no more.
+async fn read(wire: &mut Wire, expect: &str) {
+    let mut text = vec![0; expect.len()];
+    wire.read_exact(&mut text).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&text), expect);
+}
+
+#[actix::test]
+async fn a_connection_is_used_again_behind_each_whole_answer() {
+    let (mut wire, mut server) = pair().await;
+    for _ in 0..3 {
+        exchange(&mut wire, &mut server, "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 3\r\n\r\nabc").await;
+        read(&mut wire, "HTTP/1.1 200\r\ncontent-length: 3\r\n\r\nabc").await;
+    }
+}
+
+#[actix::test]
+async fn behind_an_answer_nothing_is_handed_on_or_sent() {
+    let (length, shown) = ("Content-Length: 10000", "content-length: 10000");
+    let body = "b".repeat(10_000);
+    for (head, head_shown) in [
+        (format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\n"), format!("HTTP/1.1 200\r\n{shown}\r\n\r\n")),
+        (format!("HTTP/1.0 200 OK\r\n{length}\r\n\r\n"), format!("HTTP/1.1 200\r\n{shown}\r\nconnection: close\r\n\r\n")),
+        (
+            format!("HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\n{length}\r\n\r\n"),
+            format!("HTTP/1.1 200\r\n{shown}\r\nconnection: close\r\n\r\n"),
+        ),
+    ] {
+        let (mut wire, mut server) = pair().await;
+        exchange(&mut wire, &mut server, &format!("{head}{body}HTTP/1.1 200 OK\r\n\r\n")).await;
+        let mut text = String::new();
+        wire.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text.replace(&body, "body"), format!("{head_shown}body"));
+        let sent = wire.write(b"GET").await.unwrap_err();
+        assert!(sent.get_ref().is_some_and(|inner| inner.is::<Unanswered>()), "{sent:?}");
+    }
+}
+
+#[actix::test]
+async fn bytes_that_come_unasked_end_the_connection() {
+    let (mut wire, mut server) = pair().await;
+    exchange(&mut wire, &mut server, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    read(&mut wire, "HTTP/1.1 200\r\ncontent-length: 0\r\n\r\n").await;
+    server.write_all(b"HTTP/1.1 408 Too Late\r\n\r\n").await.unwrap();
+    assert_eq!(wire.read(&mut [0; 2]).await.unwrap(), 0);
+    wire.write(b"GET").await.unwrap_err();
+}
+
+#[actix::test]
+async fn nothing_is_sent_within_an_answer() {
+    let (mut wire, mut server) = pair().await;
+    exchange(&mut wire, &mut server, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na").await;
+    read(&mut wire, "HTTP/1.1 200\r\n").await;
+    wire.write(b"GET").await.unwrap_err();
+    read(&mut wire, "content-length: 3\r\n\r\na").await;
+    wire.write(b"GET").await.unwrap_err();
+}
+
+#[actix::test]
+async fn an_end_tells_what_it_cut() {
+    let head = "HTTP/1.1 200 OK\r\n";
+    for (answer, kind, cause) in [
+        ("".to_owned(), ErrorKind::UnexpectedEof, "the connection ended"),
+        ("HTTP/1.1 1".to_owned(), ErrorKind::InvalidData, "the connection ended within its head"),
+        ("HTTP/1.1 103 Early\r\n\r\n".to_owned(), ErrorKind::InvalidData, "the connection ended within its head"),
+        (format!("{head}Content-Length: 3\r\n\r\nab"), ErrorKind::UnexpectedEof, "unexpected end of file"),
+        (format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\nab"), ErrorKind::UnexpectedEof, "unexpected end of file"),
+    ] {
+        let (mut wire, mut server) = pair().await;
+        exchange(&mut wire, &mut server, &answer).await;
+        drop(server);
+        let error = wire.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (kind, cause), "{answer:?}");
+    }
+    let (mut wire, mut server) = pair().await;
+    exchange(&mut wire, &mut server, &format!("{head}\r\nto the end")).await;
+    drop(server);
+    let mut text = String::new();
+    wire.read_to_string(&mut text).await.unwrap();
+    assert_eq!(text, "HTTP/1.0 200\r\nconnection: close\r\n\r\nto the end");
+}

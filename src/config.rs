@@ -50,7 +50,7 @@ pub struct Flags {
     /// Those of models.
     #[structopt(flatten)]
     pub models: ModelFlags,
-    /// Most rows in one session run; 1 switches batching off
+    /// Most rows of requests that share a session run; 1: each request runs alone and whole
     #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = number))]
     pub batch_size: usize,
     /// Directory of static files, served under /web/ and where no other GET route matches

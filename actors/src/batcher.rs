@@ -34,6 +34,12 @@ impl<T: Waiting> Batcher<T> {
         Self { queue: VecDeque::new(), batch_rows_max }
     }
 
+    /// The most rows of a batch.
+    #[must_use]
+    pub fn batch_rows_max(&self) -> usize {
+        self.batch_rows_max
+    }
+
     /// Puts a request at the end.
     pub fn push(&mut self, request: T) {
         self.queue.push_back(request);
@@ -51,9 +57,11 @@ impl<T: Waiting> Batcher<T> {
     }
 
     /// Takes the next batch: the oldest request, and in order those that stack with it, up to the limit of rows. First come,
-    /// first served: one that does not fit any more ends the batch; no later one overtakes it. Only a request that is larger
-    /// than any batch is taken in parts. Empty when nobody waits.
-    pub fn next_batch(&mut self) -> Vec<T> {
+    /// first served: one that does not fit any more ends the batch; no later one overtakes it. Empty when nobody waits.
+    ///
+    /// Only a request that is larger than any batch is taken in parts. A part that is the first of its batch has up to
+    /// `part_rows` rows. The rest of the request goes to the end of the queue, so that it takes turns with the others.
+    pub fn next_batch(&mut self, part_rows: usize) -> Vec<T> {
         let mut batch: Vec<T> = Vec::with_capacity(self.queue.len().min(self.batch_rows_max));
         let mut room = self.batch_rows_max;
         let mut index = 0;
@@ -65,8 +73,9 @@ impl<T: Waiting> Batcher<T> {
             } else if request.rows() <= room {
                 room -= request.rows();
                 batch.extend(self.queue.remove(index));
-            } else if room > 0 && request.exceeds(self.batch_rows_max) {
-                batch.push(request.split_off_front(room));
+            } else if request.exceeds(self.batch_rows_max) {
+                let rows = if batch.is_empty() { part_rows.max(room) } else { room };
+                batch.extend(self.take_part(index, rows));
                 break;
             } else {
                 break;
@@ -76,6 +85,17 @@ impl<T: Waiting> Batcher<T> {
             }
         }
         batch
+    }
+
+    /// Takes `rows` rows of the request at `index`, or all if it has no more; the rest goes to the end.
+    fn take_part(&mut self, index: usize, rows: usize) -> Option<T> {
+        let mut request = self.queue.remove(index)?;
+        if request.rows() <= rows {
+            return Some(request);
+        }
+        let part = request.split_off_front(rows);
+        self.queue.push_back(request);
+        Some(part)
     }
 }
 
@@ -112,7 +132,14 @@ mod tests {
     }
 
     /// Queues requests written as `<rows><kind>` (`x` behind it: abandoned) and gives the batches they run in.
+    #[track_caller]
     fn check(max: usize, queue: &str, expect: &str) {
+        check_parts(max, max, queue, expect);
+    }
+
+    /// The same with parts of so many rows.
+    #[track_caller]
+    fn check_parts(max: usize, part_rows: usize, queue: &str, expect: &str) {
         let mut batcher = Batcher::new(max);
         for word in queue.split_whitespace() {
             let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
@@ -122,7 +149,7 @@ mod tests {
         }
         let mut batches = Vec::new();
         while !batcher.is_empty() {
-            let batch = batcher.next_batch();
+            let batch = batcher.next_batch(part_rows);
             let words: Vec<String> = batch.iter().map(|request| format!("{}{}", request.rows, request.kind)).collect();
             batches.push(words.join("+"));
         }
@@ -139,8 +166,21 @@ mod tests {
     #[test]
     fn large_requests_run_in_parts() {
         check(32, "100a", "32a 32a 32a 4a");
-        check(4, "1a 6a 1a", "1a+3a 3a+1a");
-        check(1, "3a", "1a 1a 1a");
+        check(4, "1a 6a 1a", "1a+3a 1a+3a");
+    }
+
+    #[test]
+    fn parts_may_be_larger_than_batches() {
+        check_parts(4, 16, "40a", "16a 16a 8a");
+        check_parts(4, 16, "10a 1a", "10a 1a");
+        check_parts(4, 16, "1a 40a", "1a+3a 16a 16a 5a");
+        check_parts(1, usize::MAX, "3a 1a 5a", "3a 1a 5a");
+    }
+
+    #[test]
+    fn parts_take_turns_with_other_requests() {
+        check(4, "12a 1a 1b 9b", "4a 1a+3a 1b+3b 4a 4b 1a 2b");
+        check_parts(4, 8, "20a 4a 4a", "8a 4a 4a 8a 4a");
     }
 
     #[test]

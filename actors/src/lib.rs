@@ -33,6 +33,7 @@ mod model;
 mod observation;
 mod outbox;
 mod pace;
+mod part_size;
 mod progress;
 mod request;
 mod run;

@@ -249,9 +249,10 @@ impl Handler<RunCredit> for ModelActor {
     fn handle(&mut self, credit: RunCredit, context: &mut Self::Context) {
         self.asking = false;
         let now = Instant::now();
+        let part_rows = self.observation.part_rows(self.batcher.batch_rows_max());
         let mut rows = 0;
         let requests: Vec<Request> = loop {
-            let batch = self.batcher.next_batch();
+            let batch = self.batcher.next_batch(part_rows);
             let empty = batch.is_empty();
             rows += batch.iter().map(Waiting::rows).sum::<usize>();
             let batch: Vec<Request> = batch.into_iter().filter_map(|request| request.unless_late(now)).collect();

@@ -1,10 +1,11 @@
 //! What a signature's actor is doing, for metrics: how many rows wait and run, and what its runs are made of.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::histogram::Histogram;
+use crate::part_size::PartSize;
 
 /// Bounds for the rows and the requests of a run.
 const BATCH_BOUNDS: &[u64] = &[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096];
@@ -16,6 +17,7 @@ pub struct ModelObservation {
     running_rows: AtomicUsize,
     /// How long a row takes while others wait; 0 while that is not known.
     row_nanos: AtomicU64,
+    part_size: Mutex<PartSize>,
     batch_rows: Histogram,
     batch_requests: Histogram,
 }
@@ -27,6 +29,7 @@ impl Default for ModelObservation {
             queued_rows: AtomicUsize::new(0),
             running_rows: AtomicUsize::new(0),
             row_nanos: AtomicU64::new(0),
+            part_size: Mutex::default(),
             batch_rows,
             batch_requests,
         }
@@ -71,6 +74,16 @@ impl ModelObservation {
         }
         let all = (queued + self.running_rows() + rows) as u64;
         Duration::from_nanos(self.row_nanos.load(Ordering::Relaxed).saturating_mul(all))
+    }
+
+    /// How many rows the next part of a large request has.
+    pub(crate) fn part_rows(&self, batch_rows_max: usize) -> usize {
+        self.part_size.lock().unwrap_or_else(PoisonError::into_inner).rows(batch_rows_max)
+    }
+
+    /// Learns from the run of a part alone.
+    pub(crate) fn learn_part(&self, rows: usize, time: Duration, bytes: usize) {
+        self.part_size.lock().unwrap_or_else(PoisonError::into_inner).observe(rows, time, bytes);
     }
 
     /// Counts a session run.

@@ -104,6 +104,11 @@ impl Request {
         None
     }
 
+    /// Whether it is a part of a larger request.
+    pub(crate) fn is_part(&self) -> bool {
+        matches!(self.reply, Reply::Parts(..))
+    }
+
     pub(crate) fn observation(&self) -> &ModelObservation {
         self.rows.observation()
     }

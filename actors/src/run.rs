@@ -32,6 +32,14 @@ struct Runner<'a> {
     failures_max: usize,
 }
 
+/// Notes what a part of a large request took, for the size of the next ones.
+fn learn(request: &Request, begun: Instant, outputs: &[Tensor]) {
+    if request.is_part() {
+        let bytes = request.inputs.iter().chain(outputs).map(Tensor::byte_count).sum();
+        request.observation().learn_part(request.rows(), begun.elapsed(), bytes);
+    }
+}
+
 impl Runner<'_> {
     fn run(&mut self, mut requests: Vec<Request>) {
         let begun = Instant::now();
@@ -46,6 +54,9 @@ impl Runner<'_> {
         match result {
             Ok(outputs) => {
                 self.failures = 0;
+                if let [request] = &requests[..] {
+                    learn(request, begun, &outputs);
+                }
                 self.reply(requests, outputs, Run { begun, link });
             }
             Err(error) => {

@@ -72,17 +72,38 @@ async fn forty_requests_run_as_1_32_7() {
 }
 
 #[actix::test]
-async fn one_request_of_100_rows_runs_as_32_32_32_4() {
+async fn one_request_of_100_rows_runs_as_32_32_32_4_where_runs_take_long() {
     for run_threads in [1, 2] {
-        let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { run_threads, ..POLICY });
+        let (fake, handle) = start(Behaviour::Slow(Duration::from_millis(11)), Policy { run_threads, ..POLICY });
         let input: Vec<f32> = (0..100_i16).map(f32::from).collect();
-        let expected: Vec<f32> = input.iter().map(|x| x / 2.0 + 2.0).collect();
-        assert_eq!(values(handle.predict(column(&input), soon(), None).await), expected, "order kept");
+        assert_eq!(values(handle.predict(column(&input), soon(), None).await), input, "order kept");
         let mut rows = fake.run_rows();
         rows.sort_unstable();
         assert_eq!(rows, [4, 32, 32, 32]);
         assert_eq!(handle.queued_requests(), 0);
     }
+}
+
+#[actix::test]
+async fn parts_grow_where_runs_are_short_and_stay_so() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    let input: Vec<f32> = (0..10_000_i16).map(f32::from).collect();
+    let expected: Vec<f32> = input.iter().map(|x| x / 2.0 + 2.0).collect();
+    assert_eq!(values(handle.predict(column(&input), soon(), None).await), expected, "order kept");
+    let first = fake.run_rows();
+    assert_eq!((first[0], first.iter().sum::<usize>()), (32, 10_000));
+    assert!(first.len() < 100, "some were larger than 32, of 313: {first:?}");
+    assert_eq!(values(handle.predict(column(&input), soon(), None).await), expected);
+    let second = &fake.run_rows()[first.len()..];
+    assert!(second[0] > 32, "{second:?}");
+}
+
+#[actix::test]
+async fn with_batches_of_one_a_request_runs_whole() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { batch_rows_max: 1, ..POLICY });
+    let requests = vec![handle.predict(column(&[1.0; 500]), soon(), None), handle.predict(column(&[2.0]), soon(), None)];
+    behind_a_held_run(&fake, &handle, requests).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    assert_eq!(fake.run_rows(), [1, 500, 1]);
 }
 
 #[actix::test]

@@ -12,18 +12,20 @@
 //! but operations on each element by itself, which take any shape. With a second tensor they broadcast the two: `[6000, 1]`
 //! and `[1, 6000]` would become 36 million elements.
 //!
-//! TensorFlow also CHECKs that the sizes of a shape multiply to less than 2^63, those of shapes that it makes of several inputs
-//! too, and sizes beside a zero included.
+//! TensorFlow also CHECKs that the sizes of a shape multiply to less than 2^63, sizes beside a zero included, and those of the
+//! shapes that it makes of others: `[1, 2^58, 0]` and `[64, 1, 1]` broadcast to too many. Inputs that have elements are far below
+//! that, for somebody has sent them; so what an empty input may claim is bounded, and what all inputs broadcast to.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use crate::error::Error;
-use crate::shape::PartialShape;
+use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
 
-/// The product of all sizes but zeros, of all inputs of a run, is less than this. Half of TensorFlow's own limit.
-const SIZES_PRODUCT_MAX: u64 = 1 << 62;
+/// The shape that all inputs of a run would broadcast to has fewer elements than this, sizes of 0 counted as 1. Half of
+/// TensorFlow's own limit.
+const BROADCAST_ELEMENTS_MAX: u64 = 1 << 62;
 /// The greatest product of the sizes but zeros of an input without elements. Such an input is free to send, and yet kernels make
 /// outputs for its rows and loop over them. It may claim about as many as a request can hold that sends them.
 const EMPTY_PRODUCT_MAX: u64 = 1 << 24;
@@ -74,29 +76,39 @@ impl Signature {
     /// # Errors
     /// `InvalidArgument` naming the first input that may not.
     pub fn check_feeds<'a>(&self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
-        let mut product = 1;
+        let mut together = Dims::new();
         for (TensorSpec { name, feed, .. }, dims) in self.inputs.iter().zip(dims) {
             if !feed.accepts(dims) {
                 let text = format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
                 return Err(Error::invalid(text));
             }
-            let sizes = dims.iter().try_fold(1, |product, &size| times(product, size as u64));
-            if dims.contains(&0) && sizes.is_none_or(|sizes| sizes > EMPTY_PRODUCT_MAX) {
+            if dims.contains(&0) && product(dims).is_none_or(|product| product > EMPTY_PRODUCT_MAX) {
                 let text = format!("input {name:?}: expected sizes beside 0 whose product is at most 2^24, got shape {dims:?}");
                 return Err(Error::invalid(text));
             }
-            product = sizes.and_then(|sizes| times(product, sizes)).ok_or_else(|| {
-                let text = format!("input {name:?}: expected sizes of all inputs whose product is below 2^62, got shape {dims:?}");
-                Error::invalid(text)
-            })?;
+            broadcast(&mut together, dims);
+        }
+        if product(&together).is_none_or(|product| product >= BROADCAST_ELEMENTS_MAX) {
+            let text = format!("expected inputs whose shapes broadcast to fewer than 2^62 elements, got {:?}", &together[..]);
+            return Err(Error::invalid(text));
         }
         Ok(())
     }
 }
 
-/// The product with another size, or with 1 for a size of 0; none where it becomes too large.
-fn times(product: u64, size: u64) -> Option<u64> {
-    product.checked_mul(size.max(1)).filter(|product| *product < SIZES_PRODUCT_MAX)
+/// Adds a shape to what the shapes before it broadcast to: the greatest size of each dimension, counted from the last.
+fn broadcast(together: &mut Dims, dims: &[usize]) {
+    while together.len() < dims.len() {
+        together.insert(0, 1);
+    }
+    for (greatest, size) in together.iter_mut().rev().zip(dims.iter().rev()) {
+        *greatest = (*greatest).max(*size);
+    }
+}
+
+/// The product of sizes, 0 counted as 1; none where it passes 64 bits.
+fn product(dims: &[usize]) -> Option<u64> {
+    dims.iter().try_fold(1_u64, |product, &size| product.checked_mul(u64::try_from(size.max(1)).ok()?))
 }
 
 #[cfg(test)]
@@ -148,13 +160,16 @@ mod tests {
     }
 
     #[test]
-    fn sizes_multiply_to_less_than_two_to_the_62nd() {
-        let three = [FeedShape::ANY, FeedShape::ANY, FeedShape::ANY];
-        check(&three, &[&[1 << 24], &[1 << 20], &[(1 << 18) - 1]], None);
-        check(&three, &[&[1 << 24], &[1 << 20], &[1 << 18]], Some("product is below 2^62, got shape [262144]"));
-        check(&three, &[&[0, 1 << 24], &[1 << 20], &[1 << 18]], Some("product is below 2^62, got shape [262144]"));
-        check(&three, &[&[usize::MAX], &[], &[]], Some("product is below 2^62"));
-        check(&three, &[&[usize::MAX, 2], &[], &[]], Some("product is below 2^62"));
+    fn inputs_broadcast_to_less_than_two_to_the_62nd() {
+        let any = vec![FeedShape::ANY; 600];
+        let too_many = |got| Some(format!("broadcast to fewer than 2^62 elements, got {got}"));
+        let check = |dims: &[&[usize]], expect: Option<String>| check(&any[..dims.len()], dims, expect.as_deref());
+        check(&[&[1 << 31, 1], &[(1 << 31) - 1]], None);
+        check(&[&[1 << 31, 1], &[1 << 31]], too_many("[2147483648, 2147483648]"));
+        check(&[&[0, 1 << 24, 1], &[1 << 38]], too_many("[1, 16777216, 274877906944]"));
+        check(&[&[usize::MAX], &[2, 1]], too_many("[2, 18446744073709551615]"));
+        check(&[&[7, 1 << 20][..]; 600], None);
+        check(&[&[32, 512, 512, 3], &[32, 128], &[], &[0]], None);
     }
 
     #[test]

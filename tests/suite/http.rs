@@ -220,13 +220,12 @@ fn a_request_that_its_head_refuses_is_not_told_to_send_its_body() {
     let (small, large) = (("Content-Length", "10"), ("Content-Length", "10485761"));
     for (request, (name, value), status) in [
         (post("/"), large, 413),
-        // TensorFlow Serving's answer to all that is wrong with a body.
-        (post("/v1/models/test:predict"), large, 400),
+        (post("/v1/models/test:predict"), large, 413),
         (post("/none"), small, 404),
         (post("/models/none/predict"), small, 404),
         (post("/v1/models/test:none"), small, 400),
         (post("/models"), small, 405),
-        (post("/").header("Content-Encoding", "br"), small, 400),
+        (post("/").header("Content-Encoding", "br"), small, 415),
         (Request::post("/", ""), small, 401),
         (Request::post("/v1/models/test:predict", ""), small, 401),
         (post("/none"), ("Transfer-Encoding", "chunked"), 404),

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod apart;
 pub mod body;
 pub mod catalog;
 pub mod config;

@@ -1,5 +1,5 @@
 //! Finds the words for inputs that were refused: reads them again, in TensorFlow Serving's order and with its checks, until the
-//! first that fails. Slower than [`super::inputs`], and only ever called after it, by [`super::refusal`].
+//! first that fails. Slower than [`super::inputs`], and only ever called after it, by [`super::predict`].
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -232,5 +232,48 @@ fn base64(value: &RawValue) -> Result<(), Error> {
     match raw::base64_text(value) {
         None => Err(Error::invalid(format!("JSON Value: {} not formatted correctly for base64 data", raw::shown(value)))),
         Some(text) => super::elements::decode_base64(&text).map(drop).ok_or_else(|| Error::invalid("Unable to base64 decode")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tfweb_engine::{FeedShape, PartialShape};
+
+    use super::super::document;
+    use super::super::raw::visited;
+    use super::*;
+
+    const LARGE_BYTES: usize = 1 << 20;
+
+    fn signature(inputs: usize) -> Signature {
+        let spec = |i| {
+            let (name, shape) = (format!("x{i:03}"), PartialShape::UNKNOWN);
+            TensorSpec { tensor: format!("{name}:0"), name, dtype: DType::Float32, shape, feed: FeedShape::ANY }
+        };
+        let inputs = (0..inputs).map(spec).collect();
+        Signature { name: "s".into(), method: String::new(), inputs, outputs: Vec::new() }
+    }
+
+    /// Columns for each input, of `bytes` bytes together; the last value of the last input is null.
+    fn refused(inputs: usize, bytes: usize) -> Bytes {
+        let zeros = "0,".repeat(bytes / inputs / 2);
+        let columns: Vec<String> = (0..inputs).map(|i| format!("\"x{i:03}\":[{zeros}0]")).collect();
+        let columns = columns.join(",");
+        format!("{{\"inputs\":{{{}null]}}}}", columns.strip_suffix("0]").unwrap()).into()
+    }
+
+    #[test]
+    fn more_inputs_do_not_make_a_body_read_more_often() {
+        let read = |count| {
+            let (body, mut quoted) = (refused(count, LARGE_BYTES), String::new());
+            let document = document::read(&body, &mut quoted).unwrap();
+            visited::take();
+            let error = inputs(&document, &signature(count));
+            assert_eq!(error.message, "JSON Value: null Type: Null is not of expected type: float");
+            visited::take() / LARGE_BYTES
+        };
+        let times = [1, 10, 600].map(read);
+        assert!(times.iter().all(|&times| times <= 6), "read {times:?} times");
     }
 }

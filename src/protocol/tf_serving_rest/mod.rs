@@ -20,8 +20,8 @@ mod encode;
 mod examples;
 mod explain;
 mod inputs;
+mod predict;
 mod raw;
-mod refusal;
 mod route;
 mod status;
 
@@ -33,15 +33,17 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse};
 use tfweb_engine::{Code, Error, Tensor};
 
+use crate::apart;
 use crate::body;
-use crate::catalog::{self, Servable, Which, DEFAULT_SIGNATURE};
+use crate::catalog::{self, Catalog, Servable, Which, DEFAULT_SIGNATURE};
 use crate::http::{App, Failure};
 use crate::json::encode::write_text;
 use crate::metrics::Stage;
-use crate::predict::{predict, Call, Timings};
+use crate::predict::{Call, Timings};
 use crate::protocol::{inference, server_timing};
 use crate::record::{Protocol, Record};
 
+use predict::{Asked, Predict};
 use route::{Route, Verb, Version};
 
 /// What there is to do with these routes.
@@ -121,7 +123,7 @@ async fn answer(request: &HttpRequest, payload: web::Payload, app: &App, timings
             status::status(&app.catalog, &name, number)
         }
         Route::Metadata(name, version) => {
-            let found = find(app, &name, &version)?;
+            let found = find(&app.catalog, &name, &version)?;
             Ok(status::metadata(&name, &found))
         }
         Route::Call(name, version, verb) => {
@@ -141,23 +143,18 @@ async fn call(
     record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
-    let body = body::read(request, payload, &app.bodies, deadline).await?;
+    // Its room is taken for as long as another thread reads it, even if the caller has gone away.
+    let body = Arc::new(body::read(request, payload, &app.bodies, deadline).await?);
     let begun = Instant::now();
-    let mut quoted = String::new();
-    let document = document::read(&body.bytes, &mut quoted)?;
-    let named = document.signature()?;
-    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
     match verb {
         Verb::Predict => {
-            let version = find(app, name, version)?;
-            let servable = servable(&version, named).ok_or_else(|| {
-                Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
-            })?;
+            let (body, catalog) = (Arc::clone(&body), Arc::clone(&app.catalog));
+            let (bytes, name, version) = (body.bytes.len(), name.to_owned(), version.clone());
+            let read = move || predict::read(&body.bytes, &catalog, &name, &version);
+            let Predict { version, servable, asked } = apart::read(bytes, deadline, read).await?;
+            let servable = &version.servables[servable];
             let signature = record.calls(servable).handle.signature();
-            let Some((inputs, form)) = inputs::decode(&document, signature)? else {
-                return Err(refusal::of(&document, &body.bytes, signature, deadline).await);
-            };
-            let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
+            let Asked { inputs, form, picked } = asked?;
             run(servable, inputs, (begun, deadline), record, |outputs| {
                 let picked = picked.into_iter().map(|index| (&signature.outputs[index], &outputs[index]));
                 encode::predict(&picked.collect::<Vec<_>>(), form)
@@ -165,11 +162,16 @@ async fn call(
             .await
         }
         Verb::Examples(task) => {
+            let mut quoted = String::new();
+            let document = document::read(&body.bytes, &mut quoted)?;
+            let named = document.signature()?;
+            let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
             // These are looked at before the model is.
             let examples = examples::serialize(&document)?;
-            let version = find(app, name, version)?;
+            let version = find(&app.catalog, name, version)?;
             let servable = servable(&version, named)
                 .ok_or_else(|| Error::invalid(format!("No signature was found with the name: {}", raw::shown_text(named))))?;
+            let servable = &version.servables[servable];
             let signature = record.calls(servable).handle.signature();
             task.check(signature)?;
             let rows = examples.len();
@@ -182,26 +184,27 @@ async fn call(
 }
 
 /// Finds a version of a model.
-fn find(app: &App, name: &str, version: &Version) -> Result<Arc<catalog::Version>, Error> {
+fn find(catalog: &Catalog, name: &str, version: &Version) -> Result<Arc<catalog::Version>, Error> {
     let number = match version {
         Version::Newest => None,
         Version::Number(number) => Some(number.clone()),
         Version::Label(label) => {
-            let models = app.catalog.models();
+            let models = catalog.models();
             let number = models.iter().find(|model| model.name == name).and_then(|model| model.labels.get(label).copied());
             let unknown = || Error::invalid(format!("Unrecognized servable version label: {label}"));
             Some(number.ok_or_else(unknown)?.to_string())
         }
     };
     let which = number.as_deref().map_or(Which::Newest, Which::Number);
-    app.catalog.version(Some(name), which).map_err(|_| {
+    catalog.version(Some(name), which).map_err(|_| {
         let wanted = number.as_ref().map_or_else(|| format!("Latest({name})"), |number| format!("Specific({name}, {number})"));
         Error::new(Code::NotFound, format!("Servable not found for request: {wanted}"))
     })
 }
 
-fn servable<'v>(version: &'v catalog::Version, name: &str) -> Option<&'v Servable> {
-    version.servables.iter().find(|servable| servable.handle.signature().name == name)
+/// The place of a signature among a version's.
+fn servable(version: &catalog::Version, name: &str) -> Option<usize> {
+    version.servables.iter().position(|servable| servable.handle.signature().name == name)
 }
 
 /// Runs a signature on what was decoded, and encodes what it gives.
@@ -213,7 +216,7 @@ async fn run(
     encode: impl FnOnce(&[Tensor]) -> Result<Vec<u8>, Error>,
 ) -> Result<Vec<u8>, Error> {
     record.took(Stage::Decode, begun);
-    let outputs = predict(servable, None, Call { inputs, urls: Vec::new(), deadline }, record).await?;
+    let outputs = crate::predict::predict(servable, None, Call { inputs, urls: Vec::new(), deadline }, record).await?;
     let begun = Instant::now();
     let encoded = encode(&outputs);
     record.took(Stage::Encode, begun);

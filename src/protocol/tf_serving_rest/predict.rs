@@ -1,0 +1,51 @@
+//! What the body of a predict asks for, read in TensorFlow Serving's order of checks. Pure but for the look into the catalog.
+
+use std::sync::Arc;
+
+use tfweb_engine::{Error, Signature, Tensor};
+
+use super::document::{self, Document};
+use super::inputs::{self, Form};
+use super::route::Version;
+use super::{explain, find, raw, servable};
+use crate::catalog::{self, Catalog, DEFAULT_SIGNATURE};
+
+/// A predict whose version and signature are known.
+pub(super) struct Predict {
+    pub(super) version: Arc<catalog::Version>,
+    /// The place of the signature among the version's.
+    pub(super) servable: usize,
+    /// Or why its values were refused.
+    pub(super) asked: Result<Asked, Error>,
+}
+
+/// What is to be run, and answered.
+pub(super) struct Asked {
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) form: Form,
+    /// Which outputs, in this order.
+    pub(super) picked: Vec<usize>,
+}
+
+/// Reads a body for a version of the model `name`.
+///
+/// # Errors
+/// Where the body is no JSON object, or what it calls is not there.
+pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, version: &Version) -> Result<Predict, Error> {
+    let mut quoted = String::new();
+    let document = document::read(body, &mut quoted)?;
+    let named = document.signature()?;
+    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
+    let version = find(catalog, name, version)?;
+    let servable = servable(&version, named).ok_or_else(|| {
+        Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
+    })?;
+    let asked = asked(&document, version.servables[servable].handle.signature());
+    Ok(Predict { version, servable, asked })
+}
+
+fn asked(document: &Document<'_>, signature: &Signature) -> Result<Asked, Error> {
+    let (inputs, form) = inputs::decode(document, signature)?.ok_or_else(|| explain::inputs(document, signature))?;
+    let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
+    Ok(Asked { inputs, form, picked })
+}

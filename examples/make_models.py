@@ -581,11 +581,6 @@ def operations() -> None:
                 None, combiner="mean")},
             ids=i64(None), rows=i64(None, 2)),
         "rnn": signature(lstm, x=f32(None, None, 5)),
-        "crop": signature(
-            lambda image, boxes, indices: {"y": tf.image.crop_and_resize(
-                image, boxes, indices, [2, 2])},
-            image=f32(None, None, None, 1), boxes=f32(None, 4),
-            indices=i32(None)),
         "fourier": signature(
             lambda x: {"y": tf.abs(tf.signal.rfft(x))}, x=any_rank),
     }

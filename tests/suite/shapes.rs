@@ -98,13 +98,13 @@ fn size(random: &mut Random) -> usize {
     [0, 1, 1, 2, 3, 4, 5, 8, 13, 40][random.below(10)]
 }
 
-/// A number that some kernel may take for a size, an index or an axis. None is so large, and no less than 0, that a kernel could
-/// make as many elements of it as it asks for.
+/// A number that some kernel may take for a size, an index or an axis. None is a great size: kernels make as many elements as they
+/// are asked for, and `tf.fill([1, 9200000000000000000, 0, 2])` ends the process, which no look at the shape of `dims` can prevent.
 fn number(dtype: DType, extremes: bool, random: &mut Random) -> f64 {
     let is_extreme = extremes && random.below(6) == 0;
     match (dtype, is_extreme) {
         (DType::Int32, true) => f64::from(i32::MIN),
-        (DType::Int64, true) => [-9.2e18, 9.2e18][random.below(2)],
+        (DType::Int64, true) => -9.2e18,
         (_, true) => [3e38, -3e38, 1e-45][random.below(3)],
         (DType::Int32 | DType::Int64, false) => random.below(12) as f64 - 2.0,
         (_, false) => random.below(1000) as f64 / 100.0 - 5.0,

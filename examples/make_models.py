@@ -552,7 +552,7 @@ def operations() -> None:
             lambda x, multiples: {"y": tf.tile(x, multiples)},
             x=f32(None, None), multiples=i32(2)),
         "fill": signature(
-            lambda dims: {"y": tf.fill(dims, 1.0)}, dims=i64(None)),
+            lambda dims: {"y": tf.fill(dims, 1.0)}, dims=i64(3)),
         "one_hot": signature(
             lambda index, depth: {"y": tf.one_hot(index, depth)},
             index=i32(None), depth=i32()),
@@ -581,6 +581,11 @@ def operations() -> None:
                 None, combiner="mean")},
             ids=i64(None), rows=i64(None, 2)),
         "rnn": signature(lstm, x=f32(None, None, 5)),
+        "inverse_fourier": signature(
+            lambda x: {"y": tf.signal.irfft(tf.cast(x, tf.complex64))},
+            x=f32(None, None)),
+        "cosine": signature(
+            lambda x: {"y": tf.signal.idct(x)}, x=f32(None, None)),
         "fourier": signature(
             lambda x: {"y": tf.abs(tf.signal.rfft(x))}, x=any_rank),
     }

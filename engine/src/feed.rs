@@ -8,18 +8,18 @@
 //! What kernels take for granted is what shape inference has found when the graph was built: rank and known dimensions. A run
 //! does not compare what it is fed with that, so it is compared here. The shapes that a signature declares are no help: some
 //! declare less, or other shapes than everybody feeds (TensorFlow Serving's half_plus_two declares `[-1, 1]` and is fed `[3]`).
-//! So a tensor has to agree with the shape that TensorFlow inferred, unless it is the only one that is fed and comes to nothing
-//! but operations on each element by itself, which take any shape. With a second tensor they broadcast the two: `[6000, 1]`
-//! and `[1, 6000]` would become 36 million elements.
+//! So a tensor has to agree with the shape that TensorFlow inferred, unless it comes to nothing but operations on each element by
+//! itself, which take any shape. Several of those have to broadcast to no more than the largest of them: `[6000, 1]` and
+//! `[1, 6000]` would become 36 million elements.
 //!
 //! TensorFlow also CHECKs that the sizes of a shape multiply to less than 2^63, sizes beside a zero included, and those of the
 //! shapes that it makes of others: `[1, 2^58, 0]` and `[64, 1, 1]` broadcast to too many. Inputs that have elements are far below
 //! that, for somebody has sent them; so what an empty input may claim is bounded, and what all inputs broadcast to.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 use crate::error::Error;
+use crate::graph::Demands;
 use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
 
@@ -33,40 +33,60 @@ const EMPTY_PRODUCT_MAX: u64 = 1 << 24;
 /// The shapes that may be fed to one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedShape {
+    /// As TensorFlow inferred it.
     shape: PartialShape,
-    /// Where the shape does not tell the rank.
-    ranks: RangeInclusive<usize>,
+    demands: Demands,
+    /// Whether the process ends where there are no elements.
+    needs_elements: bool,
 }
 
 impl FeedShape {
     /// Any shape.
-    pub const ANY: Self = Self { shape: PartialShape::UNKNOWN, ranks: 0..=usize::MAX };
+    pub const ANY: Self = Self {
+        shape: PartialShape::UNKNOWN,
+        demands: Demands { takes_any_shape: true, ..Demands::UNKNOWN },
+        needs_elements: false,
+    };
 
-    /// Shapes that agree with `shape`, of ranks in `ranks`.
-    #[must_use]
-    pub const fn new(shape: PartialShape, ranks: RangeInclusive<usize>) -> Self {
-        Self { shape, ranks }
+    pub(crate) const fn new(shape: PartialShape, demands: Demands, needs_elements: bool) -> Self {
+        Self { shape, demands, needs_elements }
     }
 
-    /// Whether a tensor of these dimensions may be fed.
-    #[must_use]
-    pub fn accepts(&self, dims: &[usize]) -> bool {
-        self.ranks.contains(&dims.len()) && self.shape.accepts(dims)
+    /// Whether made-up values may be fed to see what happens: not where the process may end of it.
+    pub(crate) const fn may_be_tried(&self) -> bool {
+        !self.needs_elements
+    }
+
+    /// Whether a tensor of these dimensions agrees with the graph.
+    fn agrees(&self, dims: &[usize]) -> bool {
+        let has_last = dims.last().is_none_or(|last| *last >= self.demands.last_least);
+        self.demands.ranks.contains(&dims.len()) && self.shape.accepts(dims) && has_last
+    }
+
+    /// Whether a tensor of these dimensions is empty and may not be, or claims too much for what it holds.
+    fn is_too_empty(&self, dims: &[usize]) -> bool {
+        let chosen = |place: usize| self.shape.dims().and_then(|known| *known.get(place)?).is_none();
+        let claimed: Dims = dims.iter().enumerate().filter(|(place, _)| chosen(*place)).map(|(_, size)| *size).collect();
+        dims.contains(&0) && (self.needs_elements || product(&claimed).is_none_or(|product| product > EMPTY_PRODUCT_MAX))
     }
 }
 
 impl fmt::Display for FeedShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (least, greatest) = (self.ranks.start(), self.ranks.end());
-        if self.shape.dims().is_some() || *self == Self::ANY {
-            write!(f, "shape {}", self.shape)
+        let (least, greatest) = (self.demands.ranks.start(), self.demands.ranks.end());
+        if self.shape.dims().is_some() || (*least == 0 && *greatest == usize::MAX) {
+            write!(f, "shape {}", self.shape)?;
         } else if least == greatest {
-            write!(f, "{least} dimensions")
+            write!(f, "{least} dimensions")?;
         } else if *greatest == usize::MAX {
-            write!(f, "{least} or more dimensions")
+            write!(f, "{least} or more dimensions")?;
         } else {
-            write!(f, "{least} to {greatest} dimensions")
+            write!(f, "{least} to {greatest} dimensions")?;
         }
+        if self.demands.last_least > 0 {
+            write!(f, " with a last size of {} or more", self.demands.last_least)?;
+        }
+        Ok(())
     }
 }
 
@@ -76,23 +96,31 @@ impl Signature {
     /// # Errors
     /// `InvalidArgument` naming the first input that may not.
     pub fn check_feeds<'a>(&self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
-        let mut together = Dims::new();
+        let (mut together, mut largest, mut odd) = (Dims::new(), 0, None);
         for (TensorSpec { name, feed, .. }, dims) in self.inputs.iter().zip(dims) {
-            if !feed.accepts(dims) {
-                let text = format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
-                return Err(Error::invalid(text));
+            if !feed.agrees(dims) {
+                let error = || format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
+                if !feed.demands.takes_any_shape {
+                    return Err(Error::invalid(error()));
+                }
+                odd.get_or_insert_with(error);
             }
-            if dims.contains(&0) && product(dims).is_none_or(|product| product > EMPTY_PRODUCT_MAX) {
-                let text = format!("input {name:?}: expected sizes beside 0 whose product is at most 2^24, got shape {dims:?}");
-                return Err(Error::invalid(text));
+            if feed.is_too_empty(dims) {
+                let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^24" };
+                return Err(Error::invalid(format!("input {name:?}: expected {most}, got shape {dims:?}")));
             }
+            largest = largest.max(product(dims).unwrap_or(u64::MAX));
             broadcast(&mut together, dims);
         }
-        if product(&together).is_none_or(|product| product >= BROADCAST_ELEMENTS_MAX) {
+        let elements = product(&together).filter(|elements| *elements < BROADCAST_ELEMENTS_MAX);
+        let Some(elements) = elements else {
             let text = format!("expected inputs whose shapes broadcast to fewer than 2^62 elements, got {:?}", &together[..]);
             return Err(Error::invalid(text));
+        };
+        match odd {
+            Some(error) if elements > largest => Err(Error::invalid(error)),
+            Some(_) | None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -142,7 +170,7 @@ mod tests {
 
     #[test]
     fn rank_and_known_dimensions_have_to_agree() {
-        let image = [FeedShape::new(PartialShape::new([None, None, Some(3)]), 0..=usize::MAX)];
+        let image = [FeedShape::new(PartialShape::new([None, None, Some(3)]), Demands::UNKNOWN, false)];
         check(&image, &[&[7, 0, 3]], None);
         check(&image, &[&[]], Some("input \"x\": expected shape [-1, -1, 3], for which the graph was built, got shape []"));
         check(&image, &[&[7, 1, 2]], Some("got shape [7, 1, 2]"));
@@ -150,7 +178,7 @@ mod tests {
 
     #[test]
     fn ranks_are_held_where_the_shape_is_unknown() {
-        let of = |ranks| [FeedShape::new(PartialShape::UNKNOWN, ranks)];
+        let of = |ranks| [FeedShape::new(PartialShape::UNKNOWN, Demands { ranks, ..Demands::UNKNOWN }, false)];
         check(&of(2..=2), &[&[1, 1]], None);
         check(&of(2..=2), &[&[1]], Some("expected 2 dimensions"));
         check(&of(4..=5), &[&[1; 6]], Some("expected 4 to 5 dimensions"));
@@ -174,6 +202,8 @@ mod tests {
 
     #[test]
     fn an_empty_input_claims_no_more_than_could_be_sent() {
+        let large = [FeedShape::new(PartialShape::new([None, Some(1 << 20), Some(1 << 20)]), Demands::UNKNOWN, false)];
+        check(&large, &[&[0, 1 << 20, 1 << 20]], None);
         let any = [FeedShape::ANY];
         check(&any, &[&[0, 0]], None);
         check(&any, &[&[1 << 12, 0, 1 << 12]], None);
@@ -181,5 +211,28 @@ mod tests {
         check(&any, &[&[1, 1 << 58, 0]], Some("product is at most 2^24"));
         check(&any, &[&[usize::MAX, 0, usize::MAX]], Some("product is at most 2^24"));
         check(&any, &[&[(1 << 24) + 1]], None);
+    }
+
+    #[test]
+    fn elementwise_inputs_may_have_any_shape_that_makes_no_more_of_them() {
+        let demands = Demands { takes_any_shape: true, ..Demands::UNKNOWN };
+        let vector = || FeedShape::new(PartialShape::new([None]), demands.clone(), false);
+        let scalar = || FeedShape::new(PartialShape::new([]), demands.clone(), false);
+        check(&[vector()], &[&[2, 2]], None);
+        check(&[vector()], &[&[]], None);
+        check(&[scalar(), scalar()], &[&[1], &[1]], None);
+        check(&[scalar(), vector()], &[&[1], &[1000]], None);
+        check(&[vector(), vector()], &[&[6000, 1], &[1, 6000]], Some("input \"x\": expected shape [-1], for which"));
+        let other = FeedShape::new(PartialShape::new([None]), Demands::UNKNOWN, false);
+        check(&[vector(), other], &[&[2], &[]], Some("got shape []"));
+    }
+
+    #[test]
+    fn transforms_need_elements() {
+        let demands = Demands { last_least: 2, ..Demands::UNKNOWN };
+        let transform = [FeedShape::new(PartialShape::new([None, None]), demands, true)];
+        check(&transform, &[&[1, 2]], None);
+        check(&transform, &[&[0, 2]], Some("expected no size of 0, got shape [0, 2]"));
+        check(&transform, &[&[3, 1]], Some("expected shape [-1, -1] with a last size of 2 or more"));
     }
 }

@@ -188,7 +188,7 @@ impl Doors {
         let rest = self.post("/v1/models/operations:predict", serving);
         let grpc = self.call("operations", name, inputs);
         let is_answer =
-            |status: &Result<u16, String>| status.as_ref().is_ok_and(|status| [200, 400, 500, 501, 503].contains(status));
+            |status: &Result<u16, String>| status.as_ref().is_ok_and(|status| [200, 400, 429, 500, 501, 503].contains(status));
         let alive = self.process.is_running() && is_answer(&native) && is_answer(&rest) && grpc != Err(Code::Unavailable);
         assert!(alive, "{name} {body}: {native:?}, {rest:?}, {grpc:?}\n{:#?}", self.process.stderr());
         usize::from(native == Ok(200)) + usize::from(rest == Ok(200)) + usize::from(grpc == Ok(()))

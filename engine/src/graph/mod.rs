@@ -10,8 +10,8 @@ use std::ops::RangeInclusive;
 
 use prost::Message;
 
-use operations::{takes, Takes};
-use proto::{FunctionDef, GraphDef, NodeDef};
+use operations::{needs_elements, takes, Takes};
+use proto::{AttrValue, FunctionDef, GraphDef, NodeDef};
 
 /// A graph and the functions that it calls.
 #[derive(Debug)]
@@ -34,7 +34,10 @@ struct Node {
     name: String,
     op: String,
     inputs: Vec<String>,
+    /// The function that a call calls.
     function: Option<String>,
+    /// All functions that it may call, such as the body of a loop.
+    functions: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -50,11 +53,13 @@ pub(crate) struct Demands {
     pub(crate) takes_any_shape: bool,
     /// The ranks that all of them may take.
     pub(crate) ranks: RangeInclusive<usize>,
+    /// The least size of the last dimension that all of them may take.
+    pub(crate) last_least: usize,
 }
 
 impl Demands {
     /// Of a graph that nothing is known of.
-    pub(crate) const UNKNOWN: Self = Self { takes_any_shape: false, ranks: 0..=usize::MAX };
+    pub(crate) const UNKNOWN: Self = Self { takes_any_shape: false, ranks: 0..=usize::MAX, last_least: 0 };
 }
 
 /// A place in the graph that the fed tensor comes to.
@@ -97,12 +102,31 @@ impl Graph {
         demands
     }
 
+    /// Whether an operation that is run for `fetches` ends the process where a dimension has no elements.
+    pub(crate) fn needs_elements(&self, fetches: &[&str]) -> bool {
+        let computed = self.main.computed_for("", fetches);
+        let mut waiting: Vec<&Node> = self.main.nodes.iter().filter(|node| computed.contains(node.name.as_str())).collect();
+        let mut seen = HashSet::new();
+        while let Some(node) = waiting.pop() {
+            if needs_elements(&node.op) {
+                return true;
+            }
+            let called = node.functions.iter().filter(|name| seen.insert(name.as_str()));
+            waiting.extend(called.filter_map(|name| self.functions.get(name)).flat_map(|function| &function.body.nodes));
+        }
+        false
+    }
+
     /// Adds what a node demands of its input, and where the tensor comes to from there.
     fn visit<'a>(&'a self, node: &'a Node, input: usize, at: &Place<'a>, demands: &mut Demands, waiting: &mut Vec<Place<'a>>) {
         let behind = |has_rank| Place { function: at.function, name: &node.name, has_rank };
         match takes(&node.op, input) {
             Takes::AnyShape => waiting.push(behind(at.has_rank)),
             Takes::Broadcast => waiting.push(behind(false)),
+            Takes::KeepsRank => {
+                demands.takes_any_shape = false;
+                waiting.push(behind(at.has_rank));
+            }
             Takes::Call => {
                 let called = node.function.as_deref().and_then(|name| self.functions.get_key_value(name));
                 let argument = called.and_then(|(name, function)| Some((name, function.arguments.get(input)?)));
@@ -119,6 +143,12 @@ impl Graph {
                 if at.has_rank {
                     let (least, greatest) = (*ranks.start(), *ranks.end());
                     demands.ranks = least.max(*demands.ranks.start())..=greatest.min(*demands.ranks.end());
+                }
+            }
+            Takes::Last(least) => {
+                demands.takes_any_shape = false;
+                if at.has_rank {
+                    demands.last_least = least.max(demands.last_least);
                 }
             }
             Takes::Unknown => demands.takes_any_shape = false,
@@ -154,12 +184,17 @@ impl Body {
 }
 
 impl Node {
-    fn new(mut node: NodeDef) -> Self {
+    fn new(node: NodeDef) -> Self {
         // Without those that only order the nodes: they carry no tensor, and stand last.
         let inputs = node.inputs.iter().filter(|input| !input.starts_with('^'));
         let inputs = inputs.map(|input| input.split(':').next().unwrap_or_default().to_owned()).collect();
-        let function = node.attributes.remove("f").and_then(|value| value.function).map(|function| function.name);
-        Self { name: node.name, op: node.op, inputs, function }
+        let named = |value: AttrValue| {
+            let listed = value.list.unwrap_or_default().functions;
+            value.function.into_iter().chain(listed).map(|function| function.name)
+        };
+        let function = node.attributes.get("f").and_then(|value| value.function.as_ref()).map(|function| function.name.clone());
+        let functions = node.attributes.into_values().flat_map(named).collect();
+        Self { name: node.name, op: node.op, inputs, function, functions }
     }
 }
 

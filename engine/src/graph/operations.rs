@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-/// Operations on each element by itself, of one input. They take any shape, and their output has it too.
+/// Operations on each element by itself, of one tensor. They take any shape, and their output has it too.
 const OF_ONE: &[&str] = &[
     "Abs",
     "Acos",
@@ -19,8 +19,10 @@ const OF_ONE: &[&str] = &[
     "Ceil",
     "Cos",
     "Cosh",
+    "DecodeBase64",
     "Digamma",
     "Elu",
+    "EncodeBase64",
     "Erf",
     "Erfc",
     "Exp",
@@ -38,7 +40,10 @@ const OF_ONE: &[&str] = &[
     "Log1p",
     "LogicalNot",
     "Neg",
+    "OnesLike",
     "Reciprocal",
+    "RegexFullMatch",
+    "RegexReplace",
     "Relu",
     "Relu6",
     "Rint",
@@ -54,16 +59,24 @@ const OF_ONE: &[&str] = &[
     "Softsign",
     "Sqrt",
     "Square",
+    "StaticRegexFullMatch",
+    "StaticRegexReplace",
     "StopGradient",
     "StringLength",
     "StringLower",
+    "StringStrip",
+    "StringToHashBucket",
+    "StringToHashBucketFast",
+    "StringToHashBucketStrong",
+    "StringToNumber",
     "StringUpper",
     "Tan",
     "Tanh",
+    "ZerosLike",
 ];
 
-/// Operations on each element by itself, of two inputs, which they broadcast. They take any shapes.
-const OF_TWO: &[&str] = &[
+/// Operations on each element by itself, of several tensors, which they broadcast, or in a table. They take any shapes.
+const OF_SEVERAL: &[&str] = &[
     "Add",
     "AddV2",
     "Atan2",
@@ -78,6 +91,8 @@ const OF_TWO: &[&str] = &[
     "LessEqual",
     "LogicalAnd",
     "LogicalOr",
+    "LookupTableFind",
+    "LookupTableFindV2",
     "Maximum",
     "Minimum",
     "Mod",
@@ -86,6 +101,7 @@ const OF_TWO: &[&str] = &[
     "NotEqual",
     "Pow",
     "RealDiv",
+    "SelectV2",
     "SquaredDifference",
     "Sub",
     "TruncateDiv",
@@ -96,6 +112,9 @@ const OF_TWO: &[&str] = &[
 
 /// Operations that call the function in their attribute `f`; their inputs are its arguments.
 const CALLS: &[&str] = &["PartitionedCall", "StatefulPartitionedCall"];
+
+/// Operations whose output has the rank of their first input, which they do not take in any shape.
+const KEEP_RANK: &[&str] = &["Pad", "PadV2", "MirrorPad"];
 
 /// Inputs of operations whose kernels end the process, or write where they may not, at any other rank than these.
 const RANKS: &[(&str, &[usize], RangeInclusive<usize>)] = &[
@@ -124,6 +143,31 @@ const RANKS: &[(&str, &[usize], RangeInclusive<usize>)] = &[
     ("MaxPoolV2", &[0], 4..=4),
 ];
 
+/// Inputs of operations that end the process where the last dimension is smaller: the inverse transform of one element has none.
+const LAST_SIZES: &[(&str, usize)] = &[("IRFFT", 2), ("IRFFT2D", 2), ("IRFFT3D", 2), ("IRFFTND", 2)];
+
+/// Operations whose kernels end the process where a dimension that they transform has no elements.
+const NEED_ELEMENTS: &[&str] = &[
+    "EncodeJpeg",
+    "EncodePng",
+    "FFT",
+    "FFT2D",
+    "FFT3D",
+    "FFTND",
+    "IFFT",
+    "IFFT2D",
+    "IFFT3D",
+    "IFFTND",
+    "IRFFT",
+    "IRFFT2D",
+    "IRFFT3D",
+    "IRFFTND",
+    "RFFT",
+    "RFFT2D",
+    "RFFT3D",
+    "RFFTND",
+];
+
 /// No greatest rank: [`crate::RANK_MAX`] bounds what callers send.
 const MANY: usize = usize::MAX;
 
@@ -134,10 +178,14 @@ pub(super) enum Takes {
     AnyShape,
     /// It takes any shape, and may give a higher rank.
     Broadcast,
+    /// It takes not every shape, and keeps the rank.
+    KeepsRank,
     /// It hands the tensor to a function.
     Call,
     /// It takes no rank outside of this range, and perhaps not every shape within.
     Ranks(RangeInclusive<usize>),
+    /// It takes no last dimension smaller than this.
+    Last(usize),
     /// Nothing is known of it.
     Unknown,
 }
@@ -146,12 +194,21 @@ pub(super) enum Takes {
 pub(super) fn takes(op: &str, input: usize) -> Takes {
     if OF_ONE.contains(&op) {
         Takes::AnyShape
-    } else if OF_TWO.contains(&op) {
+    } else if OF_SEVERAL.contains(&op) {
         Takes::Broadcast
     } else if CALLS.contains(&op) {
         Takes::Call
+    } else if KEEP_RANK.contains(&op) && input == 0 {
+        Takes::KeepsRank
     } else {
         let ranks = RANKS.iter().find(|(known, inputs, _)| *known == op && inputs.contains(&input));
-        ranks.map_or(Takes::Unknown, |(_, _, ranks)| Takes::Ranks(ranks.clone()))
+        let ranks = ranks.map(|(_, _, ranks)| Takes::Ranks(ranks.clone()));
+        let last = LAST_SIZES.iter().find(|(known, _)| *known == op && input == 0).map(|(_, least)| Takes::Last(*least));
+        ranks.or(last).unwrap_or(Takes::Unknown)
     }
+}
+
+/// Whether the operation of type `op` ends the process where it has nothing to work on.
+pub(super) fn needs_elements(op: &str) -> bool {
+    NEED_ELEMENTS.contains(&op)
 }

@@ -28,8 +28,16 @@ pub(super) struct NodeDef {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AttrValue {
+    #[prost(message, optional, tag = "1")]
+    pub(super) list: Option<ListValue>,
     #[prost(message, optional, tag = "10")]
     pub(super) function: Option<NameAttrList>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ListValue {
+    #[prost(message, repeated, tag = "9")]
+    pub(super) functions: Vec<NameAttrList>,
 }
 
 #[derive(Clone, PartialEq, Message)]

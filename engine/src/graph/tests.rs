@@ -7,7 +7,7 @@ fn node(line: &str) -> NodeDef {
     let (name, call) = line.split_once(" = ").unwrap();
     let (op, inputs) = call.trim_end_matches(')').split_once('(').unwrap();
     let (op, function) = op.split_once(':').map_or((op, None), |(op, function)| (op, Some(function.to_owned())));
-    let function = function.map(|name| ("f".to_owned(), AttrValue { function: Some(NameAttrList { name }) }));
+    let function = function.map(|name| ("f".to_owned(), AttrValue { function: Some(NameAttrList { name }), list: None }));
     let inputs = inputs.split(", ").filter(|input| !input.is_empty()).map(str::to_owned).collect();
     NodeDef { name: name.into(), op: op.into(), inputs, attributes: function.into_iter().collect() }
 }
@@ -23,15 +23,16 @@ fn function((head, body): &(&str, &str)) -> FunctionDef {
     FunctionDef { signature: Some(OpDef { name: name.into(), arguments }), nodes: nodes(body) }
 }
 
-/// Feeds `x` and fetches `y`; expects `any`, or the ranks as `least..greatest`.
+/// Feeds `x` and fetches `y`; expects `any`, or the ranks as `least..greatest` and the least size of the last dimension.
 #[track_caller]
 fn check(main: &str, functions: &[(&str, &str)], expect: &str) {
     let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
     let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
-    let Demands { takes_any_shape, ranks } = Graph::parse(&bytes).unwrap().demands("x", &["y"]);
+    let Demands { takes_any_shape, ranks, last_least } = Graph::parse(&bytes).unwrap().demands("x", &["y"]);
     let (least, greatest) = ranks.into_inner();
     let greatest = if greatest == usize::MAX { String::new() } else { greatest.to_string() };
-    assert_eq!(if takes_any_shape { "any".to_owned() } else { format!("{least}..{greatest}") }, expect, "{main}");
+    let last = if last_least == 0 { String::new() } else { format!(" last {last_least}") };
+    assert_eq!(if takes_any_shape { "any".to_owned() } else { format!("{least}..{greatest}{last}") }, expect, "{main}");
 }
 
 #[test]
@@ -50,6 +51,9 @@ fn other_operations_take_what_the_graph_was_built_for() {
 fn ranks_are_demanded_as_long_as_the_tensor_has_its_own() {
     check("x = Placeholder()\n r = Relu(x)\n y = Conv2D(r, k)", &[], "4..4");
     check("x = Placeholder()\n y = Conv2D(k, x)", &[], "0..");
+    check("x = Placeholder()\n c = Cast(x)\n p = Pad(c, n)\n y = IRFFT(p, n)", &[], "0.. last 2");
+    check("x = Placeholder()\n y = Pad(x, n)", &[], "0..");
+    check("x = Placeholder()\n y = IRFFT(c, x)", &[], "0..");
     check("x = Placeholder()\n a = AddV2(x, bias)\n y = Conv2D(a, k)", &[], "0..");
     check("x = Placeholder()\n b = BiasAdd(x, c)\n m = FusedBatchNormV3(x)\n y = AddN(b, m)", &[], "4..5");
 }
@@ -75,6 +79,21 @@ fn functions_are_looked_into() {
 fn functions_that_call_each_other_are_looked_into_once() {
     let call = "x = Placeholder()\n y = PartitionedCall:a(x)";
     check(call, &[("a(t)", "c = PartitionedCall:b(t)"), ("b(t)", "c = PartitionedCall:a(t)")], "any");
+}
+
+#[test]
+fn operations_that_need_elements_are_found_wherever_they_are_run() {
+    let needs = |main: &str, functions: &[(&str, &str)]| {
+        let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
+        let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
+        Graph::parse(&bytes).unwrap().needs_elements(&["y"])
+    };
+    assert!(needs("x = Placeholder()\n y = IRFFT(x)", &[]));
+    assert!(!needs("x = Placeholder()\n y = Relu(x)\n z = IRFFT(x)", &[]));
+    let body = ("body(t)", "c = PartitionedCall:inner(t)");
+    assert!(needs("x = Placeholder()\n y = While:body(x)", &[body, ("inner(t)", "f = RFFT(t)")]));
+    assert!(!needs("x = Placeholder()\n y = While:body(x)", &[body, ("inner(t)", "f = PartitionedCall:body(t)")]));
+    assert!(!needs("x = Placeholder()\n y = Relu(x)", &[("unused(t)", "f = RFFT(t)")]));
 }
 
 #[test]

@@ -51,9 +51,11 @@ pub(super) fn probe(session: &SavedModelSession, index: usize, inter_op: InterOp
 }
 
 /// The inputs to try, in turn: zeros and empty strings; where there are strings, images instead. None where the shape does
-/// not say what to make, and none without inputs: such a signature can only read or change the model's state.
+/// not say what to make, none without inputs, for such a signature can only read or change the model's state, and none where the
+/// process might end of it.
 fn trials(signature: &Signature) -> Vec<Vec<Tensor>> {
-    if signature.inputs.is_empty() || signature.unserved().is_some() {
+    let is_safe = signature.inputs.iter().all(|spec| spec.feed.may_be_tried());
+    if signature.inputs.is_empty() || signature.unserved().is_some() || !is_safe {
         return Vec::new();
     }
     let has_strings = signature.inputs.iter().any(|spec| spec.dtype == DType::String);

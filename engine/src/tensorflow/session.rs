@@ -179,14 +179,12 @@ impl Method {
     fn feed_shapes(&self, graph: &Graph, known: Option<&graph::Graph>) -> Result<Vec<FeedShape>, Status> {
         let fetches: Vec<String> = self.operations().map(|(operation, _)| operation.name()).collect::<Result<_, _>>()?;
         let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
+        let needs_elements = known.is_some_and(|graph| graph.needs_elements(&fetches));
         let feed_shape = |(operation, index): &(Operation, i32)| {
             let name = operation.name()?;
             let demands = known.map_or(Demands::UNKNOWN, |graph| graph.demands(&name, &fetches));
-            if demands.takes_any_shape && self.feeds.len() == 1 {
-                return Ok(FeedShape::ANY);
-            }
             let inferred = graph.tensor_shape(Output { operation: operation.clone(), index: *index })?;
-            Ok(FeedShape::new(partial_shape(inferred), demands.ranks))
+            Ok(FeedShape::new(partial_shape(inferred), demands, needs_elements))
         };
         self.feeds.iter().map(feed_shape).collect()
     }

@@ -1,7 +1,8 @@
 //! An HTTP/2 connection: takes its requests, has them answered side by side, and ends it in order.
 //!
 //! This is built on h2 and not on hyper, which hides how far an answer was taken: a request is a future of its connection here, so
-//! it ends with the connection, and an answer that nobody reads ends by itself.
+//! it ends with the connection, and an answer that nobody reads ends by itself. There are no pings: each request has its time, and
+//! a connection without requests is closed, so a client that has vanished costs no more than one that is silent.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -34,8 +35,9 @@ const HEAD_BYTES_MAX: u32 = 16 << 10;
 /// Requests that a client may take back one after another, none of them answered in between. Four times all that it may have at
 /// once: a client whose patience ends takes back what it has, and only an attack goes on.
 const RESETS_MAX: u32 = 4 * STREAMS_MAX;
-/// Requests that a client may take back in the same turn as it makes them. Nobody has seen them yet, so no client has a reason.
-const UNSEEN_RESETS_MAX: usize = 20;
+/// Requests that a client may take back before the server has looked at them: as many as it may have at once, for a busy server looks
+/// late, and ending the connection would lose other requests.
+const UNSEEN_RESETS_MAX: usize = STREAMS_MAX as usize;
 /// Faults of a client that end a request and not its connection. Some happen where both ends close a request at once.
 const FAULTS_MAX: usize = 1024;
 
@@ -48,7 +50,8 @@ pub(super) struct Waits {
     pub(super) keep_alive: Duration,
     /// With an answer of which it takes no more.
     pub(super) take: Duration,
-    /// For its end, when the client was told to go; and with a body of a request that is answered.
+    /// With requests that were on their way when it was told to go, for its end after that, and with the rest of a body whose request
+    /// is answered.
     pub(super) linger: Duration,
 }
 
@@ -70,7 +73,7 @@ where
     };
     let Ok(Ok(connection)) = begun else { return };
     let limit = Instant::now() + waits.head;
-    let conversation = Conversation { connection, is_full, is_leaving: false, limit, waits, resets: 0 };
+    let conversation = Conversation { connection, is_full, leaving_by: None, limit, waits, resets: 0 };
     let answer = |request, respond| stream::answer(request, respond, peer, handler, waits);
     if let Err(error) = conversation.run(told, answer).await {
         tracing::debug!("HTTP/2: {error}");
@@ -94,8 +97,8 @@ struct Conversation<T> {
     connection: Connection<T, Bytes>,
     /// Whether bytes wait until the client takes some.
     is_full: Rc<Cell<bool>>,
-    /// Whether the client was told to go.
-    is_leaving: bool,
+    /// When no more requests are taken, if the client was told to go.
+    leaving_by: Option<Instant>,
     /// When the connection ends if there is no request until then.
     limit: Instant,
     waits: Waits,
@@ -116,11 +119,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
             let is_idle = answers.is_empty();
             tokio::select! {
                 accepted = self.connection.accept() => match accepted.transpose()? {
+                    Some((_, mut refused)) if self.is_closed() => refused.send_reset(Reason::REFUSED_STREAM),
                     Some((request, respond)) => answers.push(answer(request, respond)),
                     None => return Ok(()),
                 },
                 Some(ended) = answers.next() => self.ended(ended),
-                () = &mut leaving, if !self.is_leaving => self.leave(),
+                () = &mut leaving, if self.leaving_by.is_none() => self.leave(),
                 () = sleep_until(self.limit), if is_idle => if self.is_over() {
                     return Ok(());
                 },
@@ -128,9 +132,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
         }
     }
 
-    /// What to do when there was no request for as long as there need be one. Gives whether the connection ends now.
+    /// Tells a client to go that has left the connection without requests until its limit. Gives whether the connection ends now.
     fn is_over(&mut self) -> bool {
-        if !self.is_leaving {
+        if self.leaving_by.is_none() {
             self.leave();
         } else if self.is_full.get() {
             // The end of an answer is on its way, for which there is a limit of its own.
@@ -141,12 +145,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
         false
     }
 
+    /// Whether a client goes on with new requests that must know for long that it is to go. It may send them elsewhere.
+    fn is_closed(&self) -> bool {
+        self.leaving_by.is_some_and(|moment| moment < Instant::now())
+    }
+
     /// Notes the end of a request.
     fn ended(&mut self, ended: Ended) {
         match ended {
             Ended::Answered { says_close } => {
                 self.resets = 0;
-                if says_close && !self.is_leaving {
+                if says_close && self.leaving_by.is_none() {
                     self.leave();
                 }
             }
@@ -155,13 +164,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
         if self.resets > RESETS_MAX {
             self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
-        self.limit = Instant::now() + if self.is_leaving { self.waits.linger } else { self.waits.keep_alive };
+        let wait = if self.leaving_by.is_some() { self.waits.linger } else { self.waits.keep_alive };
+        self.limit = Instant::now() + wait;
     }
 
     /// Tells the client to send no more requests. Those that are on their way are answered.
     fn leave(&mut self) {
-        self.is_leaving = true;
         self.limit = Instant::now() + self.waits.linger;
+        self.leaving_by = Some(self.limit);
         self.connection.graceful_shutdown();
     }
 }

@@ -22,6 +22,8 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM_END_HEADERS: u8 = 5;
+/// Why a client takes back a request.
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 /// Serves one connection. `/large` has a large answer, `/none` has none ever, all others a short one.
 async fn serve(io: DuplexStream, waits: Waits, told: watch::Receiver<bool>) {
@@ -83,7 +85,7 @@ async fn read(io: &mut DuplexStream) -> (Vec<u8>, Vec<Reason>) {
     (kinds, reasons)
 }
 
-/// What comes of a client that sends only this, and reads.
+/// Sends bytes, and gives what the server answers until it ends the connection.
 async fn answer(waits: Waits, sent: &[&[u8]]) -> (Vec<u8>, Vec<Reason>) {
     let sent = sent.concat();
     let client = |mut io: DuplexStream, stop| async move {
@@ -161,11 +163,38 @@ async fn a_stop_waits_for_no_client_that_has_no_request() {
 }
 
 #[actix_web::test]
+async fn a_client_that_goes_on_asking_after_a_stop_is_refused() {
+    let client = |mut io: DuplexStream, stop: watch::Sender<bool>| async move {
+        let room = frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]);
+        // The first is not answered, so the connection is never idle.
+        io.write_all(&[greeting(), room, get(1, "/none")].concat()).await.unwrap();
+        // The server's pings are not answered, so it cannot know whether the client has heard.
+        for stream in (3..).step_by(2) {
+            io.write_all(&get(stream, "/")).await.unwrap();
+            let answered = loop {
+                let (kind, payload) = next(&mut io).await.unwrap();
+                if kind == HEADERS || kind == RST_STREAM {
+                    break (kind, payload);
+                }
+            };
+            stop.send_replace(true);
+            if answered.0 == RST_STREAM {
+                assert_eq!(answered.1, u32::from(Reason::REFUSED_STREAM).to_be_bytes());
+                break;
+            }
+        }
+        io.write_all(&frame(RST_STREAM, 0, 1, &CANCEL)).await.unwrap();
+        read(&mut io).await;
+    };
+    meet(Waits { linger: SHORT, ..PATIENT }, client).await;
+}
+
+#[actix_web::test]
 async fn requests_that_are_taken_back_again_and_again_end_the_connection() {
     let client = |mut io: DuplexStream, stop| async move {
         io.write_all(&greeting()).await.unwrap();
-        for stream in (1..).step_by(2) {
-            for sent in [get(stream, "/none"), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])] {
+        for stream in (1..5 * RESETS_MAX).step_by(2) {
+            for sent in [get(stream, "/none"), frame(RST_STREAM, 0, stream, &CANCEL)] {
                 // The server has its turn, and sees it.
                 tokio::task::yield_now().await;
                 if io.write_all(&sent).await.is_err() {
@@ -174,7 +203,7 @@ async fn requests_that_are_taken_back_again_and_again_end_the_connection() {
                 }
             }
         }
-        unreachable!("there is no end of numbers");
+        panic!("as if nothing was");
     };
     let (reasons, taken_back) = meet(PATIENT, client).await;
     assert_eq!(reasons, [Reason::ENHANCE_YOUR_CALM]);

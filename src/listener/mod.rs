@@ -237,7 +237,7 @@ async fn begin(tcp: TcpStream, told: watch::Receiver<bool>) -> Result<Connected<
     let _ = tcp.set_nodelay(true);
     let mut stream = Offers::new(tcp);
     let said = tokio::select! {
-        // What has come counts, also at a stop.
+        // A client that has begun is served, also at a stop.
         biased;
         said = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => said.map_err(io::Error::from)?,
         () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),

@@ -286,6 +286,37 @@ mod tests {
         }
     }
 
+    /// Whether what comes in pieces of this size begins with HTTP/2; and whether all of it can be read then.
+    fn begins_http2(sent: &str, piece: usize) -> (bool, bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(piece);
+            let sending = async {
+                let sent = tokio::io::AsyncWriteExt::write_all(&mut client, sent.as_bytes()).await;
+                drop(client);
+                sent
+            };
+            let mut offers = Offers::new(server);
+            let reading = async {
+                let mut read = String::new();
+                let is_http2 = offers.begins_http2().await?;
+                offers.read_to_string(&mut read).await.map(|_| (is_http2, read == sent))
+            };
+            let (done, read) = futures::future::join(sending, reading).await;
+            done.and(read).unwrap()
+        })
+    }
+
+    #[test]
+    fn http2_is_told_by_its_first_bytes_which_can_be_read_after_it() {
+        for piece in [1, 3, 16, 4096] {
+            assert_eq!(begins_http2("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", piece), (true, true), "in pieces of {piece}");
+            for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+                assert_eq!(begins_http2(sent, piece), (false, true), "{sent:?} in pieces of {piece}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_head_comes_as_it_was_sent() {
         for sent in ["", "GET / HTT", "\0\0\0", "GET / HTTP/1.1\r\nUpgrade: h2c\r\n"] {

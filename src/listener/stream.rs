@@ -1,5 +1,5 @@
-//! One request of an HTTP/2 connection: as the handler of HTTP/1.1 takes it, and its answer. What is refused, limited and
-//! measured is the handler's, and so the same for both versions.
+//! One request of an HTTP/2 connection: converted for the handler that serves HTTP/1.1 too, and its answer. The handler refuses,
+//! limits and measures requests of both versions alike.
 
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, Future};
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use super::http2::Waits;
 
-/// The most bytes of an answer that are asked room for at once: answers side by side take turns with so much.
+/// The most bytes of an answer for which room is asked at once. Answers side by side take turns, so that each moves on.
 const TURN_BYTES: usize = 16 << 10;
 
 /// How a request ended.
@@ -60,14 +60,16 @@ where
         Some(request) => {
             let mut answering = pin!(handler.call(request));
             let answered = poll_fn(|cx| {
-                if let Poll::Ready(answered) = answering.as_mut().poll(cx) {
-                    return Poll::Ready(Some(answered));
+                // First, so that a request that was taken back at once costs nothing.
+                if respond.poll_reset(cx).is_ready() {
+                    return Poll::Ready(None);
                 }
-                if expects && body.is_asked.get() {
+                let answered = answering.as_mut().poll(cx).map(Some);
+                if answered.is_pending() && expects && body.is_asked.get() {
                     expects = false;
                     go_on(&mut respond);
                 }
-                respond.poll_reset(cx).map(|_| None)
+                answered
             });
             answered.await.map(|answered| answered.map_or_else(Into::into, |answer| answer.into().map_into_boxed_body()))
         }
@@ -110,7 +112,7 @@ fn converted(parts: &::http::request::Parts, peer: Option<SocketAddr>, body: &Bo
     Some(request)
 }
 
-/// A request's body. What is read makes room for more.
+/// A request's body. Reading it makes room for more.
 #[derive(Clone)]
 struct Body {
     stream: Rc<RefCell<RecvStream>>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{sleep, Sleep};
 
-/// A connection that fails when its client has taken nothing for so long.
+/// A connection that fails when its client has taken nothing for `take_wait`.
 pub(super) struct Taken<T> {
     io: T,
     take_wait: Duration,

@@ -1,5 +1,5 @@
-//! HTTP/2 at the HTTP port: by curl, Go's client, h2load and single frames, in clear text and over TLS. What an answer says is the
-//! handlers', and so the same as over HTTP/1.1; here is what could differ.
+//! HTTP/2 at the HTTP port: by curl, Go's client, h2load and single frames, in clear text and over TLS. Both versions share their
+//! handlers, so these tests look at how requests reach those, and at limits and ends of connections.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -261,8 +261,7 @@ fn a_stop_answers_what_is_here_and_waits_for_nobody_else() {
     assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
 }
 
-/// Posts with Go's client, so many requests or until the server takes no more; gives what it says of them.
-#[track_caller]
+/// Has Go's client post: a number of requests, or until the server takes no more.
 fn go(address: SocketAddr, requests: Option<usize>, trusted: Option<&Path>) -> Command {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/http2.go");
     let scheme = if trusted.is_some() { "https" } else { "http" };

@@ -12,6 +12,8 @@ const PATIENT: Waits = Waits { head: LONG, keep_alive: LONG, take: LONG, linger:
 /// More than a client's window and the pipe between the two take.
 const LARGE_BYTES: usize = 1 << 20;
 const PIPE_BYTES: usize = 16 << 10;
+/// More than the pipe takes, and less than h2 keeps: the handler's part of such an answer ends before its client has any of it.
+const KEPT_BYTES: usize = 256 << 10;
 
 /// Frames by their kinds (RFC 9113, section 6), and flags.
 const DATA: u8 = 0;
@@ -25,12 +27,13 @@ const END_STREAM_END_HEADERS: u8 = 5;
 /// Why a client takes back a request.
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// Serves one connection. `/large` has a large answer, `/none` has none ever, all others a short one.
+/// Serves one connection. `/large` and `/kept` have large answers, `/none` has none ever, all others a short one.
 async fn serve(io: DuplexStream, waits: Waits, told: watch::Receiver<bool>) {
     let handler = fn_service(|request: Request| async move {
         let body = match request.path() {
             "/none" => std::future::pending::<String>().await,
             "/large" => "a".repeat(LARGE_BYTES),
+            "/kept" => "a".repeat(KEPT_BYTES),
             _ => "short".to_owned(),
         };
         Ok::<_, Response<BoxBody>>(Response::ok().set_body(body))
@@ -61,6 +64,12 @@ fn get(stream: u32, path: &str) -> Vec<u8> {
 
 fn greeting() -> Vec<u8> {
     [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// Says that answers of any size may come.
+fn all_at_once() -> Vec<u8> {
+    let room = [0x7f, 0, 0, 0];
+    [frame(SETTINGS, 0, 0, &[&[0, 4][..], &room].concat()), frame(WINDOW_UPDATE, 0, 0, &room)].concat()
 }
 
 /// Reads the next frame; gives its kind and payload.
@@ -142,13 +151,27 @@ async fn an_answer_for_which_a_client_makes_no_room_is_given_up() {
 
 #[actix_web::test]
 async fn a_client_that_reads_nothing_is_given_up() {
-    let room = [0x7f, 0, 0, 0];
-    let all_at_once = [frame(SETTINGS, 0, 0, &[&[0, 4][..], &room].concat()), frame(WINDOW_UPDATE, 0, 0, &room)].concat();
     let client = |mut io: DuplexStream, stop: watch::Sender<bool>| async move {
-        io.write_all(&[greeting(), all_at_once, get(1, "/large")].concat()).await.unwrap();
+        io.write_all(&[greeting(), all_at_once(), get(1, "/large")].concat()).await.unwrap();
         stop.closed().await;
     };
     meet(Waits { take: SHORT, ..PATIENT }, client).await;
+}
+
+#[actix_web::test]
+async fn a_stop_cuts_no_answer_off_that_its_client_takes_late() {
+    let client = |mut io: DuplexStream, stop: watch::Sender<bool>| async move {
+        io.write_all(&[greeting(), all_at_once(), get(1, "/kept")].concat()).await.unwrap();
+        while next(&mut io).await.is_some_and(|(kind, _)| kind != HEADERS) {}
+        stop.send_replace(true);
+        tokio::time::sleep(5 * SHORT).await;
+        let mut bytes = 0;
+        while let Some((kind, payload)) = next(&mut io).await {
+            bytes += if kind == DATA { payload.len() } else { 0 };
+        }
+        bytes
+    };
+    assert_eq!(meet(Waits { linger: SHORT, ..PATIENT }, client).await, KEPT_BYTES);
 }
 
 #[actix_web::test]
@@ -165,9 +188,8 @@ async fn a_stop_waits_for_no_client_that_has_no_request() {
 #[actix_web::test]
 async fn a_client_that_goes_on_asking_after_a_stop_is_refused() {
     let client = |mut io: DuplexStream, stop: watch::Sender<bool>| async move {
-        let room = frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0]);
         // The first is not answered, so the connection is never idle.
-        io.write_all(&[greeting(), room, get(1, "/none")].concat()).await.unwrap();
+        io.write_all(&[greeting(), all_at_once(), get(1, "/none")].concat()).await.unwrap();
         // The server's pings are not answered, so it cannot know whether the client has heard.
         for stream in (3..).step_by(2) {
             io.write_all(&get(stream, "/")).await.unwrap();

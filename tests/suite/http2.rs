@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tfweb_engine::fake::{Behaviour, FakeSession};
 
 use crate::client::Request;
@@ -61,7 +62,8 @@ fn has_go() -> bool {
 }
 
 fn curl(arguments: &[&str], url: &str) -> String {
-    run(Command::new("curl").args(["--silent", "--show-error", "--insecure"]).args(arguments).arg(url))
+    // Over HTTP/1.1 it would ask whether to send a large body, and show that answer too.
+    run(Command::new("curl").args(["--silent", "--show-error", "--insecure", "--header", "Expect:"]).args(arguments).arg(url))
 }
 
 /// An answer as curl shows it, without what differs from one request to the next, and from one version to the other.
@@ -83,8 +85,13 @@ fn lasting(answer: &str) -> Vec<String> {
 
 #[track_caller]
 fn check_alike(url: &str, http2: &str) {
+    // Its answer is larger than a client's first window, and than what is sent at once.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), json!({ "x": (0..200_000).collect::<Vec<u32>>() }).to_string()).unwrap();
+    let large = format!("@{}", file.path().display());
     for (path, arguments) in [
         ("/", &["--data", X][..]),
+        ("/", &["--data", &large]),
         ("/", &["--data", "no JSON"]),
         ("/", &["--data", X, "--header", "Content-Encoding: br"]),
         ("/", &["--data", X, "--header", "Transfer-Encoding: chunked"]),

@@ -30,6 +30,7 @@ use tower_layer::{Identity, Stack};
 use crate::body::Limits;
 use crate::config::GrpcConfig;
 use crate::http::App;
+use crate::http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 use crate::protocol::tf_serving_grpc::Door;
 use crate::telemetry::Observe;
 use crate::tls::Tls;
@@ -43,15 +44,8 @@ use connections::limited;
 use gate::{Gate, Shared};
 use receive::{Arrive, Receive};
 
-/// Bytes on their way of one request, and of one connection: a tensor should not wait for words of encouragement.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
-/// The most bytes that come in one piece. Of large tensors the pieces are what costs: with HTTP/2's 16 KiB twice as much.
-const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// Connections at once; further ones wait until one ends.
 const CONNECTIONS_MAX: usize = 4096;
-/// Requests side by side on one connection; clients hold back those beyond it.
-const STREAMS_MAX: u32 = 256;
 /// The most bytes of a message that asks for health or descriptors.
 const QUESTION_BYTES_MAX: usize = 16 << 10;
 /// How often to ask a silent connection whether it lives, and how long it may take to say so.

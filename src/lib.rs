@@ -25,6 +25,7 @@ pub mod grpc;
 pub mod health;
 pub mod healthcheck;
 pub mod http;
+mod http2;
 pub mod json;
 pub mod keeping;
 mod listener;

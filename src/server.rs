@@ -20,7 +20,7 @@ use crate::config::{Config, Drain};
 use crate::grpc::Grpc;
 use crate::http::{mount, App, RequestIds};
 use crate::keeping::Keepers;
-use crate::listener::{Listener, Listening};
+use crate::listener::{Listener, Listening, HTTP2};
 use crate::liveness::Liveness;
 use crate::operations::Operations;
 use crate::reread;
@@ -213,7 +213,7 @@ impl Server {
 /// Opens the HTTP door, over TLS or not.
 fn http_door(config: &Config, app: &web::Data<App>) -> io::Result<Listener> {
     let (app, static_path) = (app.clone(), config.static_path.clone());
-    let tls = config.tls.as_ref().map(|tls| tls.server_config(&[b"http/1.1"]).map_err(io::Error::other));
+    let tls = config.tls.as_ref().map(|tls| tls.server_config(&[HTTP2, b"http/1.1"]).map_err(io::Error::other));
     let listening = Listening {
         tls: tls.transpose()?,
         workers: None,

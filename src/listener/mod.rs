@@ -1,11 +1,14 @@
-//! An HTTP listener, over TLS or not, put together of actix's parts. actix-web's own cannot do what is promised here: it takes
-//! offers to upgrade for agreed, and at a stop it drops connections that it has accepted and not begun. Over TLS it offers HTTP/2
-//! to whoever asks, does not tell those connections to go when the server stops, and a request whose client has gone away runs
-//! on. So this speaks HTTP/1.1 alone.
+//! An HTTP listener, over TLS or not. It speaks HTTP/1.1 by actix's parts, and HTTP/2 by h2 with clients that begin with it or
+//! agree on it over TLS. actix-web's own listener cannot do what is promised here: it takes offers to upgrade for agreed, and at a
+//! stop it drops connections that it has accepted and not begun. It does not tell HTTP/2 connections to go when the server stops,
+//! and runs an HTTP/2 request on when its client has gone away.
 
 mod expect;
+mod http2;
 mod offers;
 mod sockets;
+mod stream;
+mod taken;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,7 +19,7 @@ use std::time::{Duration, Instant};
 use actix_http::error::DispatchError;
 use actix_http::HttpService;
 use actix_server::{Server, ServerBuilder, ServerHandle};
-use actix_service::{fn_service, map_config, IntoServiceFactory, ServiceFactory, ServiceFactoryExt};
+use actix_service::{fn_factory, fn_service, map_config, IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt};
 use actix_web::dev::AppConfig;
 use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
@@ -24,18 +27,25 @@ use actix_web::web::ServiceConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::telemetry::observe;
 use crate::tls;
+use http2::Waits;
 use offers::Offers;
 
 pub(crate) use offers::ends_connection;
+
+/// The name of HTTP/2 where a protocol is agreed on over TLS (ALPN).
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// How long a client may take to send a request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a client may go on sending a body that was refused, so that it comes to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a client of HTTP/2 may take none of an answer: far longer than a line that comes back is away.
+const TAKE_WAIT: Duration = Duration::from_secs(60);
 /// How long connections that have begun may take until they can be accepted: longer than a packet takes there and back.
 const BEGUN_WAIT: Duration = Duration::from_millis(50);
 /// How long the accepting thread may take to turn away from its sockets.
@@ -146,10 +156,8 @@ fn serve(
     let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
     let Some(tls) = listening.tls.clone() else {
         return builder.listen("tfweb-http", socket, move || {
-            let connected = |tcp: TcpStream| {
-                let peer = tcp.peer_addr().ok();
-                std::future::ready(Ok((Offers::new(tcp), peer)))
-            };
+            let leaving = told.clone();
+            let connected = move |tcp| begin(tcp, leaving.clone());
             fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
         });
     };
@@ -161,8 +169,12 @@ fn serve(
     })
 }
 
-/// A connection, and who has opened it.
-type Connected<T> = (Offers<T>, Option<SocketAddr>);
+/// A connection that was opened.
+struct Connected<T> {
+    stream: Offers<T>,
+    peer: Option<SocketAddr>,
+    is_http2: bool,
+}
 
 /// The service that answers on connections.
 fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
@@ -177,18 +189,39 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
     let made = expect::Made::default();
     let asked = expect::asking(Rc::clone(&made));
-    let services = expect::calling(map_config(services, |()| AppConfig::default()), made);
-    let http = HttpService::build();
-    let http = if listening.tls.is_some() { http.secure() } else { http };
-    http.local_addr(address)
+    let services = expect::calling(map_config(services, |()| AppConfig::default()), Rc::clone(&made));
+    let http1 = HttpService::build();
+    let http1 = if listening.tls.is_some() { http1.secure() } else { http1 };
+    let leave = told.clone();
+    let http1 = http1
+        .local_addr(address)
         .keep_alive(listening.keep_alive)
         .client_request_timeout(HEAD_WAIT)
         .client_disconnect_timeout(LINGER)
         // The request of a client that closes is dropped, and costs no run if none began.
         .h1_allow_half_closed(false)
-        .graceful_shutdown_signal(move || leaving(told.clone()))
+        .graceful_shutdown_signal(move || leaving(leave.clone()))
         .expect(asked)
-        .h1(services)
+        .h1(services);
+    let waits = Waits { head: HEAD_WAIT, keep_alive: listening.keep_alive, take: TAKE_WAIT, linger: LINGER };
+    fn_factory(move || {
+        let (http1, made, told) = (http1.new_service(()), Rc::clone(&made), told.clone());
+        async move {
+            let http1 = Rc::new(http1.await?);
+            // HTTP/1.1's service has made it.
+            let handler = made.borrow().clone().expect("the handler is made before it is called; this is a bug");
+            Ok(fn_service(move |Connected { stream, peer, is_http2 }| {
+                let (http1, handler, told) = (Rc::clone(&http1), Rc::clone(&handler), told.clone());
+                async move {
+                    if is_http2 {
+                        http2::converse(stream, peer, &*handler, waits, told).await;
+                        return Ok(());
+                    }
+                    http1.call((stream, peer)).await
+                }
+            }))
+        }
+    })
 }
 
 /// Waits until connections are told to close.
@@ -197,19 +230,37 @@ async fn leaving(mut told: watch::Receiver<bool>) {
     let _ = told.wait_for(|leave| *leave).await;
 }
 
+/// Waits until a client says which version it speaks. A connection on which nothing was sent holds up no stop.
+async fn begin(tcp: TcpStream, told: watch::Receiver<bool>) -> Result<Connected<TcpStream>, DispatchError> {
+    let peer = tcp.peer_addr().ok();
+    // Without it small answers are late, and nothing more.
+    let _ = tcp.set_nodelay(true);
+    let mut stream = Offers::new(tcp);
+    let said = tokio::select! {
+        // A client that has begun is served, also at a stop.
+        biased;
+        said = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => said.map_err(io::Error::from)?,
+        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    Ok(Connected { is_http2: said?, stream, peer })
+}
+
 /// Agrees on TLS. A handshake is no request: it holds up no stop.
 async fn agree(
     acceptor: TlsAcceptor,
     tcp: TcpStream,
     told: watch::Receiver<bool>,
-) -> Result<Connected<tokio_rustls::server::TlsStream<TcpStream>>, DispatchError> {
+) -> Result<Connected<TlsStream<TcpStream>>, DispatchError> {
     let peer = tcp.peer_addr().ok();
     let agreed = tokio::select! {
         agreed = tls::agree(&acceptor, tcp) => agreed,
         () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     match agreed {
-        Ok(stream) => Ok((Offers::new(stream), peer)),
+        Ok(stream) => {
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            Ok(Connected { stream: Offers::new(stream), peer, is_http2 })
+        }
         Err(error) => {
             tracing::debug!("HTTP: no TLS: {error}");
             Err(DispatchError::Io(error))

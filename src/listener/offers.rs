@@ -7,10 +7,10 @@
 //! and only as far as it is sure of the bodies' lengths. On all others it looks at the first head and no further; a later offer
 //! is answered with `connection: close`.
 //!
-//! It also keeps an answer from a client that has asked nothing.
+//! It also tells HTTP/2 from HTTP/1.1 by the first bytes, and keeps an answer from a client that has asked nothing.
 
-use std::future::Future;
-use std::io;
+use std::future::{poll_fn, Future};
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::{pin, Pin};
 use std::task::{ready, Context, Poll};
@@ -21,6 +21,8 @@ use bytes::{Buf, BytesMut};
 use httparse::Status;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+/// The first bytes of a client that speaks HTTP/2 (RFC 9113, section 3.4). No request of HTTP/1.1 begins so.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The most headers, and the longest head, that actix-http takes.
 const HEADERS_MAX: usize = 96;
 const HEAD_BYTES_MAX: usize = 128 << 10;
@@ -67,6 +69,26 @@ impl<T> Offers<T> {
 }
 
 impl<T: AsyncRead + Unpin> Offers<T> {
+    /// Whether the client begins with HTTP/2. Waits for no more bytes than it takes to know.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(crate) async fn begins_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let known = self.held.len().min(PREFACE.len());
+            if self.held[..known] != PREFACE[..known] {
+                return Ok(false);
+            }
+            if known == PREFACE.len() {
+                self.next = Next::Anything;
+                return Ok(true);
+            }
+            if !poll_fn(|cx| self.poll_more(cx)).await? {
+                return Ok(false);
+            }
+        }
+    }
+
     /// Reads more bytes and holds them; false at the end.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.held.capacity() - self.held.len() < READ_BYTES_LEAST {
@@ -118,6 +140,15 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
             return Poll::Ready(Ok(buf.len()));
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // Only HTTP/2 writes so.
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -252,6 +283,37 @@ mod tests {
                 format!("{first}GET / HTTP/1.1\r\nHost: a\r\n{OFFER}\r\n")
             };
             check(&requests(OFFER), &requests(PASSED));
+        }
+    }
+
+    /// Whether what comes in pieces of this size begins with HTTP/2; and whether all of it can be read then.
+    fn begins_http2(sent: &str, piece: usize) -> (bool, bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(piece);
+            let sending = async {
+                let sent = tokio::io::AsyncWriteExt::write_all(&mut client, sent.as_bytes()).await;
+                drop(client);
+                sent
+            };
+            let mut offers = Offers::new(server);
+            let reading = async {
+                let mut read = String::new();
+                let is_http2 = offers.begins_http2().await?;
+                offers.read_to_string(&mut read).await.map(|_| (is_http2, read == sent))
+            };
+            let (done, read) = futures::future::join(sending, reading).await;
+            done.and(read).unwrap()
+        })
+    }
+
+    #[test]
+    fn http2_is_told_by_its_first_bytes_which_can_be_read_after_it() {
+        for piece in [1, 3, 16, 4096] {
+            assert_eq!(begins_http2("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", piece), (true, true), "in pieces of {piece}");
+            for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+                assert_eq!(begins_http2(sent, piece), (false, true), "{sent:?} in pieces of {piece}");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use rustls::{AlertDescription, ClientConfig, ClientConnection, StreamOwned};
 use crate::client::Request;
 use crate::process::Process;
 use crate::support::{until, RunningServer};
-use crate::tls::{Authority, Pair};
+use crate::tls::{Authority, Files, Pair};
 
 const HALF_PLUS_TWO: &str = "--model tests/models/half_plus_two";
 /// How long a server may take for anything here; silence is met by its own limits before.
@@ -26,33 +26,6 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(2);
 const STOP_MAX: Duration = Duration::from_secs(15);
 /// A record of TLS that is an alert.
 const ALERT: u8 = 21;
-
-/// The files of a server, and its authority.
-struct Files {
-    directory: tempfile::TempDir,
-    authority: Authority,
-}
-
-impl Files {
-    fn new() -> Self {
-        let files = Self { directory: tempfile::tempdir().unwrap(), authority: Authority::new("servers") };
-        files.put(&files.authority.issue("localhost", 2100));
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn put(&self, pair: &Pair) {
-        fs::write(self.path("key"), &pair.key).unwrap();
-        fs::write(self.path("cert"), &pair.cert).unwrap();
-    }
-
-    fn flags(&self) -> String {
-        format!("--tls_cert {} --tls_key {}", self.path("cert").display(), self.path("key").display())
-    }
-}
 
 /// A server in this process, and the address of each door.
 struct Served {
@@ -126,7 +99,9 @@ fn both_doors_speak_tls_and_nothing_else() {
         assert!(answer.first() == Some(&ALERT) && answer.len() < 20, "an alert, and the end: {answer:?}");
     }
     // What is agreed on is what is spoken there.
-    let error = greet(served.doors[0], &files.authority.client(PROTOCOLS[1], None)).unwrap_err();
+    let [http2, none] = [PROTOCOLS[1], b"http/0.9"].map(|protocol| greet(served.doors[0], &files.authority.client(protocol, None)));
+    assert_eq!(http2.unwrap()[3], 4, "settings");
+    let error = none.unwrap_err();
     assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
     drop(served.server);
 }

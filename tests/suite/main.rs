@@ -2,6 +2,7 @@
 //!
 //! - `transcripts`: requests and the answers to them as text, in `tests/transcripts`. Most of what the API promises is there.
 //! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
+//! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
 //! - `batching`: what shares a run, and who gets which answer, seen from clients.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself; `origin` and `tls` are what the URLs lead to.
@@ -24,7 +25,7 @@
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
 //! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy,
-//! Java or a Docker engine, `balancer`, `offers` and `container` say that they are skipped.
+//! Java, a Docker engine, curl, Go or h2load, `balancer`, `offers`, `container` and `http2` say what they skip.
 
 #![forbid(unsafe_code)]
 
@@ -34,12 +35,14 @@ mod client;
 mod collector;
 mod container;
 mod fetcher;
+mod frames;
 mod fuzz;
 mod gated;
 mod grpc;
 mod grpc_client;
 mod hostile_origin;
 mod http;
+mod http2;
 mod https;
 mod keeping;
 mod lifecycle;

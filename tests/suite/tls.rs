@@ -1,7 +1,9 @@
 //! Certificates of the suite's own authority, and what speaks TLS with them.
 
+use std::fs;
 use std::io;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{date_time_ymd, BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -76,6 +78,33 @@ impl Pair {
     fn der(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let certificate = CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate");
         (vec![certificate], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key"))
+    }
+}
+
+/// The files of a server, and its authority.
+pub(crate) struct Files {
+    directory: tempfile::TempDir,
+    pub(crate) authority: Authority,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let files = Self { directory: tempfile::tempdir().unwrap(), authority: Authority::new("servers") };
+        files.put(&files.authority.issue("localhost", 2100));
+        files
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn put(&self, pair: &Pair) {
+        fs::write(self.path("key"), &pair.key).unwrap();
+        fs::write(self.path("cert"), &pair.cert).unwrap();
+    }
+
+    pub(crate) fn flags(&self) -> String {
+        format!("--tls_cert {} --tls_key {}", self.path("cert").display(), self.path("key").display())
     }
 }
 

@@ -1,0 +1,76 @@
+//! Ends a connection whose client takes none of the bytes that were written for it.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{ready, Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{sleep, Sleep};
+
+/// A connection that fails when its client has taken nothing for `take_wait`.
+pub(super) struct Taken<T> {
+    io: T,
+    take_wait: Duration,
+    /// Runs from when the system took no more bytes.
+    wait: Option<Pin<Box<Sleep>>>,
+    is_full: Rc<Cell<bool>>,
+}
+
+impl<T> Taken<T> {
+    pub(super) fn new(io: T, take_wait: Duration) -> Self {
+        Self { io, take_wait, wait: None, is_full: Rc::default() }
+    }
+
+    /// Whether bytes wait until the client takes some; for who no longer has the connection.
+    pub(super) fn is_full(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.is_full)
+    }
+
+    /// Passes on what came of a write, and fails one that has waited too long.
+    fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.is_full.set(written.is_pending());
+        if written.is_ready() {
+            self.wait = None;
+            return written;
+        }
+        let take_wait = self.take_wait;
+        ready!(self.wait.get_or_insert_with(|| Box::pin(sleep(take_wait))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Taken<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Taken<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watch(cx, written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, pieces);
+        self.watch(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.watch(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.io).poll_shutdown(cx);
+        self.watch(cx, shut)
+    }
+}

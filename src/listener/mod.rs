@@ -20,7 +20,9 @@ use actix_http::error::DispatchError;
 use actix_http::HttpService;
 use actix_server::{Server, ServerBuilder, ServerHandle};
 use actix_service::{fn_factory, fn_service, map_config, IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt};
-use actix_web::dev::AppConfig;
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::ConnectionType;
 use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::ServiceConfig;
@@ -193,6 +195,8 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     let http1 = HttpService::build();
     let http1 = if listening.tls.is_some() { http1.secure() } else { http1 };
     let leave = told.clone();
+    let idle = HeaderValue::from_str(&format!("timeout={}", listening.keep_alive.as_secs()));
+    let idle = idle.expect("a number is a header's value; this is a bug");
     let http1 = http1
         .local_addr(address)
         .keep_alive(listening.keep_alive)
@@ -202,7 +206,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || leaving(leave.clone()))
         .expect(asked)
-        .h1(services);
+        .h1(services.map(move |response| telling(response, &idle)));
     let waits = Waits { head: HEAD_WAIT, keep_alive: listening.keep_alive, take: TAKE_WAIT, linger: LINGER };
     fn_factory(move || {
         let (http1, made, told) = (http1.new_service(()), Rc::clone(&made), told.clone());
@@ -222,6 +226,15 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
             }))
         }
     })
+}
+
+/// Tells a client of HTTP/1.1 for how long its connection is kept, so that it sends nothing on one that ends just then.
+fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceResponse<B> {
+    let closes = response.request().head().connection_type() == ConnectionType::Close;
+    if !closes && response.response().head().keep_alive() {
+        response.headers_mut().insert(HeaderName::from_static("keep-alive"), idle.clone());
+    }
+    response
 }
 
 /// Waits until connections are told to close.

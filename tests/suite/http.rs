@@ -236,6 +236,15 @@ fn a_request_that_its_head_refuses_is_not_told_to_send_its_body() {
 }
 
 #[test]
+fn a_connection_that_is_kept_says_for_how_long() {
+    let server = RunningServer::shared(MODELS);
+    let told = |request: Request| server.call(&request).header("keep-alive").map(str::to_owned);
+    assert_eq!(told(Request::get("/livez")).as_deref(), Some("timeout=75"));
+    assert_eq!(told(Request::post("/v1/models/none:predict", "{}")).as_deref(), Some("timeout=75"));
+    assert_eq!(told(Request::get("/livez").header("Connection", "close")), None);
+}
+
+#[test]
 fn a_connection_on_which_nothing_was_sent_ends_without_an_answer() {
     let server = fake("");
     let (mut silent, mut slow) = (server.connect(), server.connect());

@@ -76,7 +76,8 @@ fn lasting(answer: &str) -> Vec<String> {
         header.into_iter().for_each(|header| header.truncate(changing.len()));
     }
     // Of HTTP/1.1 alone.
-    lasting.retain(|header| !["transfer-encoding: chunked", "connection: close"].contains(&header.as_str()));
+    lasting
+        .retain(|header| !["transfer-encoding: chunked", "connection: close", "keep-alive: timeout=75"].contains(&header.as_str()));
     lasting.sort();
     lasting.push(status.split(' ').nth(1).expect("a status").to_owned());
     lasting.push(body.to_owned());

@@ -63,10 +63,12 @@ impl Input {
     /// Nested arrays of its values.
     fn write_json(&self, dims: &[usize], at: &mut usize, text: &mut String) {
         let Some((&rows, rest)) = dims.split_first() else {
-            let value = match self.dtype {
-                DType::String => format!(r#"{{"b64":"{}"}}"#, BASE64_STANDARD.encode(&self.strings[*at])),
-                DType::Float32 => format!("{:?}", self.numbers[*at]),
-                _ => format!("{}", self.numbers[*at]),
+            let value = if self.dtype == DType::String {
+                format!(r#"{{"b64":"{}"}}"#, BASE64_STANDARD.encode(&self.strings[*at]))
+            } else if self.dtype == DType::Float32 {
+                format!("{:?}", self.numbers[*at])
+            } else {
+                format!("{}", self.numbers[*at])
             };
             *at += 1;
             return text.push_str(&value);
@@ -84,11 +86,14 @@ impl Input {
         let shape = TensorShapeProto { dim, unknown_rank: false };
         let mut proto = TensorProto { dtype: self.dtype.number() as i32, tensor_shape: Some(shape), ..TensorProto::default() };
         let numbers = || self.numbers.iter().copied();
-        match self.dtype {
-            DType::String => proto.string_val = self.strings.iter().map(|string| string.clone().into()).collect(),
-            DType::Int32 => proto.int_val = numbers().map(|number| number as i32).collect(),
-            DType::Int64 => proto.int64_val = numbers().map(|number| number as i64).collect(),
-            _ => proto.float_val = numbers().map(|number| number as f32).collect(),
+        if self.dtype == DType::String {
+            proto.string_val = self.strings.iter().map(|string| string.clone().into()).collect();
+        } else if self.dtype == DType::Int32 {
+            proto.int_val = numbers().map(|number| number as i32).collect();
+        } else if self.dtype == DType::Int64 {
+            proto.int64_val = numbers().map(|number| number as i64).collect();
+        } else {
+            proto.float_val = numbers().map(|number| number as f32).collect();
         }
         proto
     }

@@ -137,7 +137,7 @@ mod tests {
         check_parts(max, max, queue, expect);
     }
 
-    /// The same with parts of so many rows.
+    /// The same with parts of `part_rows` rows.
     #[track_caller]
     fn check_parts(max: usize, part_rows: usize, queue: &str, expect: &str) {
         let mut batcher = Batcher::new(max);

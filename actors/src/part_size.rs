@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// How long a run of a part may take: so long a neighbour may have to wait for a free thread.
 const RUN_TIME_MAX: Duration = Duration::from_millis(10);
-/// The most bytes of a part's inputs and outputs. What a run takes inside is not known; this bounds what is.
+/// The most bytes of a part's inputs and outputs. Nothing tells the bytes that a run takes besides.
 const BYTES_MAX: usize = 32 << 20;
 /// By how much more rows a second have to come of a larger part, so that noise does not pass for a gain.
 const GAIN_LEAST: f64 = 1.1;

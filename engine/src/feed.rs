@@ -5,8 +5,8 @@
 //! other request. Nothing can catch that, so no request may ever reach one. Some kernels do not even check, and write where
 //! they may not.
 //!
-//! What kernels take for granted is what shape inference has found when the graph was built: rank and known dimensions. A run
-//! does not compare what it is fed with that, so it is compared here. The shapes that a signature declares are no help: some
+//! Kernels take the rank and the known dimensions for granted that shape inference found when the graph was built. A run does not
+//! compare the tensors that it is fed with those, so this file does. The shapes that a signature declares are no help: some
 //! declare less, or other shapes than everybody feeds (TensorFlow Serving's half_plus_two declares `[-1, 1]` and is fed `[3]`).
 //! So a tensor has to agree with the shape that TensorFlow inferred, unless it comes to nothing but operations on each element by
 //! itself, which take any shape. Several of those have to broadcast to no more than the largest of them: `[6000, 1]` and

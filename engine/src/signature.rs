@@ -13,7 +13,7 @@ pub struct TensorSpec {
     pub tensor: String,
     /// The element type.
     pub dtype: DType,
-    /// What the signature declares of the shape.
+    /// The shape that the signature declares.
     pub shape: PartialShape,
     /// Of an input: the shapes that may be fed, whatever the signature declares.
     pub feed: FeedShape,

@@ -46,7 +46,7 @@ struct Function {
     body: Body,
 }
 
-/// What the operations that a fed tensor comes to demand of its shape.
+/// The demands that operations make on the shape of a fed tensor that comes to them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Demands {
     /// Whether every one of them takes any shape.

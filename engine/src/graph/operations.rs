@@ -1,4 +1,4 @@
-//! What TensorFlow's operations do with the shapes that come to them, as far as it decides which tensors may be fed.
+//! TensorFlow's operations by the shapes that they take, as far as that decides which tensors may be fed.
 //!
 //! The lists name operations of TensorFlow 2.21 by their type in a GraphDef. An operation that is in none of them is taken to
 //! need the shapes that its graph was built with.
@@ -171,7 +171,7 @@ const NEED_ELEMENTS: &[&str] = &[
 /// No greatest rank: [`crate::RANK_MAX`] bounds what callers send.
 const MANY: usize = usize::MAX;
 
-/// What an operation does with a tensor that comes to one of its inputs.
+/// The way of an operation with a tensor that comes to one of its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Takes {
     /// It takes any shape, and gives the same.
@@ -190,7 +190,7 @@ pub(super) enum Takes {
     Unknown,
 }
 
-/// What the operation of type `op` does with its input number `input`.
+/// Finds the way of an operation of type `op` with its input number `input`.
 pub(super) fn takes(op: &str, input: usize) -> Takes {
     if OF_ONE.contains(&op) {
         Takes::AnyShape

@@ -1,4 +1,4 @@
-//! What the body of a predict asks for, read in TensorFlow Serving's order of checks. Pure but for the look into the catalog.
+//! Reads the body of a predict, in TensorFlow Serving's order of checks. Pure but for the look into the catalog.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) struct Predict {
     pub(super) asked: Result<Asked, Error>,
 }
 
-/// What is to be run, and answered.
+/// The inputs of a run, and the outputs of its answer.
 pub(super) struct Asked {
     pub(super) inputs: Vec<Tensor>,
     pub(super) form: Form,

@@ -14,7 +14,7 @@ use crate::origin::{loopback, Origin};
 use crate::process::Process;
 use crate::store_servers::PythonServer;
 use crate::support::{is_alone, session, RunningServer};
-use crate::tls::{self, Authority};
+use crate::tls::{self, Authority, Sessions};
 
 const KITCHEN: &str = "--model tests/models/kitchen --url_allow 127.0.0.0/8";
 
@@ -361,7 +361,10 @@ fn servers_are_verified() {
         let wire = move |tcp| tls::accept(&config, tcp);
         Origin::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), wire)
     };
-    let good = serve(authority.server("localhost", 2100));
+    let sessions = Arc::new(Sessions::default());
+    let mut resumable = Arc::unwrap_or_clone(authority.server("localhost", 2100));
+    resumable.session_storage = sessions.clone();
+    let good = serve(resumable.into());
     let by_address = serve(authority.server("127.0.0.1", 2100));
     let expired = serve(authority.server("localhost", 2001));
     let misnamed = serve(authority.server("example.org", 2100));
@@ -376,7 +379,7 @@ fn servers_are_verified() {
     assert_eq!(call("localhost", &good, "/size/100000").json(), json!({"bytes": [100_000]}));
     assert_eq!(good.header("host"), Some(format!("localhost:{}", good.address.port())));
     assert_eq!(call("localhost", &good, "/text/again").json(), json!({"bytes": [5]}));
-    assert_eq!(good.connections(), 2, "TLS connections are used once too");
+    assert_eq!((good.connections(), sessions.resumed()), (2, 1), "a new connection resumes the TLS session of the last");
     assert_eq!(call("127.0.0.1", &by_address, "/size/3").json(), json!({"bytes": [3]}));
     check_error(&call("localhost", &good, "/cut"), 400, "broke off before its end");
     for (origin, expect) in [(&expired, "expired"), (&misnamed, "not valid for name"), (&unknown, "UnknownIssuer")] {

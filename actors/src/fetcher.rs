@@ -35,7 +35,7 @@ use futures::FutureExt;
 use tfweb_engine::{quoted, Code, Error};
 use url::Url;
 
-use dial::Dialer;
+use dial::Clients;
 use download::Net;
 use failure::Failure;
 use hosts::{Hosts, SHARE};
@@ -47,8 +47,6 @@ pub use observation::{FetchObservation, Outcome};
 
 /// The most URLs of one request: more would keep a slow server busy for one caller.
 pub const REQUEST_URLS_MAX: usize = 256;
-/// How often connections that nobody uses are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What may be fetched, and how much at once.
 #[derive(Clone, Debug)]
@@ -198,9 +196,9 @@ struct FetcherActor {
 
 impl FetcherActor {
     fn new(policy: &FetchPolicy, rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
-        let dialer = Dialer::new(Arc::clone(&rules), Arc::clone(&policy.resolver), policy.timeout);
         let net = Net {
-            hosts: Hosts::new(policy, dialer, Arc::clone(&counters)),
+            clients: Clients::new(Arc::clone(&rules), Arc::clone(&policy.resolver), policy.timeout),
+            hosts: Hosts::new(policy, Arc::clone(&counters)),
             rules,
             body_bytes_max: policy.body_bytes_max,
             timeout: policy.timeout,
@@ -256,10 +254,6 @@ impl Drop for Landing {
 
 impl Actor for FetcherActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.run_interval(SWEEP_EVERY, |actor, _| actor.net.hosts.sweep());
-    }
 }
 
 impl Handler<Fetch> for FetcherActor {

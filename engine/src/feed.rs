@@ -183,6 +183,10 @@ mod tests {
         check(&of(2..=2), &[&[1]], Some("expected 2 dimensions"));
         check(&of(4..=5), &[&[1; 6]], Some("expected 4 to 5 dimensions"));
         check(&of(2..=usize::MAX), &[&[]], Some("expected 2 or more dimensions"));
+        check(&of(0..=3), &[&[1; 4]], Some("expected 0 to 3 dimensions"));
+        check(&of(0..=usize::MAX), &[&[1; 4]], None);
+        let last = [FeedShape::new(PartialShape::UNKNOWN, Demands { last_least: 2, ..Demands::UNKNOWN }, false)];
+        check(&last, &[&[1]], Some("expected shape unknown with a last size of 2 or more"));
         check(&[FeedShape::ANY], &[&[]], None);
         check(&[FeedShape::ANY], &[&[1; 32]], None);
     }
@@ -231,6 +235,7 @@ mod tests {
     fn transforms_need_elements() {
         let demands = Demands { last_least: 2, ..Demands::UNKNOWN };
         let transform = [FeedShape::new(PartialShape::new([None, None]), demands, true)];
+        assert!(!transform[0].may_be_tried() && FeedShape::ANY.may_be_tried());
         check(&transform, &[&[1, 2]], None);
         check(&transform, &[&[0, 2]], Some("expected no size of 0, got shape [0, 2]"));
         check(&transform, &[&[3, 1]], Some("expected shape [-1, -1] with a last size of 2 or more"));

@@ -34,8 +34,6 @@ struct Seen {
     /// Of connections, those still open.
     open: usize,
     gets: Vec<String>,
-    /// Requests on connections that were not to be used again.
-    misused: usize,
     /// Headers of the last request, names in lower case.
     headers: HashMap<String, String>,
     /// Requests being answered, and the most that were at once.
@@ -94,11 +92,6 @@ impl Origin {
         self.shared.lock().gets.len()
     }
 
-    /// How many requests came on connections that a [`Script`] had spoilt.
-    pub(crate) fn misused(&self) -> usize {
-        self.shared.lock().misused
-    }
-
     /// How many requests there were for a path.
     pub(crate) fn gets(&self, path: &str) -> usize {
         self.shared.lock().gets.iter().filter(|get| *get == path).count()
@@ -111,11 +104,6 @@ impl Origin {
     /// The most requests that were being answered at once.
     pub(crate) fn busy_max(&self) -> usize {
         self.shared.lock().busy_max
-    }
-
-    /// Lets requests for `/held…`, and the late bytes of scripts, wait again.
-    pub(crate) fn hold(&self) {
-        self.shared.change(|seen| seen.released = false);
     }
 
     /// Answers the requests for `/held…`, those that wait and those to come.
@@ -160,40 +148,23 @@ impl Shared {
         stream.set_write_timeout(Some(IDLE_MAX))?;
         stream.set_nodelay(true)?;
         let mut wire = BufReader::new(wire(stream.try_clone()?)?);
-        let (mut earlier, mut is_spoilt) = (0, false);
         while let Some((path, headers)) = request(&mut wire)? {
             self.change(|seen| {
                 seen.gets.push(path.clone());
-                seen.misused += usize::from(is_spoilt);
                 seen.headers = headers;
                 seen.busy += 1;
                 seen.busy_max = seen.busy_max.max(seen.busy);
             });
             let answered = match Script::of(&path) {
-                Some(script) => {
-                    is_spoilt |= script.spoils();
-                    self.play(script, earlier > 0, stream, wire.get_mut())
-                }
-                // Some servers close a connection when it is used again; those of HTTP/1.0 never look for another request.
-                None if earlier > 0 && (path == "/fresh" || path.starts_with("/old/")) => Ok(false),
+                Some(mut script) => script.play(wire.get_mut()),
                 None => self.answer(&path, stream, wire.get_mut()),
             };
-            earlier += 1;
             self.change(|seen| seen.busy -= 1);
             if !answered? {
                 break;
             }
         }
         Ok(())
-    }
-
-    fn play(&self, mut script: Script, is_used: bool, stream: &TcpStream, wire: &mut dyn Wire) -> io::Result<bool> {
-        let goes_on = script.play(is_used, stream, wire)?;
-        if goes_on && !script.late.is_empty() {
-            self.wait_released(stream)?;
-            wire.write_all(&script.late)?;
-        }
-        Ok(goes_on)
     }
 
     /// Answers a path; whether the connection goes on.
@@ -203,7 +174,12 @@ impl Shared {
         match kind {
             "text" => whole(wire, "", argument.as_bytes())?,
             "size" => whole(wire, "", &body(number()))?,
-            "fresh" => whole(wire, "", b"fresh")?,
+            "late" => {
+                whole(wire, "", b"in time")?;
+                // Until the client asks again on this connection, or closes it.
+                stream.peek(&mut [0])?;
+                whole(wire, "", b"too late")?;
+            }
             "held" => {
                 self.wait_released(stream)?;
                 whole(wire, "", b"held")?;
@@ -213,8 +189,6 @@ impl Shared {
                 whole(wire, "", b"slow")?;
             }
             "gzip" => whole(wire, "Content-Encoding: gzip\r\n", &gzip(argument.as_bytes()))?,
-            "br" => whole(wire, "Content-Encoding: br\r\n", b"not asked for")?,
-            "bomb" => whole(wire, "Content-Encoding: gzip\r\n", &gzip(&vec![0; 1 << 20]).repeat(1024))?,
             "cut" => wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")?,
             "cut-chunks" => wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchun\r\n")?,
             "until-end" => wire.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end")?,
@@ -240,7 +214,6 @@ impl Shared {
             "silent" => self.wait_released(stream)?,
             "status" => write!(wire, "HTTP/1.1 {} Told\r\nContent-Length: 2\r\n\r\nno", number())?,
             "loop" => write!(wire, "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\n\r\n")?,
-            "nowhere" => wire.write_all(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n")?,
             "to" => write!(wire, "HTTP/1.1 307 There\r\nLocation: {argument}\r\nContent-Length: 0\r\n\r\n")?,
             "away" => {
                 write!(wire, "HTTP/1.1 302 There\r\nLocation: {argument}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
@@ -321,6 +294,9 @@ fn odd(path: &str, kind: &str, argument: &str, wire: &mut dyn Wire) -> io::Resul
             while wire.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
             Ok(())
         }
+        "br" => whole(wire, "Content-Encoding: br\r\n", b"not asked for"),
+        "bomb" => whole(wire, "Content-Encoding: gzip\r\n", &gzip(&vec![0; 1 << 20]).repeat(1024)),
+        "nowhere" => wire.write_all(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"),
         "old" => write!(wire, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()),
         "bad-chunks" => wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchunked"),
         _ => wire.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),

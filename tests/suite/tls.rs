@@ -4,12 +4,14 @@ use std::fs;
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use rcgen::{date_time_ymd, BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::origin::Wire;
@@ -116,4 +118,43 @@ fn provider() -> Arc<CryptoProvider> {
 pub(crate) fn accept(config: &Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Box<dyn Wire>> {
     let connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
     Ok(Box::new(StreamOwned::new(connection, tcp)))
+}
+
+/// The TLS sessions that a server remembers, and how many of them were resumed.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    remembered: Arc<ServerSessionMemoryCache>,
+    resumed: AtomicUsize,
+}
+
+impl Sessions {
+    pub(crate) fn resumed(&self) -> usize {
+        self.resumed.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { remembered: ServerSessionMemoryCache::new(64), resumed: AtomicUsize::default() }
+    }
+}
+
+impl StoresServerSessions for Sessions {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.remembered.put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.remembered.get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let session = self.remembered.take(key)?;
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+        Some(session)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
 }

@@ -14,7 +14,7 @@ use crate::origin::{loopback, Origin};
 use crate::process::Process;
 use crate::store_servers::PythonServer;
 use crate::support::{is_alone, session, RunningServer};
-use crate::tls::{self, Authority};
+use crate::tls::{self, Authority, Sessions};
 
 const KITCHEN: &str = "--model tests/models/kitchen --url_allow 127.0.0.0/8";
 
@@ -276,7 +276,6 @@ fn one_host_is_asked_for_sixteen_at_a_time_and_all_for_sixty_four() {
     let response = waiting[0].receive().expect("an answer");
     assert_eq!(response.json(), json!({ "bytes": vec![4; 240] }));
     assert!(origins.iter().all(|origin| origin.busy_max() <= 16), "{:?}", origins.iter().map(Origin::busy_max).collect::<Vec<_>>());
-    assert!(origins.iter().all(|origin| origin.connections() <= 17), "connections are kept");
 }
 
 #[test]
@@ -362,7 +361,10 @@ fn servers_are_verified() {
         let wire = move |tcp| tls::accept(&config, tcp);
         Origin::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), wire)
     };
-    let good = serve(authority.server("localhost", 2100));
+    let sessions = Arc::new(Sessions::default());
+    let mut resumable = Arc::unwrap_or_clone(authority.server("localhost", 2100));
+    resumable.session_storage = sessions.clone();
+    let good = serve(resumable.into());
     let by_address = serve(authority.server("127.0.0.1", 2100));
     let expired = serve(authority.server("localhost", 2001));
     let misnamed = serve(authority.server("example.org", 2100));
@@ -377,7 +379,7 @@ fn servers_are_verified() {
     assert_eq!(call("localhost", &good, "/size/100000").json(), json!({"bytes": [100_000]}));
     assert_eq!(good.header("host"), Some(format!("localhost:{}", good.address.port())));
     assert_eq!(call("localhost", &good, "/text/again").json(), json!({"bytes": [5]}));
-    assert_eq!(good.connections(), 1, "TLS connections are kept too");
+    assert_eq!((good.connections(), sessions.resumed()), (2, 1), "a new connection resumes the TLS session of the last");
     assert_eq!(call("127.0.0.1", &by_address, "/size/3").json(), json!({"bytes": [3]}));
     check_error(&call("localhost", &good, "/cut"), 400, "broke off before its end");
     for (origin, expect) in [(&expired, "expired"), (&misnamed, "not valid for name"), (&unknown, "UnknownIssuer")] {
@@ -393,23 +395,29 @@ fn servers_are_verified() {
 }
 
 #[test]
-fn connections_are_kept_and_closed_ones_forgotten() {
+fn each_connection_is_used_once() {
     let origin = Origin::start();
     let server = RunningServer::start(KITCHEN);
-    for i in 0..50 {
-        assert_eq!(server.call(&lengths(&[origin.url(&format!("/size/{i}"))])).json(), json!({ "bytes": [i] }));
+    for round in 0..50 {
+        let urls = ["size", "once", "early/103", "chunked"].map(|kind| origin.url(&format!("/{kind}/{round}")));
+        assert_eq!(server.call(&lengths(&urls)).status, 200);
     }
-    assert_eq!(origin.connections(), 1);
-    for _ in 0..20 {
-        assert_eq!(server.call(&lengths(&[origin.url("/once")])).status, 200, "the server closes after its answer");
-    }
-    for _ in 0..3 {
-        assert_eq!(server.call(&lengths(&[origin.url("/fresh")])).status, 200, "one that was closed just then is tried anew");
-    }
-    assert_eq!(origin.gets("/fresh"), 5);
-    // An idle connection is closed by and by, though nobody asks for its host again.
-    assert_eq!(server.call(&lengths(&[origin.url("/size/1")])).status, 200);
+    assert_eq!(origin.header("connection"), Some("close".into()));
+    assert_eq!((origin.requests(), origin.connections()), (200, 200));
     origin.until_open(0);
+}
+
+#[test]
+fn a_second_answer_is_not_taken_for_the_next_requests() {
+    let origin = Origin::start();
+    let server = RunningServer::start(KITCHEN);
+    for i in 0..20 {
+        for (path, expect) in [(format!("/late/{i}"), "in time".to_owned()), (format!("/text/{i}"), i.to_string())] {
+            let x = json!({ "x": [[{ "url": origin.url(&path) }, ""]] });
+            let response = server.call(&Request::post("/echo_string", x.to_string()));
+            assert_eq!(response.json(), json!({ "y": [[expect, ""]] }), "{response:?}");
+        }
+    }
 }
 
 #[test]
@@ -451,31 +459,20 @@ fn pythons_web_server_fails_no_request() {
 }
 
 #[test]
-fn malformed_answers_are_told_and_not_tried_again() {
+fn a_request_without_a_valid_answer_is_not_sent_again() {
     let origin = Origin::start();
     let server = RunningServer::shared(KITCHEN);
-    for (path, expect) in [
-        ("/noise", r#"it begins with "this ", expected "HTTP/""#),
-        ("/bad-chunks", "behind the data of a chunk is 'k', expected the end of the line"),
-        ("/interim", "its head is longer than 262144 bytes"),
-        ("/head", "its head is longer than 262144 bytes"),
+    let malformed = "gave no valid HTTP answer: ";
+    for (path, begins, expect) in [
+        ("/noise", malformed, r#"it begins with "this ", expected "HTTP/""#),
+        ("/bad-chunks", malformed, "behind the data of a chunk is 'k', expected the end of the line"),
+        ("/interim", malformed, "its head is longer than 262144 bytes"),
+        ("/head", malformed, "its head is longer than 262144 bytes"),
+        ("/reset", "", "ended the connection without an answer"),
     ] {
-        check_error(&server.call(&lengths(&[origin.url(path)])), 400, &format!("gave no valid HTTP answer: {expect}"));
+        check_error(&server.call(&lengths(&[origin.url(path)])), 400, &format!("\": {begins}{expect}"));
         assert_eq!(origin.gets(path), 1, "{path}");
     }
-}
-
-#[test]
-fn kept_connections_that_all_went_stale_fail_no_fetch() {
-    let origin = Origin::start();
-    let server = RunningServer::start(KITCHEN);
-    let held: Vec<String> = (0..4).map(|i| origin.url(&format!("/held/{i}"))).collect();
-    let mut waiting = server.send_all([lengths(&held)]);
-    origin.until_busy(4);
-    origin.release();
-    assert_eq!(waiting[0].receive().expect("an answer").json(), json!({ "bytes": [4, 4, 4, 4] }));
-    assert_eq!(server.call(&lengths(&[origin.url("/fresh")])).json(), json!({ "bytes": [5] }));
-    assert_eq!((origin.gets("/fresh"), origin.connections()), (5, 5));
 }
 
 #[test]

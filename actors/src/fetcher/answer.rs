@@ -1,9 +1,8 @@
-//! How an origin's answer is framed: where its head ends, where its body ends, and whether its connection may be used again.
-//! Pure.
+//! How an origin's answer is framed: where its head ends, and where its body ends. Pure.
 //!
 //! One place decides this, so that [`Wire`](super::wire::Wire) and awc cannot disagree: `Wire` follows the bytes by it, and awc
 //! is shown a head that is written anew ([`Head::for_awc`]). An answer is malformed where RFC 9112 lets clients differ about its
-//! end: the bytes that one of them leaves would be another request's answer.
+//! end: what one of them takes for the whole would be a part, or more, to another.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -49,8 +48,6 @@ pub(super) struct Head {
     /// All encodings, separated by commas.
     encoding: Option<Vec<u8>>,
     pub(super) body: Body,
-    /// Whether the connection may be used again behind the body.
-    pub(super) keeps: bool,
 }
 
 /// How a body ends, or the rest of it.
@@ -114,15 +111,9 @@ pub(super) fn read_head(bytes: &[u8]) -> Result<Head, Malformed> {
         Some(bytes) => Body::Length(bytes),
         None => Body::ToEnd,
     };
-    let ends_clearly = match status {
-        200 => is_chunked != length.is_some(),
-        _ => !is_chunked && length == Some(0),
-    };
-    let closes = items("connection").any(|option| option.eq_ignore_ascii_case(b"close"));
-    let keeps = version == 1 && status >= 200 && !closes && ends_clearly;
     let encodings: Vec<&[u8]> = values("content-encoding").collect();
     let encoding = (!encodings.is_empty()).then(|| encodings.join(&b", "[..]));
-    Ok(Head { status, location: values("location").next().map(<[u8]>::to_vec), encoding, body, keeps })
+    Ok(Head { status, location: values("location").next().map(<[u8]>::to_vec), encoding, body })
 }
 
 impl Head {
@@ -133,8 +124,8 @@ impl Head {
 
     /// The head as awc reads it the same way, and with nothing in it that awc would have to judge.
     ///
-    /// awc takes an HTTP/1.1 answer without a length for an empty one, and keeps connections of HTTP/1.0. So an answer of any
-    /// version is HTTP/1.1 with its framing stated, and HTTP/1.0 where its body goes on to the end of the connection.
+    /// awc takes an HTTP/1.1 answer without a length for an empty one. So an answer of any version is HTTP/1.1 with its framing
+    /// stated, and HTTP/1.0 where its body goes on to the end of the connection. Behind each awc closes the connection.
     pub(super) fn for_awc(&self) -> Vec<u8> {
         let (minor, framing) = match &self.body {
             Body::Length(bytes) => (1, format!("content-length: {bytes}\r\n")),
@@ -147,7 +138,7 @@ impl Head {
                 head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
             }
         }
-        head.extend_from_slice(if self.keeps { b"\r\n" } else { b"connection: close\r\n\r\n" });
+        head.extend_from_slice(b"connection: close\r\n\r\n");
         head
     }
 }

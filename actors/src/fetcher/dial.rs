@@ -10,19 +10,17 @@ use std::time::Duration;
 use actix_service::fn_service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::{header, Uri};
-use awc::{Client, Connector};
+use awc::{Client, Connector, SendClientRequest};
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{crypto, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
+use url::Url;
 
 use super::rules::{Refusal, Rules};
 use super::wire::{Link, Wire};
-
-/// How long an idle connection is kept. Shorter than servers usually keep theirs, so that few close under a request.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(4);
 
 /// How many of a host's addresses are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -63,9 +61,37 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// Makes clients that dial by the rules.
+/// The HTTP clients of all fetches, which open a connection for each request.
+pub(super) struct Clients {
+    plain: Client,
+    /// Is given `http` URLs where `https` is meant: TLS is spoken below it, so that an end within an answer is seen over TLS too
+    /// ([`Wire`]).
+    secure: Client,
+}
+
+impl Clients {
+    pub(super) fn new(rules: Arc<Rules>, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
+        let dialer = Dialer { tls: tls(), rules, resolver, timeout };
+        Self { plain: dialer.client(false), secure: dialer.client(true) }
+    }
+
+    /// Asks for a URL, on a connection of its own.
+    pub(super) fn get(&self, url: &Url) -> SendClientRequest {
+        if url.scheme() == "http" {
+            return self.plain.get(url.as_str()).force_close().send();
+        }
+        let mut shown = url.clone();
+        let port = url.port_or_known_default();
+        // Cannot fail: both schemes are of the kind that has hosts and ports.
+        let _ = shown.set_scheme("http");
+        let _ = shown.set_port(port);
+        self.secure.get(shown.as_str()).force_close().send()
+    }
+}
+
+/// Opens connections by the rules.
 #[derive(Clone)]
-pub(super) struct Dialer {
+struct Dialer {
     tls: TlsConnector,
     rules: Arc<Rules>,
     resolver: Arc<dyn Resolve>,
@@ -73,13 +99,8 @@ pub(super) struct Dialer {
 }
 
 impl Dialer {
-    pub(super) fn new(rules: Arc<Rules>, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
-        Self { tls: tls(), rules, resolver, timeout }
-    }
-
-    /// A client for one host with a pool of its own; dropped, its idle connections close. It is given `http` URLs only: where
-    /// they stand for `https`, TLS is spoken here, so that an end within an answer is seen over TLS too ([`Wire`]).
-    pub(super) fn client(&self, secure: bool) -> Client {
+    /// A client whose connections speak TLS or not.
+    fn client(&self, secure: bool) -> Client {
         let dialer = self.clone();
         let dial = move |info: ConnectInfo<Uri>| {
             let dialer = dialer.clone();
@@ -93,11 +114,8 @@ impl Dialer {
             }
         };
         // The fetch as a whole has a time limit; awc's own for each step must not come before it.
-        let connector = Connector::new()
-            .connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(dial))
-            .timeout(self.timeout)
-            .conn_keep_alive(KEEP_ALIVE)
-            .limit(0);
+        let connector =
+            Connector::new().connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(dial)).timeout(self.timeout).limit(0);
         Client::builder()
             .connector(connector)
             .disable_timeout()
@@ -145,6 +163,9 @@ fn without_brackets(host: &str) -> &str {
 }
 
 /// Verifies servers against the system's roots and Mozilla's: containers often have none of their own.
+///
+/// All connections share it, and with it the TLS sessions that rustls remembers. A new connection resumes one, which makes it
+/// cheaper: no certificates are sent and verified, and TLS 1.2 saves a round trip.
 fn tls() -> TlsConnector {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let system = rustls_native_certs::load_native_certs();

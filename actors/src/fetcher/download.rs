@@ -12,21 +12,19 @@ use futures::StreamExt;
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
+use super::dial::Clients;
 use super::failure::Failure;
 use super::hosts::{Host, Hosts};
 use super::rules::Rules;
-use super::wire::Unanswered;
 use crate::inflate::{Encoding, InflateError, Inflater};
 
 /// Compressed bytes are inflated so many at a time: a thousandfold of them is done in a few milliseconds, after which others
 /// have their turn on this thread.
 const INFLATE_STEP_BYTES: usize = 4096;
 
-/// How many new connections may end before any answer: one may be caught by a restart of its server.
-const NEW_CONNECTIONS_MAX: usize = 2;
-
 /// What all fetches share.
 pub(super) struct Net {
+    pub(super) clients: Clients,
     pub(super) hosts: Hosts,
     pub(super) rules: Arc<Rules>,
     pub(super) body_bytes_max: usize,
@@ -59,7 +57,7 @@ impl Net {
         for redirects in 0.. {
             let host = self.hosts.host(url.host_str().unwrap_or_default());
             let _turn = self.hosts.turn(&host).await?;
-            let answer = get(&host, &url).await?;
+            let answer = self.clients.get(&url).await?;
             match answer.status() {
                 StatusCode::OK => return self.read(&host, answer, waits_for_room).await,
                 StatusCode::MOVED_PERMANENTLY
@@ -126,18 +124,4 @@ impl Net {
 
 fn answered(status: StatusCode) -> Failure {
     Failure::failed(format!("answered {}", status.as_u16()))
-}
-
-/// Asks for a URL; again where a connection ended before any answer, as kept ones do that the server closes just then. Kept ones
-/// are not counted: each that fails is one less, and all of them may have gone stale together.
-async fn get(host: &Host, url: &Url) -> Result<ClientResponse, Failure> {
-    let mut new_connections = 0;
-    loop {
-        let sent = host.get(url).await;
-        new_connections += match sent.as_ref().err().and_then(Unanswered::of) {
-            Some(Unanswered { was_kept: true }) => 0,
-            Some(Unanswered { was_kept: false }) if new_connections + 1 < NEW_CONNECTIONS_MAX => 1,
-            Some(_) | None => return Ok(sent?),
-        };
-    }
 }

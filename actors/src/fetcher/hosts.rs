@@ -2,57 +2,32 @@
 //!
 //! One host gets a quarter of what there is, of fetches as of memory, so that a slow one does not take the place of others.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Instant;
 
-use awc::{Client, SendClientRequest};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use url::Url;
 
-use super::dial::{Dialer, KEEP_ALIVE};
 use super::failure::Failure;
 use super::observation::Counters;
 use super::FetchPolicy;
 
 /// The part of everything that one host, or one request, may have.
 pub(super) const SHARE: usize = 4;
-/// The most hosts whose connections are kept when nothing is fetched from them; those of more would only cost descriptors.
-const IDLE_HOSTS_MAX: usize = 16;
 /// Memory is counted in pieces of so many bytes.
 const ROOM_UNIT_BYTES: usize = 1024;
 
 /// What one host's fetches share.
 pub(super) struct Host {
-    plain: Client,
-    secure: Client,
     slots: Arc<Semaphore>,
     room: Arc<Semaphore>,
-    used: Cell<Instant>,
 }
 
-impl Host {
-    /// Asks for a URL of this host.
-    pub(super) fn get(&self, url: &Url) -> SendClientRequest {
-        if url.scheme() == "http" {
-            return self.plain.get(url.as_str()).send();
-        }
-        let mut shown = url.clone();
-        let port = url.port_or_known_default();
-        // Cannot fail: both schemes are of the kind that has hosts and ports.
-        let _ = shown.set_scheme("http");
-        let _ = shown.set_port(port);
-        self.secure.get(shown.as_str()).send()
-    }
-}
-
-/// All hosts that are fetched from, or were a moment ago.
+/// All hosts that are fetched from.
 pub(super) struct Hosts {
     known: RefCell<HashMap<String, Rc<Host>>>,
-    dialer: Dialer,
     slots: Arc<Semaphore>,
     slots_per_host: usize,
     room: Arc<Semaphore>,
@@ -76,11 +51,10 @@ pub(super) struct Room {
 }
 
 impl Hosts {
-    pub(super) fn new(policy: &FetchPolicy, dialer: Dialer, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(policy: &FetchPolicy, counters: Arc<Counters>) -> Self {
         let room = units(policy.memory_bytes_max);
         Self {
             known: RefCell::default(),
-            dialer,
             slots: Arc::new(Semaphore::new(policy.fetches_max)),
             slots_per_host: policy.fetches_max.div_ceil(SHARE),
             room: Arc::new(Semaphore::new(room)),
@@ -94,28 +68,16 @@ impl Hosts {
     pub(super) fn host(&self, name: &str) -> Rc<Host> {
         let mut known = self.known.borrow_mut();
         if let Some(host) = known.get(name) {
-            host.used.set(Instant::now());
             return Rc::clone(host);
         }
-        let idle = || known.iter().filter(|(_, host)| Rc::strong_count(host) == 1);
-        if idle().count() >= IDLE_HOSTS_MAX {
-            let oldest = idle().min_by_key(|(_, host)| host.used.get()).map(|(name, _)| name.clone());
-            known.remove(&oldest.unwrap_or_default());
-        }
+        // Forgets hosts that no fetch holds: names are many, and callers choose them.
+        known.retain(|_, host| Rc::strong_count(host) > 1);
         let host = Rc::new(Host {
-            plain: self.dialer.client(false),
-            secure: self.dialer.client(true),
             slots: Arc::new(Semaphore::new(self.slots_per_host)),
             room: Arc::new(Semaphore::new(self.room_per_host)),
-            used: Cell::new(Instant::now()),
         });
         known.insert(name.to_owned(), Rc::clone(&host));
         host
-    }
-
-    /// Forgets hosts whose connections have been idle for too long to be used again, which closes them.
-    pub(super) fn sweep(&self) {
-        self.known.borrow_mut().retain(|_, host| Rc::strong_count(host) > 1 || host.used.get().elapsed() < KEEP_ALIVE);
     }
 
     /// Waits for a turn to fetch from a host.

@@ -1,27 +1,22 @@
-//! A connection as awc sees it: TCP or TLS, one request at a time, and of what comes back nothing but its answer.
+//! A connection as awc sees it: TCP or TLS, for one request, and of what comes back nothing but its answer.
 //!
-//! awc by itself takes an interim answer for the answer, drops what it has read behind a body, keeps connections whose server
-//! does not, and takes the end of a connection for the end of a body. Each of these makes bytes of one answer pass for another
-//! request's, or a part for the whole. So the bytes are followed here, by the rules of [`answer`]:
+//! A connection is used once: bytes that a server sends late would be taken for the answer to the next request, and no client can
+//! tell them apart. So a [`Wire`] takes one request and gives one answer. After that it reads as an end and refuses to send,
+//! whatever awc does.
+//!
+//! awc by itself takes an interim answer for the answer, and the end of a connection for the end of a body: a part passes for the
+//! whole. So the bytes are followed here, by the rules of [`answer`]:
 //!
 //! - Interim answers are skipped, and awc is shown a head that is written anew.
-//! - Nothing behind an answer's end is handed on. A connection on which anything came that was not asked for is spent, as is one
-//!   whose server does not keep it: awc, which looks whether a connection has ended before it uses it again, finds an end there.
-//! - Nothing is sent on a connection whose last answer was not read to its end, whatever awc does.
+//! - Nothing behind the answer's end is handed on.
 //! - A connection's end is an error, but where a body is to go on to there.
-//!
-//! One fault is left, as in every client that keeps connections: bytes that a server sends after awc has looked, and before the
-//! server answers, are taken for the answer.
 
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
 
-use actix_http::error::ParseError;
 use actix_rt::net::{ActixStream, Ready, TcpStream};
-use awc::error::SendRequestError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
@@ -31,28 +26,6 @@ use super::answer::{self, Body, Head, Malformed};
 const HEAD_BYTES_MAX: usize = 256 << 10;
 /// How much of a head is read at a time.
 const HEAD_STEP_BYTES: usize = 4096;
-
-/// A request went unanswered: its connection ended before the first byte of an answer.
-#[derive(Debug)]
-pub(super) struct Unanswered {
-    /// Whether the connection had been used before, so that its server may have closed it for that.
-    pub(super) was_kept: bool,
-}
-
-impl Unanswered {
-    pub(super) fn of(error: &SendRequestError) -> Option<&Self> {
-        let (SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error))) = error else { return None };
-        error.get_ref()?.downcast_ref()
-    }
-}
-
-impl fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection ended")
-    }
-}
-
-impl std::error::Error for Unanswered {}
 
 /// What the bytes travel over.
 #[derive(Debug)]
@@ -68,17 +41,11 @@ pub(super) struct Wire {
     state: State,
     /// The rest of the answer's body.
     body: Body,
-    /// Whether the connection may be used again behind it.
-    keeps: bool,
-    /// Whether it has been used before.
-    was_kept: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    /// awc may send a request.
-    Idle,
-    /// A request was sent; heads of its answer are read.
+    /// awc sends its request; heads of its answer are read.
     Heads(Heads),
     /// So many of these bytes have been handed on: the answer's head, and of its body what came with it.
     Deliver(Vec<u8>, usize),
@@ -100,13 +67,13 @@ struct Heads {
 
 impl Wire {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, state: State::Idle, body: Body::Length(0), keeps: false, was_kept: false }
+        Self { link, state: State::Heads(Heads::default()), body: Body::Length(0) }
     }
 
     fn poll_answer(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         if let State::Heads(heads) = &mut self.state {
-            let head = ready!(heads.poll(&mut self.link, context, self.was_kept))?;
+            let head = ready!(heads.poll(&mut self.link, context))?;
             let behind = std::mem::take(&mut heads.bytes);
             self.begin(head, &behind)?;
         }
@@ -122,19 +89,12 @@ impl Wire {
             State::Body => match ready!(self.link.poll_some(context, buffer))? {
                 0 if self.body == Body::ToEnd => self.state = State::Spent,
                 0 => return Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
-                count => {
+                _ => {
                     let followed = self.body.follow(&buffer.filled()[before..])?;
                     buffer.set_filled(before + followed);
-                    self.keeps &= followed == count;
                     self.go_on();
                 }
             },
-            // Nobody asked for bytes that come now.
-            State::Idle => {
-                let _ = ready!(self.link.poll_some(context, buffer));
-                buffer.set_filled(before);
-                self.state = State::Spent;
-            }
             State::Spent => {}
             State::Heads(_) => unreachable!("an answer has begun; this is a bug"),
         }
@@ -142,23 +102,17 @@ impl Wire {
     }
 
     /// Begins to hand on an answer; these bytes came behind its head.
-    fn begin(&mut self, mut head: Head, bytes: &[u8]) -> io::Result<()> {
-        self.body = head.body.clone();
+    fn begin(&mut self, head: Head, bytes: &[u8]) -> io::Result<()> {
+        let shown = head.for_awc();
+        self.body = head.body;
         let followed = self.body.follow(bytes)?;
-        head.keeps &= followed == bytes.len();
-        self.keeps = head.keeps;
-        self.state = State::Deliver([&head.for_awc(), &bytes[..followed]].concat(), 0);
+        self.state = State::Deliver([&shown, &bytes[..followed]].concat(), 0);
         Ok(())
     }
 
     /// Goes on behind bytes that were handed on.
     fn go_on(&mut self) {
-        self.state = match self.body.is_whole() {
-            false => State::Body,
-            true if self.keeps => State::Idle,
-            true => State::Spent,
-        };
-        self.was_kept = true;
+        self.state = if self.body.is_whole() { State::Spent } else { State::Body };
     }
 
     fn tcp(&self) -> &TcpStream {
@@ -171,14 +125,13 @@ impl Wire {
 
 impl Heads {
     /// Reads until the last head is whole; leaves the bytes behind it.
-    fn poll(&mut self, link: &mut Link, context: &mut Context<'_>, was_kept: bool) -> Poll<io::Result<Head>> {
+    fn poll(&mut self, link: &mut Link, context: &mut Context<'_>) -> Poll<io::Result<Head>> {
         loop {
             while let Some(end) = answer::head_end(&self.bytes, self.searched)? {
-                let mut head = answer::read_head(&self.bytes[..end])?;
+                let head = answer::read_head(&self.bytes[..end])?;
                 self.bytes.drain(..end);
                 self.searched = 0;
                 if !head.is_interim() {
-                    head.keeps &= self.skipped == 0;
                     return Poll::Ready(Ok(head));
                 }
                 self.skipped += end;
@@ -194,15 +147,11 @@ impl Heads {
                 _ if self.skipped + self.searched > 0 => {
                     return Poll::Ready(Err(Malformed::new("the connection ended within its head").into()));
                 }
-                Ok(0) => return Poll::Ready(Err(unanswered(ErrorKind::UnexpectedEof, was_kept))),
-                Err(error) => return Poll::Ready(Err(unanswered(error.kind(), was_kept))),
+                Ok(0) => return Poll::Ready(Err(ErrorKind::UnexpectedEof.into())),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
-}
-
-fn unanswered(kind: ErrorKind, was_kept: bool) -> io::Error {
-    io::Error::new(kind, Unanswered { was_kept })
 }
 
 impl Link {
@@ -229,19 +178,13 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Self { link, state, was_kept, .. } = &mut *self;
-        match state {
-            State::Idle => *state = State::Heads(Heads::default()),
-            State::Heads(_) => {}
-            State::Deliver(..) | State::Body | State::Spent => {
-                return Poll::Ready(Err(unanswered(ErrorKind::NotConnected, *was_kept)))
-            }
+        if !matches!(self.state, State::Heads(_)) {
+            return Poll::Ready(Err(ErrorKind::NotConnected.into()));
         }
-        let written = match link {
+        match &mut self.link {
             Link::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
             Link::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
-        };
-        written.map_err(|error| unanswered(error.kind(), *was_kept))
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -223,6 +223,7 @@ fn a_request_that_its_head_refuses_is_not_told_to_send_its_body() {
         (post("/v1/models/test:predict"), large, 413),
         (post("/none"), small, 404),
         (post("/models/none/predict"), small, 404),
+        (post("/v1/models/none:predict"), small, 404),
         (post("/v1/models/test:none"), small, 400),
         (post("/models"), small, 405),
         (post("/").header("Content-Encoding", "br"), small, 415),

@@ -28,7 +28,7 @@ mod status;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::header::{ContentType, ORIGIN, RETRY_AFTER};
+use actix_web::http::header::{ContentType, EXPECT, ORIGIN, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse};
 use tfweb_engine::{Code, Error, Tensor};
@@ -143,6 +143,10 @@ async fn call(
     record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
     let deadline = Instant::now() + app.request_timeout;
+    // TensorFlow Serving looks at the body first; a client that asks before it sends one is told at once.
+    if request.headers().contains_key(EXPECT) {
+        find(&app.catalog, name, version)?;
+    }
     // Its room is taken for as long as another thread reads it, even if the caller has gone away.
     let body = Arc::new(body::read(request, payload, &app.bodies, deadline).await?);
     let begun = Instant::now();

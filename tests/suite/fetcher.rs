@@ -132,7 +132,7 @@ fn an_address_that_does_not_answer_gives_way_to_the_next() {
 #[test]
 fn every_end_is_counted() {
     let origin = Origin::start();
-    let flags = "--url_allow 127.0.0.1 --url_size 1000 --url_timeout_ms 200 --url_concurrency 4 --queue_size 1";
+    let flags = "--url_allow 127.0.0.1 --url_size 1000 --url_timeout_ms 1000 --url_concurrency 4 --queue_size 1";
     with_fetcher(policy(flags), async |fetcher| {
         let count = |outcome| fetcher.observe().count(outcome);
         let url = |path: &str| origin.url(path);

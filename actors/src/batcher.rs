@@ -174,7 +174,6 @@ mod tests {
         check_parts(4, 16, "40a", "16a 16a 8a");
         check_parts(4, 16, "10a 1a", "10a 1a");
         check_parts(4, 16, "1a 40a", "1a+3a 16a 16a 5a");
-        check_parts(1, usize::MAX, "3a 1a 5a", "3a 1a 5a");
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub struct ModelHandle {
     admission: Arc<Admission>,
     signature: Arc<Signature>,
     batchable: bool,
+    batch_rows_max: usize,
     purging: Arc<AtomicBool>,
     observation: Arc<ModelObservation>,
     progress: Arc<Progress>,
@@ -75,7 +76,9 @@ pub fn start_model(
             actor: ModelActor::start_in_arbiter(arbiter, move |_| actor),
             admission: Arc::clone(&admission),
             signature: Arc::new(signature.clone()),
-            batchable: signature.is_batchable(),
+            // Of batches of one no two requests share a run: each runs whole, and counts as one.
+            batchable: signature.is_batchable() && policy.batch_rows_max > 1,
+            batch_rows_max: policy.batch_rows_max,
             purging,
             observation,
             progress: Arc::clone(&progress),
@@ -107,7 +110,7 @@ impl ModelHandle {
     #[must_use]
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
         let alone = || usize::from(inputs.iter().all(|tensor| tensor.element_count() > 0));
-        rows_of(inputs, self.batchable).unwrap_or_else(alone)
+        rows_of(inputs, self.signature.is_batchable()).unwrap_or_else(alone)
     }
 
     /// For how long every run thread of the model has been in a run, if requests have come since that need one.
@@ -126,7 +129,8 @@ impl ModelHandle {
     /// Dropped, the request is left out of every batch not yet formed.
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant, trace: Option<TraceLink>) -> Result<Prediction, Error> {
         self.signature.check_feeds(inputs.iter().map(Tensor::dims))?;
-        self.check_time(rows_of(&inputs, self.batchable).unwrap_or(1), deadline)?;
+        // Of a large request one batch counts: it waits for its turn, and a row in a larger part takes less time.
+        self.check_time(rows_of(&inputs, self.batchable).unwrap_or(1).min(self.batch_rows_max), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();

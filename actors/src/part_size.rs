@@ -24,14 +24,9 @@ pub(crate) struct PartSize {
 }
 
 impl PartSize {
-    /// How many rows the next part has, where a batch has `batch_rows_max`. A batch of 1 means that requests share no runs; then
-    /// none is taken apart either.
+    /// How many rows the next part has, where a batch has `batch_rows_max`.
     pub(crate) fn rows(&self, batch_rows_max: usize) -> usize {
-        if batch_rows_max == 1 {
-            usize::MAX
-        } else {
-            self.rows.max(batch_rows_max)
-        }
+        self.rows.max(batch_rows_max)
     }
 
     /// Learns from the run of a part alone: its rows, its time, the bytes of its inputs and outputs.
@@ -115,10 +110,5 @@ mod tests {
         size.observe(7, micros(1), 0);
         size.observe(7, micros(90_000), 0);
         assert_eq!(size.rows(32), 64);
-    }
-
-    #[test]
-    fn a_batch_of_one_takes_nothing_apart() {
-        assert_eq!(PartSize::default().rows(1), usize::MAX);
     }
 }

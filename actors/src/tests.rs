@@ -104,6 +104,24 @@ async fn with_batches_of_one_a_request_runs_whole() {
     let requests = vec![handle.predict(column(&[1.0; 500]), soon(), None), handle.predict(column(&[2.0]), soon(), None)];
     behind_a_held_run(&fake, &handle, requests).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     assert_eq!(fake.run_rows(), [1, 500, 1]);
+    assert_eq!(handle.rows(&column(&[1.0; 500])), 500, "for logs and figures");
+}
+
+#[actix::test]
+async fn rows_of_large_requests_do_not_count_one_by_one_as_time() {
+    for batch_rows_max in [1, 32] {
+        let (_, handle) = start(Behaviour::Slow(Duration::from_millis(5)), Policy { batch_rows_max, ..POLICY });
+        // A queue of single rows has a pace of 5 ms for each at worst; 2,000 such rows would take 10 s.
+        let ones = (0..100).map(|_| handle.predict(column(&[1.0]), soon(), None).boxed_local());
+        let large = async {
+            until(|| handle.queued_requests() > 50).await;
+            until(|| handle.queued_requests() <= 50).await;
+            handle.predict(column(&[1.0; 2000]), Instant::now() + Duration::from_secs(5), None).await
+        };
+        let answers = join_all(ones.chain([large.boxed_local()])).await;
+        let refused = answers.into_iter().filter(|answer| matches!(answer, Err(error) if error.code == Code::Unavailable));
+        assert_eq!(refused.count(), 0, "batches of {batch_rows_max}");
+    }
 }
 
 #[actix::test]

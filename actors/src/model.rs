@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 
 use crate::admission::{Admission, Full};
-use crate::batcher::{Batcher, Waiting};
+use crate::batcher::Batcher;
 use crate::observation::ModelObservation;
 use crate::outbox;
 use crate::pace::Pace;
@@ -38,7 +38,7 @@ pub struct ModelHandle {
     actor: Addr<ModelActor>,
     admission: Arc<Admission>,
     signature: Arc<Signature>,
-    batchable: bool,
+    /// 1 where no two requests share a run.
     batch_rows_max: usize,
     purging: Arc<AtomicBool>,
     observation: Arc<ModelObservation>,
@@ -76,9 +76,8 @@ pub fn start_model(
             actor: ModelActor::start_in_arbiter(arbiter, move |_| actor),
             admission: Arc::clone(&admission),
             signature: Arc::new(signature.clone()),
-            // Of batches of one no two requests share a run: each runs whole, and counts as one.
-            batchable: signature.is_batchable() && policy.batch_rows_max > 1,
-            batch_rows_max: policy.batch_rows_max,
+            // Of batches of one each request runs whole, and counts as one.
+            batch_rows_max: if signature.is_batchable() { policy.batch_rows_max } else { 1 },
             purging,
             observation,
             progress: Arc::clone(&progress),
@@ -97,7 +96,7 @@ impl ModelHandle {
     /// Whether requests share runs.
     #[must_use]
     pub fn is_batchable(&self) -> bool {
-        self.batchable
+        self.batch_rows_max > 1
     }
 
     /// How many requests are inside the model, of all its signatures, waiting or running.
@@ -130,13 +129,13 @@ impl ModelHandle {
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant, trace: Option<TraceLink>) -> Result<Prediction, Error> {
         self.signature.check_feeds(inputs.iter().map(Tensor::dims))?;
         // Of a large request one batch counts: it waits for its turn, and a row in a larger part takes less time.
-        self.check_time(rows_of(&inputs, self.batchable).unwrap_or(1).min(self.batch_rows_max), deadline)?;
+        self.check_time(rows_of(&inputs, self.is_batchable()).unwrap_or(1).min(self.batch_rows_max), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
         let observation = Arc::clone(&self.observation);
-        let mut request = Request::new(inputs, self.batchable, deadline, sender, Arc::clone(&started), permit, observation);
+        let mut request = Request::new(inputs, self.batch_rows_max, deadline, sender, Arc::clone(&started), permit, observation);
         request.trace = trace;
         outbox::send(&self.actor, request);
         let mut caller = CallerGuard { handle: self, answered: false };
@@ -258,7 +257,7 @@ impl Handler<RunCredit> for ModelActor {
         let requests: Vec<Request> = loop {
             let batch = self.batcher.next_batch(part_rows);
             let empty = batch.is_empty();
-            rows += batch.iter().map(Waiting::rows).sum::<usize>();
+            rows += batch.iter().map(Request::turn_rows).sum::<usize>();
             let batch: Vec<Request> = batch.into_iter().filter_map(|request| request.unless_late(now)).collect();
             if empty || !batch.is_empty() {
                 break batch;

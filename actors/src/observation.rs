@@ -13,8 +13,8 @@ const BATCH_BOUNDS: &[u64] = &[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128
 /// Figures of one signature, kept while it runs.
 #[derive(Debug)]
 pub struct ModelObservation {
-    queued_rows: AtomicUsize,
-    running_rows: AtomicUsize,
+    queued: Gauge,
+    running: Gauge,
     /// How long a row takes while others wait; 0 while that is not known.
     row_nanos: AtomicU64,
     part_size: Mutex<PartSize>,
@@ -22,12 +22,20 @@ pub struct ModelObservation {
     batch_requests: Histogram,
 }
 
+/// Rows at a place, and those of them that count for the time that others wait: of each request at most a batch, for it takes
+/// turns with them.
+#[derive(Debug, Default)]
+struct Gauge {
+    rows: AtomicUsize,
+    turn_rows: AtomicUsize,
+}
+
 impl Default for ModelObservation {
     fn default() -> Self {
         let [batch_rows, batch_requests] = [Histogram::new(BATCH_BOUNDS), Histogram::new(BATCH_BOUNDS)];
         Self {
-            queued_rows: AtomicUsize::new(0),
-            running_rows: AtomicUsize::new(0),
+            queued: Gauge::default(),
+            running: Gauge::default(),
             row_nanos: AtomicU64::new(0),
             part_size: Mutex::default(),
             batch_rows,
@@ -40,13 +48,13 @@ impl ModelObservation {
     /// Rows that wait for a run.
     #[must_use]
     pub fn queued_rows(&self) -> usize {
-        self.queued_rows.load(Ordering::Relaxed)
+        self.queued.rows.load(Ordering::Relaxed)
     }
 
     /// Rows in a run.
     #[must_use]
     pub fn running_rows(&self) -> usize {
-        self.running_rows.load(Ordering::Relaxed)
+        self.running.rows.load(Ordering::Relaxed)
     }
 
     /// Rows of each session run.
@@ -66,13 +74,14 @@ impl ModelObservation {
         self.row_nanos.store(u64::try_from(per_row.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How long a request of so many rows will take behind those that are here; 0 where none waits, or that is not known.
+    /// How long a request that takes so many rows in its turn will take behind those that are here; 0 where none waits, or that is
+    /// not known.
     pub(crate) fn expected_time(&self, rows: usize) -> Duration {
-        let queued = self.queued_rows();
+        let queued = self.queued.turn_rows.load(Ordering::Relaxed);
         if queued == 0 {
             return Duration::ZERO;
         }
-        let all = (queued + self.running_rows() + rows) as u64;
+        let all = (queued + self.running.turn_rows.load(Ordering::Relaxed) + rows) as u64;
         Duration::from_nanos(self.row_nanos.load(Ordering::Relaxed).saturating_mul(all))
     }
 
@@ -97,16 +106,23 @@ impl ModelObservation {
 #[derive(Debug)]
 pub(crate) struct CountedRows {
     rows: usize,
+    /// The most rows of a batch.
+    batch_rows_max: usize,
     running: bool,
     observation: Arc<ModelObservation>,
 }
 
 impl CountedRows {
     /// Counts rows that begin to wait.
-    pub(crate) fn queue(rows: usize, observation: Arc<ModelObservation>) -> Self {
-        let counted = Self { rows, running: false, observation };
-        counted.gauge().fetch_add(rows, Ordering::Relaxed);
+    pub(crate) fn queue(rows: usize, batch_rows_max: usize, observation: Arc<ModelObservation>) -> Self {
+        let counted = Self { rows, batch_rows_max, running: false, observation };
+        counted.add();
         counted
+    }
+
+    /// The rows that others wait for at a time.
+    pub(crate) fn turn_rows(&self) -> usize {
+        self.rows.min(self.batch_rows_max)
     }
 
     pub(crate) fn rows(&self) -> usize {
@@ -120,31 +136,43 @@ impl CountedRows {
     /// Takes rows off, which go on as their own.
     pub(crate) fn split_off(&mut self, rows: usize) -> Self {
         debug_assert!(rows <= self.rows && !self.running, "rows are divided while they wait; this is a bug");
+        self.take_off();
         self.rows -= rows;
-        Self { rows, running: false, observation: Arc::clone(&self.observation) }
+        self.add();
+        Self::queue(rows, self.batch_rows_max, Arc::clone(&self.observation))
     }
 
     /// Counts them among those that run; a second time changes nothing.
     pub(crate) fn run(&mut self) {
         if !self.running {
-            self.gauge().fetch_sub(self.rows, Ordering::Relaxed);
+            self.take_off();
             self.running = true;
-            self.gauge().fetch_add(self.rows, Ordering::Relaxed);
+            self.add();
         }
     }
 
-    fn gauge(&self) -> &AtomicUsize {
+    fn add(&self) {
+        self.gauge().rows.fetch_add(self.rows, Ordering::Relaxed);
+        self.gauge().turn_rows.fetch_add(self.turn_rows(), Ordering::Relaxed);
+    }
+
+    fn take_off(&self) {
+        self.gauge().rows.fetch_sub(self.rows, Ordering::Relaxed);
+        self.gauge().turn_rows.fetch_sub(self.turn_rows(), Ordering::Relaxed);
+    }
+
+    fn gauge(&self) -> &Gauge {
         if self.running {
-            &self.observation.running_rows
+            &self.observation.running
         } else {
-            &self.observation.queued_rows
+            &self.observation.queued
         }
     }
 }
 
 impl Drop for CountedRows {
     fn drop(&mut self) {
-        self.gauge().fetch_sub(self.rows, Ordering::Relaxed);
+        self.take_off();
     }
 }
 
@@ -156,7 +184,7 @@ mod tests {
     fn rows_are_counted_in_one_place_at_a_time() {
         let observation = Arc::new(ModelObservation::default());
         let counts = || (observation.queued_rows(), observation.running_rows());
-        let mut rows = CountedRows::queue(5, Arc::clone(&observation));
+        let mut rows = CountedRows::queue(5, 3, Arc::clone(&observation));
         let mut front = rows.split_off(2);
         assert_eq!(counts(), (5, 0));
         front.run();
@@ -166,5 +194,9 @@ mod tests {
         assert_eq!(counts(), (0, 2));
         drop(front);
         assert_eq!(counts(), (0, 0));
+
+        observation.set_pace(Duration::from_millis(1));
+        let _large = CountedRows::queue(1000, 3, Arc::clone(&observation));
+        assert_eq!(observation.expected_time(2), Duration::from_millis(3 + 2), "of the large request one batch is ahead");
     }
 }

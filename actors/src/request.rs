@@ -80,7 +80,7 @@ struct PartsState {
 impl Request {
     pub(crate) fn new(
         inputs: Vec<Tensor>,
-        batchable: bool,
+        batch_rows_max: usize,
         deadline: Instant,
         sender: oneshot::Sender<Answer>,
         started: Arc<AtomicBool>,
@@ -88,10 +88,10 @@ impl Request {
         observation: Arc<ModelObservation>,
     ) -> Self {
         // A door that does not check shapes may bring inputs whose rows disagree: TensorFlow judges those, alone.
-        let rows = rows_of(&inputs, batchable);
+        let rows = rows_of(&inputs, batch_rows_max > 1);
         let (batchable, rows_total) = (rows.is_some(), rows.unwrap_or(1));
         let reply = Reply::Caller(Caller { sender, started, _permit: permit });
-        let rows = CountedRows::queue(rows_total, observation);
+        let rows = CountedRows::queue(rows_total, batch_rows_max, observation);
         Self { inputs, rows, rows_total, batchable, deadline, since: Instant::now(), trace: None, reply }
     }
 
@@ -102,6 +102,11 @@ impl Request {
         }
         self.fail(&Error::new(Code::DeadlineExceeded, "the request's time ran out while it was queued"));
         None
+    }
+
+    /// The rows that others wait for at a time.
+    pub(crate) fn turn_rows(&self) -> usize {
+        self.rows.turn_rows()
     }
 
     /// Whether it is a part of a larger request.

@@ -2,9 +2,9 @@
 //! handlers, so these tests look at how requests reach those, and at limits and ends of connections.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -271,12 +271,26 @@ fn a_stop_answers_what_is_here_and_waits_for_nobody_else() {
 
 /// Has Go's client post: a number of requests, or until the server takes no more.
 fn go(address: SocketAddr, requests: Option<usize>, trusted: Option<&Path>) -> Command {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/http2.go");
     let scheme = if trusted.is_some() { "https" } else { "http" };
-    let mut command = Command::new("go");
-    command.arg("run").arg(program).arg(format!("{scheme}://localhost:{}/", address.port()));
-    command.arg(requests.unwrap_or(0).to_string()).args(trusted).envs([("GOPROXY", "off"), ("GOTOOLCHAIN", "local")]);
+    let mut command = Command::new(built());
+    command.arg(format!("{scheme}://localhost:{}/", address.port()));
+    command.arg(requests.unwrap_or(0).to_string()).args(trusted);
     command
+}
+
+/// Go's client, compiled once: with an empty cache that takes a minute, in which no test should wait for it.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let build = || {
+        let directory = tempfile::tempdir().expect("a directory");
+        let binary = directory.path().join("client");
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/http2.go");
+        let mut command = Command::new("go");
+        command.args(["build", "-o"]).arg(&binary).arg(program).envs([("GOPROXY", "off"), ("GOTOOLCHAIN", "local")]);
+        run(&mut command);
+        (directory, binary)
+    };
+    &BUILT.get_or_init(build).1
 }
 
 #[test]

@@ -239,6 +239,15 @@ fn neighbour(address: SocketAddr, is_over: &AtomicBool) -> Duration {
     slowest
 }
 
+/// Ends the neighbour, also where the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Each of these ended the process of 0.5, or took half a gigabyte: once sent, whoever sent it.
 #[test]
 fn what_ended_the_process_is_refused_beside_neighbours_that_are_answered() {
@@ -246,6 +255,7 @@ fn what_ended_the_process_is_refused_beside_neighbours_that_are_answered() {
     let is_over = AtomicBool::new(false);
     let address = doors.process.address();
     std::thread::scope(|scope| {
+        let _over = Over(&is_over);
         let neighbour = scope.spawn(|| neighbour(address, &is_over));
         for _ in 0..REPEATS {
             for (signature, inputs) in [
@@ -268,7 +278,8 @@ fn what_ended_the_process_is_refused_beside_neighbours_that_are_answered() {
         // A long request, and behind it batches without rows.
         let x = |dims: &[usize]| message("half_plus_two", "", &[zeros("x", dims)]);
         let messages = std::iter::once(x(&[50_000])).chain((0..4 * REPEATS).map(|i| x(&[0, i]))).collect();
-        assert!(doors.call_all(messages).iter().all(Result::is_ok));
+        let answers = doors.call_all(messages);
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         is_over.store(true, Ordering::Relaxed);
         let slowest = neighbour.join().expect("right answers");
         eprintln!("slowest answer of the neighbour: {slowest:?}");

@@ -1,8 +1,9 @@
 //! How many rows a part of a large request has. Pure: it is told how long runs took.
 //!
-//! Cheap rows cost less the more of them share a run: half_plus_two takes 5 times as long for 100,000 rows in runs of 32 as in one.
+//! Cheap rows cost less the more of them share a run: 100,000 rows of half_plus_two take 72 ms in runs of 32, and 0.34 ms in one.
 //! Costly rows gain nothing, and a long run makes its neighbours wait. So a part begins as large as a batch and is doubled for as
-//! long as runs stay short and more rows a second come of it. It is remembered for each signature.
+//! long as runs stay short and more rows a second come of it. Rows of other shapes may cost more: a long run halves it again, also
+//! one of a request that fitted into a part. It is remembered for each signature.
 
 use std::time::Duration;
 
@@ -29,17 +30,17 @@ impl PartSize {
         self.rows.max(batch_rows_max)
     }
 
-    /// Learns from the run of a part alone: its rows, its time, the bytes of its inputs and outputs.
+    /// Learns from the run of a part, or of a large request, alone: its rows, its time, the bytes of its inputs and outputs.
     #[allow(clippy::cast_precision_loss, reason = "rows are far below 2^53")]
     pub(crate) fn observe(&mut self, rows: usize, time: Duration, bytes: usize) {
-        if rows < self.rows {
-            return;
-        }
         if rows > self.rows {
             *self = Self { rows, ..Self::default() };
         }
-        if time > RUN_TIME_MAX {
-            *self = Self { rows: rows / 2, ..Self::default() };
+        if time > RUN_TIME_MAX || bytes > BYTES_MAX {
+            *self = Self { rows: self.rows / 2, ..Self::default() };
+            return;
+        }
+        if rows < self.rows {
             return;
         }
         self.rate = self.rate.max(rows as f64 / time.as_secs_f64().max(f64::EPSILON));
@@ -104,11 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn other_runs_teach_nothing() {
+    fn smaller_runs_only_halve() {
         let mut size = PartSize::default();
-        size.observe(32, micros(50), 0);
+        size.observe(256, micros(50), 0);
         size.observe(7, micros(1), 0);
-        size.observe(7, micros(90_000), 0);
-        assert_eq!(size.rows(32), 64);
+        assert_eq!(size.rows(32), 512);
+        size.observe(300, micros(90_000), 0);
+        assert_eq!(size.rows(32), 256, "rows of another shape take long");
+        size.observe(100, micros(1), BYTES_MAX + 1);
+        assert_eq!(size.rows(32), 128, "or are large");
     }
 }

@@ -32,9 +32,9 @@ struct Runner<'a> {
     failures_max: usize,
 }
 
-/// Notes what a part of a large request took, for the size of the next ones.
+/// Notes the time and the bytes of a part, or of a request larger than a batch, for the size of the next parts.
 fn learn(request: &Request, begun: Instant, outputs: &[Tensor]) {
-    if request.is_part() {
+    if request.is_part() || request.rows() > request.turn_rows() {
         let bytes = request.inputs.iter().chain(outputs).map(Tensor::byte_count).sum();
         request.observation().learn_part(request.rows(), begun.elapsed(), bytes);
     }

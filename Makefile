@@ -5,6 +5,7 @@
 # make image    the container image tfweb
 # make bench    tfweb beside plain handlers and a raw session loop
 # make models   make the example and test models anew
+# make proto    make the Rust code of proto/*.proto anew
 
 PYTHON ?= python3
 TENSORFLOW := 2.21.0
@@ -12,7 +13,7 @@ PORT ?= 8080
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: run build test check image bench models clean
+.PHONY: run build test check image bench models proto clean
 
 run: build
 	@echo
@@ -45,6 +46,9 @@ bench: build .venv/tensorflow-$(TENSORFLOW)
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y wrk; } || { echo 'make bench needs wrk'; exit 1; }
 	cargo build --release --locked --examples
 	.venv/bin/python benches/run.py
+
+proto:
+	TFWEB_PROTO_WRITE=1 cargo test --locked -p tfweb-proto
 
 models: .venv/models
 	.venv/bin/python examples/make_models.py

@@ -13,13 +13,13 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tfweb::wire::tensorflow::serving::prediction_service_server::{PredictionService, PredictionServiceServer};
-use tfweb::wire::tensorflow::serving::{
+use tfweb_proto::tensorflow::serving::prediction_service_server::{PredictionService, PredictionServiceServer};
+use tfweb_proto::tensorflow::serving::{
     ClassificationRequest, ClassificationResponse, GetModelMetadataRequest, GetModelMetadataResponse, ModelSpec,
     MultiInferenceRequest, MultiInferenceResponse, PredictRequest, PredictResponse, RegressionRequest, RegressionResponse,
 };
-use tfweb::wire::tensorflow::tensor_shape_proto::Dim;
-use tfweb::wire::tensorflow::{DataType, TensorProto, TensorShapeProto};
+use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
+use tfweb_proto::tensorflow::{DataType, TensorProto, TensorShapeProto};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Server};

@@ -34,10 +34,10 @@ use crate::http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM
 use crate::protocol::tf_serving_grpc::Door;
 use crate::telemetry::Observe;
 use crate::tls::Tls;
-use crate::wire::model_server::ModelServer;
-use crate::wire::tensorflow::serving::model_service_server::ModelServiceServer;
-use crate::wire::tensorflow::serving::prediction_service_server::PredictionServiceServer;
-use crate::wire::DESCRIPTORS;
+use tfweb_proto::model_server::ModelServer;
+use tfweb_proto::tensorflow::serving::model_service_server::ModelServiceServer;
+use tfweb_proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
+use tfweb_proto::DESCRIPTORS;
 
 use bounded::Bounded;
 use connections::limited;

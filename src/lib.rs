@@ -38,11 +38,9 @@ pub mod record;
 pub mod reread;
 pub mod server;
 pub mod status;
-pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod urls;
-pub mod wire;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -56,7 +54,7 @@ use tokio::sync::Semaphore;
 use config::Config;
 use keeping::{defaults, model_config, warmup, Keepers, Keeping, Loaded, ModelSpec};
 use server::{Models, Server, Signals};
-use store::Env;
+use tfweb_store::Env;
 
 /// Loads the models and serves them until a signal.
 ///

@@ -8,7 +8,7 @@ use structopt::StructOpt;
 use super::Usage;
 use crate::keeping::policy::{self, VersionPolicy};
 use crate::keeping::{model_config, ModelSpec};
-use crate::store::ModelUri;
+use tfweb_store::ModelUri;
 
 /// The longest time between two looks: a day.
 const POLL_SECONDS_LIMIT: f64 = 86_400.0;

@@ -9,7 +9,7 @@ use prost::Message;
 use tfweb_engine::{Code, DType, Error, Tensor};
 
 use crate::protocol::tf_serving_grpc::decode::{decode, Room};
-use crate::wire::tensorflow::{MetaGraphDef, SavedModel, SignatureDef};
+use tfweb_proto::tensorflow::{MetaGraphDef, SavedModel, SignatureDef};
 
 /// The most bytes that a default may stand for which the file does not hold.
 const VALUES_BYTES_MAX: usize = 64 << 20;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::catalog::{Model, Version};
-use crate::store::{Listing, ModelUri, Origin};
+use tfweb_store::{Listing, ModelUri, Origin};
 
 use super::versions::Versions;
 use super::{Keeping, ModelSpec};

@@ -22,7 +22,7 @@ use tfweb_engine::{Error, Session};
 use tokio::sync::Semaphore;
 
 use crate::catalog::{Catalog, Version};
-use crate::store::{Cache, Env, ModelUri};
+use tfweb_store::{Cache, Env, ModelUri};
 
 use defaults::Defaults;
 pub use keepers::Keepers;

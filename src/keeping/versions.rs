@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use crate::catalog::{State, Version, VersionStatus};
-use crate::store::{self, Fingerprint, Listing, ModelUri};
+use tfweb_store::{Fingerprint, Listing, ModelUri};
 
 use super::policy::VersionPolicy;
 
@@ -53,12 +53,12 @@ impl Versions {
         self.listing.as_ref()
     }
 
-    fn listed(&self) -> impl DoubleEndedIterator<Item = &store::Version> {
+    fn listed(&self) -> impl DoubleEndedIterator<Item = &tfweb_store::Version> {
         self.listing.iter().flat_map(|listing| &listing.versions)
     }
 
     /// Whether a version is whole, and was the same at the look before.
-    fn is_settled(&self, version: &store::Version) -> bool {
+    fn is_settled(&self, version: &tfweb_store::Version) -> bool {
         version.is_complete() && self.before.get(&version.number) == Some(&version.fingerprint())
     }
 
@@ -79,7 +79,7 @@ impl Versions {
 
     /// The versions to be served, of those that are settled and not known to be broken.
     pub(super) fn wanted(&self, uri: &ModelUri, policy: &VersionPolicy) -> Vec<u64> {
-        let is_candidate = |version: &&store::Version| {
+        let is_candidate = |version: &&tfweb_store::Version| {
             let known = self.known.get(&version.number);
             let is_broken = || known.is_some_and(|known| known.has_failed(&(uri.clone(), version.fingerprint())));
             // What is served stays wanted while its files change, or when they have become worse.

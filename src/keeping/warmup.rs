@@ -12,8 +12,8 @@ use tfweb_engine::{quoted, Code, Error, Session, Tensor};
 
 use crate::protocol::tf_serving_grpc::decode::{decode, Room};
 use crate::protocol::tf_serving_grpc::infer::examples;
-use crate::wire::tensorflow::serving::prediction_log::LogType;
-use crate::wire::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
+use tfweb_proto::tensorflow::serving::prediction_log::LogType;
+use tfweb_proto::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
 
 /// Where the requests are, in a SavedModel.
 const FILE: &str = "assets.extra/tf_serving_warmup_requests";
@@ -120,14 +120,14 @@ fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};
-    use crate::wire::tensorflow::{feature, BytesList, Example, Feature, Features, TensorProto};
+    use tfweb_proto::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};
+    use tfweb_proto::tensorflow::{feature, BytesList, Example, Feature, Features, TensorProto};
     use tfweb_engine::fake::{Behaviour, FakeSession};
 
     /// A record of a request to a signature with three rows of float32.
     fn logged(signature: &str) -> Vec<u8> {
-        let shape = crate::wire::tensorflow::tensor_shape_proto::Dim { size: 3, ..Default::default() };
-        let shape = crate::wire::tensorflow::TensorShapeProto { dim: vec![shape], ..Default::default() };
+        let shape = tfweb_proto::tensorflow::tensor_shape_proto::Dim { size: 3, ..Default::default() };
+        let shape = tfweb_proto::tensorflow::TensorShapeProto { dim: vec![shape], ..Default::default() };
         let x = TensorProto { dtype: 1, tensor_shape: Some(shape), float_val: vec![1.0, 2.0, 3.0], ..Default::default() };
         let spec = ModelSpec { name: "elsewhere".into(), signature_name: signature.into(), ..Default::default() };
         let request = PredictRequest { model_spec: Some(spec), inputs: [("x".to_owned(), x)].into(), ..Default::default() };

@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use tfweb::wire::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
-use tfweb::wire::tensorflow::tensor_shape_proto::Dim;
-use tfweb::wire::tensorflow::{DataType, TensorProto, TensorShapeProto};
+use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
+use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
+use tfweb_proto::tensorflow::{DataType, TensorProto, TensorShapeProto};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{MetadataKey, MetadataMap};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use flate2::Compression;
-use tfweb::store::{Cache, Env, Listing, ModelUri, Origin};
+use tfweb_store::{Cache, Env, Listing, ModelUri, Origin};
 use tfweb_engine::{Code, Error};
 
 use crate::client::Request;

@@ -14,7 +14,7 @@ use tfweb::config::{Config, Flags};
 use tfweb::keeping::defaults::Defaults;
 use tfweb::keeping::{self, Keepers, ModelSpec};
 use tfweb::server::{Models, Server, Stopped};
-use tfweb::store::{look_at_directory, ModelUri};
+use tfweb_store::{look_at_directory, ModelUri};
 use tfweb_actors::ModelHandle;
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
 use tfweb_engine::Session;

@@ -15,7 +15,7 @@ use crate::body;
 use crate::http::App;
 use crate::keeping::model_config::is_model_name;
 use crate::keeping::ModelSpec;
-use crate::store::ModelUri;
+use tfweb_store::ModelUri;
 
 /// What to serve.
 #[derive(Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use tfweb_engine::{bf16, element_count, f16, with_scalar, Code, DType, Dims, Error, Scalar, Tensor, RANK_MAX};
 
-use crate::wire::tensorflow::{TensorProto, TensorShapeProto};
+use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
 /// Room for elements that a message does not hold, because one value stands for many.
 pub(crate) struct Room {

@@ -8,15 +8,15 @@ use tfweb_engine::{Code, Error, TensorSpec};
 use super::encode::{encode, number, size};
 use super::Door;
 use crate::catalog::{Servable, State, VersionStatus};
-use crate::wire::tensorflow::error::Code as WireCode;
-use crate::wire::tensorflow::serving::model_version_status::State as WireState;
-use crate::wire::tensorflow::serving::{
+use tfweb_proto::tensorflow::error::Code as WireCode;
+use tfweb_proto::tensorflow::serving::model_version_status::State as WireState;
+use tfweb_proto::tensorflow::serving::{
     GetModelMetadataRequest, GetModelMetadataResponse, GetModelStatusRequest, GetModelStatusResponse, ModelVersionStatus,
     SignatureDefMap, StatusProto,
 };
-use crate::wire::tensorflow::tensor_info::Encoding;
-use crate::wire::tensorflow::tensor_shape_proto::Dim;
-use crate::wire::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
+use tfweb_proto::tensorflow::tensor_info::Encoding;
+use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
+use tfweb_proto::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
 
 /// The one field of metadata there is.
 const SIGNATURE_DEF: &str = "signature_def";

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use tfweb_engine::{DType, Tensor, Values};
 
-use crate::wire::tensorflow::tensor_shape_proto::Dim;
-use crate::wire::tensorflow::{TensorProto, TensorShapeProto};
+use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
+use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
 /// A tensor whose bytes a message shows.
 struct Content(Tensor);

@@ -14,9 +14,9 @@ use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::protocol::inference::{inputs, regressions, with_context, Classes, Task};
 use crate::record::Record;
-use crate::wire::tensorflow::serving::inference_result;
-use crate::wire::tensorflow::serving::input::Kind;
-use crate::wire::tensorflow::serving::{
+use tfweb_proto::tensorflow::serving::inference_result;
+use tfweb_proto::tensorflow::serving::input::Kind;
+use tfweb_proto::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications, InferenceResult, InferenceTask,
     Input, MultiInferenceRequest, MultiInferenceResponse, Regression, RegressionRequest, RegressionResponse, RegressionResult,
 };

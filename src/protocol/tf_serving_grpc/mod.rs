@@ -30,11 +30,11 @@ use crate::catalog::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
 use crate::http::App;
 use crate::record::{Protocol, Record};
 use crate::status;
-use crate::wire::model_server;
-use crate::wire::tensorflow::serving::model_service_server::ModelService;
-use crate::wire::tensorflow::serving::model_spec::VersionChoice;
-use crate::wire::tensorflow::serving::prediction_service_server::PredictionService;
-use crate::wire::tensorflow::serving::{
+use tfweb_proto::model_server;
+use tfweb_proto::tensorflow::serving::model_service_server::ModelService;
+use tfweb_proto::tensorflow::serving::model_spec::VersionChoice;
+use tfweb_proto::tensorflow::serving::prediction_service_server::PredictionService;
+use tfweb_proto::tensorflow::serving::{
     ClassificationRequest, ClassificationResponse, GetModelMetadataRequest, GetModelMetadataResponse, GetModelStatusRequest,
     GetModelStatusResponse, ModelSpec, MultiInferenceRequest, MultiInferenceResponse, PredictRequest, PredictResponse,
     RegressionRequest, RegressionResponse, ReloadConfigRequest, ReloadConfigResponse,

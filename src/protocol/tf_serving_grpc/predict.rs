@@ -12,8 +12,8 @@ use crate::catalog::Servable;
 use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::record::Record;
-use crate::wire::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
-use crate::wire::tensorflow::TensorProto;
+use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
+use tfweb_proto::tensorflow::TensorProto;
 
 impl Door {
     pub(super) async fn predict_tensors(

@@ -6,7 +6,7 @@ use tonic::metadata::{AsciiMetadataValue, MetadataMap};
 
 use super::Door;
 use crate::keeping::model_config;
-use crate::wire::tensorflow::serving::{ReloadConfigRequest, ReloadConfigResponse, StatusProto};
+use tfweb_proto::tensorflow::serving::{ReloadConfigRequest, ReloadConfigResponse, StatusProto};
 
 impl Door {
     /// Whether a caller may change what is served.

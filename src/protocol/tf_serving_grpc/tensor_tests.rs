@@ -5,8 +5,8 @@ use tfweb_engine::{bf16, f16, DType, Tensor};
 
 use super::decode::{decode, Room};
 use super::encode::{encode, number};
-use crate::wire::tensorflow::tensor_shape_proto::Dim;
-use crate::wire::tensorflow::{TensorProto, TensorShapeProto};
+use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
+use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
 const ROOM: usize = 1 << 10;
 

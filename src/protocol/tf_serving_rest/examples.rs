@@ -12,8 +12,8 @@ use super::elements::decode_base64;
 use super::encode::write_string;
 use super::raw::{self, Kind};
 use crate::protocol::inference::{regressions, with_context, Classes, Task};
-use crate::wire::tensorflow::feature::Kind as FeatureKind;
-use crate::wire::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
+use tfweb_proto::tensorflow::feature::Kind as FeatureKind;
+use tfweb_proto::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
 
 /// Serializes the examples of a document, each with the context before it.
 ///

@@ -236,7 +236,7 @@ mod tests {
         ];
         for uri in uris {
             let uri = ModelUri::parse(uri).unwrap();
-            let config = OperatorConfig::new(&uri, &super::super::Env::of(&variables)).unwrap();
+            let config = OperatorConfig::new(&uri, &crate::env::Env::of(&variables)).unwrap();
             let connected = actix::System::new().block_on(async { connect(&uri, &config, &http::client().unwrap()).await });
             let is_built = check_built(&uri, config.service).is_ok();
             assert_eq!(connected.is_ok(), is_built, "{uri}: {connected:?}");

@@ -1,48 +1,21 @@
-//! Where models come from: any URI → a local directory with one version's files.
-//!
-//! [`Origin`] is one place, opened by its [`ModelUri`]; [`Origin::look`] says which versions are there and whether each is
-//! complete, [`Origin::bring`] puts one into the [`Cache`] and gives its directory. Directories of this machine are looked at
-//! in the same way, and are used where they are. Nothing here loads a model, watches a place, or knows of models by name.
-//!
-//! - `uri`, `env`, `operator`, `listing`: what is meant, pure.
-//! - `http`, `connect`: how stores are asked.
-//! - `download`, `archive`, `unpack`, `local`: the three kinds of places.
-//! - `cache`, `progress`: where files go, and what is said meanwhile.
-
-#[cfg(feature = "http")]
-mod archive;
-mod cache;
-mod connect;
-mod download;
-mod env;
-mod http;
-mod listing;
-mod local;
-mod operator;
-mod progress;
-#[cfg(feature = "http")]
-mod unpack;
-mod uri;
+//! One place that has a model: it lists its versions and brings one to this machine.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use tfweb_engine::{Code, Error};
 
-use cache::{Lock, Place};
-use download::Store;
-
-pub use cache::Cache;
-pub use env::Env;
-pub use listing::{File, Fingerprint, Listing, Version, FILES_MAX};
-pub use local::look as look_at_directory;
-pub use operator::{OperatorConfig, Service, Signing};
-pub use uri::{ModelUri, Packing};
-
-/// How often to see whether another process is done with a version.
-const LOCK_POLL: Duration = Duration::from_millis(100);
-/// The most time to wait for it: as long as a download of terabytes takes. A process that ends lets go at once.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(6 * 60 * 60);
+use super::cache::Cache;
+use super::download::Store;
+use super::env::Env;
+use super::listing::{Listing, Version};
+use super::lock::blocking;
+use super::operator::OperatorConfig;
+#[cfg(not(feature = "http"))]
+use super::operator::not_built;
+use super::uri::ModelUri;
+#[cfg(feature = "http")]
+use super::archive::Archive;
+use super::{connect, local};
 
 /// A place that has a model, or versions of one.
 ///
@@ -58,7 +31,7 @@ enum Kind {
     Local(PathBuf),
     Store(Box<Store>),
     #[cfg(feature = "http")]
-    Archive(Box<archive::Archive>),
+    Archive(Box<Archive>),
 }
 
 impl Origin {
@@ -71,10 +44,10 @@ impl Origin {
             ModelUri::Local(path) => Kind::Local(path.clone()),
             #[cfg(feature = "http")]
             ModelUri::Archive { url, packing } => {
-                Kind::Archive(Box::new(archive::Archive::new(uri, url.clone(), *packing, cache()?.place(uri, None))?))
+                Kind::Archive(Box::new(Archive::new(uri, url.clone(), *packing, cache()?.place(uri, None))?))
             }
             #[cfg(not(feature = "http"))]
-            ModelUri::Archive { .. } => return Err(operator::not_built(uri, "http")),
+            ModelUri::Archive { .. } => return Err(not_built(uri, "http")),
             ModelUri::S3 { .. }
             | ModelUri::Gcs { .. }
             | ModelUri::Azure { .. }
@@ -137,36 +110,6 @@ impl Origin {
         }
     }
 }
-
-/// Does what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("a file task failed: {error}")))?
-}
-
-/// Takes the lock on a version, or waits for it.
-async fn lock(place: &Place, version: &str) -> Result<Lock, Error> {
-    let start = Instant::now();
-    let mut is_said = false;
-    loop {
-        let (asked, of) = (place.clone(), version.to_owned());
-        let lock = blocking(move || {
-            asked.make()?;
-            asked.try_lock(&of).map_err(|error| asked.cannot_write(&error))
-        });
-        if let Some(lock) = lock.await? {
-            return Ok(lock);
-        }
-        if start.elapsed() > LOCK_WAIT_MAX {
-            return Err(Error::new(Code::Unavailable, "another process has been writing the same version for hours"));
-        }
-        if !is_said {
-            tracing::info!("waiting for another process that is bringing the same model");
-            is_said = true;
-        }
-        tokio::time::sleep(LOCK_POLL).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +120,7 @@ mod tests {
         fn is_sent<T: Send>(_: &T) {}
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::open(Some(directory.path()), &Env::of(&[])).unwrap();
-        let uri = ModelUri::parse("tests/models/half_plus_two").unwrap();
+        let uri = ModelUri::parse("../tests/models/half_plus_two").unwrap();
         let origin = Origin::open(&uri, || Ok(cache.clone()), &Env::of(&[])).unwrap();
         is_for_all(&origin);
         let work = async {
@@ -186,7 +129,7 @@ mod tests {
         };
         is_sent(&work);
         let brought = actix::System::new().block_on(work).unwrap();
-        assert_eq!(brought, PathBuf::from("tests/models/half_plus_two/1"), "not by way of the cache");
+        assert_eq!(brought, PathBuf::from("../tests/models/half_plus_two/1"), "not by way of the cache");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -17,7 +17,8 @@ use super::listing::{File, Listing, Version, FILES_MAX};
 use super::operator::OperatorConfig;
 use super::progress::Progress;
 use super::uri::ModelUri;
-use super::{blocking, http, lock};
+use super::http;
+use super::lock::{blocking, lock};
 
 /// The most files that are read at once: enough to hide how far away a store is.
 const FILES_AT_ONCE: usize = 8;

@@ -16,7 +16,7 @@ use super::listing::{File, Fingerprint, Listing, Version};
 use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
-use super::{blocking, lock};
+use super::lock::{blocking, lock};
 
 /// What snapshots of an archive are called, for it may hold several versions.
 const WHOLE: &str = "archive";

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn models() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models")
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! `--model_config_file` and its like: which models are served, in TensorFlow Serving's text format.
+//! A file of models (`--model_config_file`), in TensorFlow Serving's text format.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tfweb_engine::Error;
@@ -12,12 +13,21 @@ use tfweb_proto::tensorflow::serving::model_server_config::Config;
 use tfweb_proto::tensorflow::serving::{ModelConfig, ModelServerConfig};
 use tfweb_proto::DESCRIPTORS;
 
-use super::policy::VersionPolicy;
-use super::ModelSpec;
+use super::spec::ModelSpec;
+use super::version_policy::VersionPolicy;
 
 const MESSAGE: &str = "tensorflow.serving.ModelServerConfig";
 /// The most bytes of such a file: thousands of models.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// A file that lists models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// How often to read it again; never if none.
+    pub poll: Option<Duration>,
+}
 
 fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();

@@ -1,4 +1,4 @@
-//! All keepers: one for each model, by name.
+//! The models that are served, by name, and the watcher of each.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,58 +8,62 @@ use futures::future::{abortable, join_all, AbortHandle};
 use tfweb_engine::{quoted, Code, Error};
 use tokio::sync::mpsc;
 
-use crate::catalog::Model;
-use crate::config::ModelConfigFile;
+use super::catalog::Catalog;
+use super::config_file::{self, ModelConfigFile};
+use super::loader::Loader;
+use super::model::Model;
+use super::spec::ModelSpec;
+use super::watcher::{Change, Watcher};
 
-use super::keeper::{Keeper, Set};
-use super::{model_config, Keeping, ModelSpec};
+/// Changes that wait for one watcher. Whoever finds its queue full waits too.
+const CHANGES_MAX: usize = 16;
 
-/// Commands that wait for one keeper; whoever finds it full waits too.
-const COMMANDS_MAX: usize = 16;
+/// Hears how the first look for a model ended.
+type FirstLook = oneshot::Receiver<Result<(), Error>>;
 
-type Round = oneshot::Receiver<Result<(), Error>>;
-
-/// Starts, changes and stops keepers.
-pub struct Keepers {
-    shared: Arc<Keeping>,
+/// Adds, changes and removes models.
+pub struct ModelSet {
+    catalog: Arc<Catalog>,
+    loader: Arc<Loader>,
     arbiter: Arbiter,
-    known: Mutex<Vec<Known>>,
+    watched: Mutex<Vec<Watched>>,
 }
 
-/// A keeper at work.
-struct Known {
+/// A model and the task that watches it.
+struct Watched {
     name: String,
-    commands: mpsc::Sender<Set>,
+    changes: mpsc::Sender<Change>,
     task: AbortHandle,
 }
 
-impl Keepers {
-    /// Makes keepers that work in `arbiter`, of which there are none yet. Dropped, they and the arbiter stop.
+impl ModelSet {
+    /// Makes an empty set whose watchers run in `arbiter` and fill `catalog`. Dropped, they and the arbiter stop.
     #[must_use]
-    pub fn new(shared: Keeping, arbiter: Arbiter) -> Self {
-        Self { shared: Arc::new(shared), arbiter, known: Mutex::default() }
+    pub fn new(catalog: Arc<Catalog>, loader: Loader, arbiter: Arbiter) -> Self {
+        Self { catalog, loader: Arc::new(loader), arbiter, watched: Mutex::default() }
     }
 
-    /// Starts keeping models; ends when each has been looked for once, with what went wrong by model.
+    /// Adds models. Ends when each has been looked for once, with what went wrong by model.
     pub async fn start(&self, specs: &[ModelSpec]) -> Vec<Result<(), Error>> {
-        let rounds: Vec<Round> = specs.iter().map(|spec| self.begin(spec.clone())).collect();
-        join_all(rounds).await.into_iter().map(|round| round.unwrap_or_else(|_| Err(gone()))).collect()
+        let looks: Vec<FirstLook> = specs.iter().map(|spec| self.watch(spec.clone())).collect();
+        join_all(looks).await.into_iter().map(|look| look.unwrap_or_else(|_| Err(gone()))).collect()
     }
 
-    /// Follows a file of models, of which those it has had at first are kept already: what is added to it is kept too, what is
-    /// changed is moved, and what is no longer in it is removed. A file that cannot be read changes nothing.
+    /// Follows a file of models; the set has those of its first reading already. A model that is added to the file is added here,
+    /// one that is changed there is changed, and one that is no longer in it is removed. A file that cannot be read changes
+    /// nothing.
     pub fn follow(self: &Arc<Self>, file: &ModelConfigFile, first: &[ModelSpec]) {
         let Some(poll) = file.poll else { return };
-        let (keepers, path, mut applied) = (Arc::downgrade(self), file.path.clone(), first.to_vec());
+        let (models, path, mut applied) = (Arc::downgrade(self), file.path.clone(), first.to_vec());
         self.arbiter.spawn(async move {
             let mut said = String::new();
             loop {
                 tokio::time::sleep(poll).await;
-                let Some(keepers) = keepers.upgrade() else { return };
-                match model_config::read(&path) {
+                let Some(models) = models.upgrade() else { return };
+                match config_file::read(&path) {
                     Ok(wanted) => {
                         said.clear();
-                        keepers.apply(&mut applied, wanted).await;
+                        models.apply(&mut applied, wanted).await;
                     }
                     // Said once for as long as it stays so.
                     Err(error) if said != error.message => {
@@ -72,7 +76,7 @@ impl Keepers {
         });
     }
 
-    /// Makes what a file has had into what it has.
+    /// Changes the models that a file has named into those that it names now.
     async fn apply(&self, applied: &mut Vec<ModelSpec>, wanted: Vec<ModelSpec>) {
         let (stay, gone): (Vec<_>, _) =
             std::mem::take(applied).into_iter().partition(|old| wanted.iter().any(|new| new.name == old.name));
@@ -84,69 +88,69 @@ impl Keepers {
         for spec in wanted {
             match applied.iter().position(|old| old.name == spec.name) {
                 Some(index) if applied[index] == spec => {}
-                // Tried again at the next look, if it fails: what is served goes on until then.
+                // If it fails, the old one is served on, and the next reading tries again.
                 Some(index) => {
                     if self.set(spec.clone()).await.is_ok() {
                         applied[index] = spec;
                     }
                 }
-                None if self.lock().iter().any(|known| known.name == spec.name) => {
+                None if self.lock().iter().any(|watched| watched.name == spec.name) => {
                     tracing::warn!("model {:?} of the file of models is served from elsewhere already", spec.name);
                 }
                 None => {
-                    // Its keeper goes on trying by itself.
-                    drop(self.begin(spec.clone()));
+                    // Its watcher goes on trying by itself.
+                    drop(self.watch(spec.clone()));
                     applied.push(spec);
                 }
             }
         }
     }
 
-    /// Adds a model, or serves another under its name. If nothing of it can be served, all is as it was.
+    /// Adds a model, or serves another under its name. If no version of it can be served, nothing changes.
     ///
     /// # Errors
     /// Why nothing can be.
     pub async fn set(&self, spec: ModelSpec) -> Result<(), Error> {
         let name = spec.name.clone();
-        let commands = self.lock().iter().find(|known| known.name == name).map(|known| known.commands.clone());
-        let Some(commands) = commands else {
-            let round = self.begin(spec).await.unwrap_or_else(|_| Err(gone()));
-            if round.is_err() {
+        let changes = self.lock().iter().find(|watched| watched.name == name).map(|watched| watched.changes.clone());
+        let Some(changes) = changes else {
+            let looked = self.watch(spec).await.unwrap_or_else(|_| Err(gone()));
+            if looked.is_err() {
                 let _ = self.remove(&name).await;
             }
-            return round;
+            return looked;
         };
-        let (reply, round) = oneshot::channel();
-        commands.send(Set(spec, reply)).await.map_err(|_| gone())?;
-        round.await.unwrap_or_else(|_| Err(gone()))
+        let (reply, changed) = oneshot::channel();
+        changes.send(Change { spec, reply }).await.map_err(|_| gone())?;
+        changed.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Serves a model no longer. Who is at it may finish.
+    /// Removes a model. Requests that run on it finish.
     ///
     /// # Errors
-    /// `NotFound` if it is not kept.
+    /// `NotFound` if it is not there.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         let found = {
-            let mut known = self.lock();
-            known.iter().position(|known| known.name == name).map(|index| known.remove(index))
+            let mut watched = self.lock();
+            watched.iter().position(|watched| watched.name == name).map(|index| watched.remove(index))
         };
         let found = found.ok_or_else(|| Error::new(Code::NotFound, format!("no model {} to remove", quoted(name))))?;
-        // Whatever it is at, such as a download of hours, ends here.
+        // A download, which may take hours, ends here.
         found.task.abort();
         let (done, removed) = oneshot::channel();
-        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
-        // On the keepers' own thread: the keeper, if it was just at work, can put nothing into the catalog after this.
+        let (catalog, name) = (Arc::clone(&self.catalog), name.to_owned());
+        // On the watchers' own thread: a watcher that was just at work can put nothing into the catalog after this.
         self.arbiter.spawn(async move {
-            shared.catalog.remove(&name);
+            catalog.remove(&name);
             let _ = done.send(());
         });
         removed.await.map_err(|_| gone())
     }
 
-    /// Serves these models and no others. What is served now goes only after all of them can be called.
+    /// Serves these models and no others. A model that is served now is removed only after all of these can be called.
     ///
     /// # Errors
-    /// Why one of them cannot be; those before it are served then, and nothing was removed.
+    /// Why one of them cannot be called. Those before it are served then, and none was removed.
     pub async fn replace(&self, specs: Vec<ModelSpec>) -> Result<(), Error> {
         let kept: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         for spec in specs {
@@ -154,38 +158,40 @@ impl Keepers {
             let named = |error: Error| Error::new(error.code, format!("model {}: {error}", quoted(&name)));
             self.set(spec).await.map_err(named)?;
         }
-        let gone: Vec<String> = self.lock().iter().map(|known| known.name.clone()).filter(|name| !kept.contains(name)).collect();
+        let gone: Vec<String> = self.lock().iter().map(|watched| watched.name.clone()).filter(|name| !kept.contains(name)).collect();
         for name in gone {
             self.remove(&name).await?;
         }
         Ok(())
     }
 
-    fn begin(&self, spec: ModelSpec) -> Round {
-        // Known from now on, in this order, though nothing of it is served yet.
-        self.shared.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
-        let (first, round) = oneshot::channel();
-        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    /// Starts to watch a model.
+    fn watch(&self, spec: ModelSpec) -> FirstLook {
+        // The catalog has it from now on, in this order, though no version of it is served yet.
+        self.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
+        let (first, looked) = oneshot::channel();
+        let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let name = spec.name.clone();
-        let (keeping, task) = abortable(Keeper::new(Arc::clone(&self.shared), spec).keep(first, commands));
-        self.lock().push(Known { name, commands: sender, task });
+        let watcher = Watcher::new(Arc::clone(&self.catalog), Arc::clone(&self.loader), spec);
+        let (watching, task) = abortable(watcher.run(first, changes));
+        self.lock().push(Watched { name, changes: sender, task });
         self.arbiter.spawn(async move {
-            let _ = keeping.await;
+            let _ = watching.await;
         });
-        round
+        looked
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Keepers {
+impl Drop for ModelSet {
     fn drop(&mut self) {
         self.arbiter.stop();
     }
 }
 
 fn gone() -> Error {
-    Error::internal("the model's keeper is gone; this is a bug")
+    Error::internal("the model's watcher is gone; this is a bug")
 }

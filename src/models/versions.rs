@@ -1,12 +1,13 @@
-//! What a keeper knows of its model's versions: what was found, what is served, what failed, what is leaving. No waiting, no loading.
+//! What a watcher knows of its model's versions: which were found, which are served, which failed, which unload. It neither waits
+//! nor loads.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use crate::catalog::{State, Version, VersionStatus};
+use super::model::{State, Version, VersionStatus};
 use tfweb_store::{Fingerprint, Listing, ModelUri};
 
-use super::policy::VersionPolicy;
+use super::version_policy::VersionPolicy;
 
 /// How many versions that have ended are still listed.
 const ENDED_MAX: usize = 8;
@@ -130,12 +131,12 @@ impl Versions {
     }
 
     /// Whether versions have requests to finish.
-    pub(super) fn are_leaving(&self) -> bool {
+    pub(super) fn are_unloading(&self) -> bool {
         !self.leaving.is_empty()
     }
 
     /// Notes which versions have finished their requests, and gives them.
-    pub(super) fn see_off(&mut self) -> Vec<u64> {
+    pub(super) fn remove_unloaded(&mut self) -> Vec<u64> {
         let (gone, leaving): (Vec<_>, _) =
             std::mem::take(&mut self.leaving).into_iter().partition(|(_, version)| version.strong_count() == 0);
         self.leaving = leaving;

@@ -1,65 +1,71 @@
-//! Keeps one model served: looks where it comes from, loads what is new, swaps it in, and lets what is old finish.
+//! Watches one model: looks where it comes from, loads new versions, swaps them in, and lets old ones finish.
 //!
 //! A version is loaded when it is complete and two looks found the same. It takes the place of others in one change of the
-//! catalog, once it can be called. One that cannot be loaded replaces nothing; it is tried again when its files change.
+//! catalog, once it can be called. A version that cannot be loaded replaces nothing; it is tried again when its files change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::oneshot;
 use tfweb_engine::{Code, Error};
+use tfweb_store::{Listing, ModelUri, Origin};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::catalog::{Model, Version};
-use tfweb_store::{Listing, ModelUri, Origin};
-
+use super::catalog::Catalog;
+use super::loader::Loader;
+use super::model::{Model, Version};
+use super::spec::ModelSpec;
 use super::versions::Versions;
-use super::{Keeping, ModelSpec};
 
-/// How long after a change, or at first, to look again whether it goes on.
+/// How long after a look that found a change to look again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// The same at the first look, for which people wait: long enough to see a copy grow.
+/// How long after the first look, for which people wait: long enough to see a copy grow.
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How often to look for a model of which nothing is served, or whose place does not answer.
+/// How often to look for a model that has no version served, or whose place does not answer.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// How often to look for new versions on this machine, unless said otherwise: it costs little.
 const LOCAL_POLL: Duration = Duration::from_secs(5);
 /// How often to see whether a version has finished its requests.
-const LEAVING_POLL: Duration = Duration::from_millis(50);
+const UNLOADING_POLL: Duration = Duration::from_millis(50);
 
-/// Tells a keeper to serve this from now on. If nothing of it can be, all stays as it was; the reply says so.
-pub(super) struct Set(pub(super) ModelSpec, pub(super) oneshot::Sender<Result<(), Error>>);
+/// Tells a watcher to serve `spec` from now on.
+pub(super) struct Change {
+    pub(super) spec: ModelSpec,
+    /// Hears why it cannot be served; then all stays as it was.
+    pub(super) reply: oneshot::Sender<Result<(), Error>>,
+}
 
-/// Keeps one model. See the [module](self).
-pub(super) struct Keeper {
-    shared: Arc<Keeping>,
+/// Watches one model. See the [module](self).
+pub(super) struct Watcher {
+    catalog: Arc<Catalog>,
+    loader: Arc<Loader>,
     spec: ModelSpec,
     origin: Option<Origin>,
     versions: Versions,
     error: Option<Error>,
-    /// The error that was logged last; the same again is not news.
-    said: Option<Error>,
+    /// The error that was logged last. The same again is not logged.
+    logged: Option<Error>,
 }
 
-impl Keeper {
-    pub(super) fn new(shared: Arc<Keeping>, spec: ModelSpec) -> Self {
-        Self { shared, spec, origin: None, versions: Versions::default(), error: None, said: None }
+impl Watcher {
+    pub(super) fn new(catalog: Arc<Catalog>, loader: Arc<Loader>, spec: ModelSpec) -> Self {
+        Self { catalog, loader, spec, origin: None, versions: Versions::default(), error: None, logged: None }
     }
 
-    /// Keeps the model, for ever; `first` hears how the first round went.
+    /// Watches the model until it is dropped. `first` hears how the first round ended.
     ///
     /// # Cancel safety
     /// Dropped, what it has put into the catalog stays there.
-    pub(super) async fn keep(mut self, first: oneshot::Sender<Result<(), Error>>, mut commands: mpsc::Receiver<Set>) {
+    pub(super) async fn run(mut self, first: oneshot::Sender<Result<(), Error>>, mut changes: mpsc::Receiver<Change>) {
         let round = self.round().await;
         self.publish();
         let _ = first.send(round);
         loop {
-            match self.wait(&mut commands).await {
+            match self.wait(&mut changes).await {
                 None => drop(self.round().await),
-                Some(Set(spec, reply)) => {
-                    let round = self.set(spec).await;
+                Some(Change { spec, reply }) => {
+                    let round = self.change(spec).await;
                     self.publish();
                     let _ = reply.send(round);
                 }
@@ -68,7 +74,7 @@ impl Keeper {
         }
     }
 
-    async fn set(&mut self, spec: ModelSpec) -> Result<(), Error> {
+    async fn change(&mut self, spec: ModelSpec) -> Result<(), Error> {
         let before = (std::mem::replace(&mut self.spec, spec), self.origin.take(), self.error.take());
         let round = self.round().await;
         if round.is_err() {
@@ -78,21 +84,21 @@ impl Keeper {
         round
     }
 
-    /// Waits for a command, or until it is time for a round.
-    async fn wait(&mut self, commands: &mut mpsc::Receiver<Set>) -> Option<Set> {
+    /// Waits for a change, or until it is time for a round.
+    async fn wait(&mut self, changes: &mut mpsc::Receiver<Change>) -> Option<Change> {
         let mut left = self.until_next_round();
         loop {
             let pause =
-                if self.versions.are_leaving() { Some(left.map_or(LEAVING_POLL, |left| left.min(LEAVING_POLL))) } else { left };
+                if self.versions.are_unloading() { Some(left.map_or(UNLOADING_POLL, |left| left.min(UNLOADING_POLL))) } else { left };
             let received = match pause {
-                Some(pause) => timeout(pause, commands.recv()).await,
-                None => Ok(commands.recv().await),
+                Some(pause) => timeout(pause, changes.recv()).await,
+                None => Ok(changes.recv().await),
             };
             match received {
-                Ok(Some(command)) => return Some(command),
-                // Nobody is left who could say anything: this keeper is about to be dropped.
+                Ok(Some(change)) => return Some(change),
+                // No sender is left: this watcher is about to be dropped.
                 Ok(None) => return futures::future::pending().await,
-                Err(_) => self.see_off(),
+                Err(_) => self.note_unloaded(),
             }
             left = match left.map(|left| left.saturating_sub(pause.unwrap_or_default())) {
                 Some(Duration::ZERO) => return None,
@@ -123,16 +129,16 @@ impl Keeper {
         }
     }
 
-    /// Looks, loads what is wanted and new, and retires what is wanted no more.
+    /// Looks, loads the versions that are wanted and new, and retires those that are wanted no more.
     ///
     /// # Errors
-    /// If nothing from the model's place is served after it.
+    /// If no version from the model's place is served after it.
     async fn round(&mut self) -> Result<(), Error> {
         let looked = self.look().await;
         let listing = match looked {
             Ok(listing) => listing,
             Err(error) => {
-                // What is served goes on: a place that does not answer says nothing about its versions.
+                // The versions that are served stay: a place that does not answer says nothing about them.
                 self.note(&error);
                 self.error = Some(error.clone());
                 return Err(error);
@@ -143,7 +149,7 @@ impl Keeper {
             let wanted = self.versions.wanted(&self.spec.uri, &self.spec.policy);
             let Some(&number) = wanted.iter().find(|&&number| !self.versions.is_served(&self.spec.uri, number)) else {
                 self.versions.retire(&wanted);
-                self.said = None;
+                self.logged = None;
                 break;
             };
             self.versions.loading = Some(number);
@@ -176,12 +182,12 @@ impl Keeper {
         Error::new(Code::NotFound, format!("`{}`: {text}", self.spec.uri))
     }
 
-    /// Looks; the first time twice, so that what is being copied is not taken for whole.
+    /// Looks. The first time it looks twice, so that it does not take a copy that is under way for whole.
     async fn look(&mut self) -> Result<Listing, Error> {
         let is_first = self.origin.is_none();
         if is_first {
             self.versions.forget_looks();
-            self.origin = Some(Origin::open(&self.spec.uri, || self.shared.cache(), &self.shared.env)?);
+            self.origin = Some(Origin::open(&self.spec.uri, || self.loader.cache(), &self.loader.env)?);
         }
         let origin = self.origin.as_ref().expect("opened just above; this is a bug");
         let mut listing = origin.look().await?;
@@ -194,13 +200,13 @@ impl Keeper {
         Ok(listing)
     }
 
-    /// Loads a version. What is broken is noted and is no error; that nobody answers is one.
+    /// Loads a version. A broken version is noted and is no error; a place that does not answer is one.
     async fn load(&mut self, listing: &Listing, number: u64) -> Result<(), Error> {
         let version = listing.version(number).expect("wanted from this listing; this is a bug");
         let source = (self.spec.uri.clone(), version.fingerprint());
         let origin = self.origin.as_ref().expect("looked at before; this is a bug");
         let loaded = match origin.bring(version).await {
-            Ok(directory) => self.shared.load(&self.spec.name, number, directory).await,
+            Ok(directory) => self.loader.load(&self.spec.name, number, directory).await,
             Err(error) => Err(error),
         };
         match loaded {
@@ -210,7 +216,7 @@ impl Keeper {
             }
             Err(error) => {
                 self.note(&error);
-                // Files that are damaged stay so; what did not answer, or changed meanwhile, may do better next time.
+                // Damaged files stay damaged; a place that did not answer, or files that changed meanwhile, may do better next time.
                 if error.code == Code::Unavailable {
                     return Err(error);
                 }
@@ -220,17 +226,17 @@ impl Keeper {
         Ok(())
     }
 
-    /// Logs an error, once as long as it stays the same.
+    /// Logs an error once for as long as it stays the same.
     fn note(&mut self, error: &Error) {
-        if self.said.as_ref() != Some(error) {
+        if self.logged.as_ref() != Some(error) {
             tracing::warn!("model {:?}: {error}", self.spec.name);
-            self.said = Some(error.clone());
+            self.logged = Some(error.clone());
         }
     }
 
     /// Notes which versions have finished their requests.
-    fn see_off(&mut self) {
-        let gone = self.versions.see_off();
+    fn note_unloaded(&mut self) {
+        let gone = self.versions.remove_unloaded();
         for number in &gone {
             tracing::info!("model {:?} version {number} unloaded", self.spec.name);
         }
@@ -239,9 +245,9 @@ impl Keeper {
         }
     }
 
-    /// Puts what is served, and the states of the rest, into the catalog: one change.
+    /// Puts the versions that are served, and the states of the others, into the catalog in one change.
     fn publish(&self) {
-        self.shared.catalog.put(Model {
+        self.catalog.put(Model {
             name: self.spec.name.clone(),
             versions: self.versions.statuses(),
             labels: self.spec.labels.clone(),

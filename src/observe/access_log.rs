@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tracing::Value;
 
-use super::facts::Facts;
-use super::visit::{Door, Ended, Status};
-use crate::metrics::Stage;
+use super::request::{Ended, Status, Transport};
+use super::stage::Stage;
+use super::summary::Summary;
 use crate::status::grpc_name;
 
-/// The target of access lines, which are written whatever the level of the rest.
+/// The target of access lines. They are written whatever the level of the rest.
 pub(super) const TARGET: &str = "tfweb::access";
 
 /// Writes the line of a request.
@@ -17,20 +17,20 @@ pub(super) fn log(ended: &Ended<'_>) {
     // The level of an event is fixed where it stands, hence twice the same.
     macro_rules! line {
         ($level:ident, $value:expr) => {{
-            let Ended { head, bytes_out, time, facts, .. } = ended;
-            let servable = facts.and_then(|facts| facts.servable.as_deref());
-            let stage = |stage| facts.and_then(|facts: &Facts| facts.stage(stage)).map(|(_, time)| ms(time));
+            let Ended { head, bytes_out, time, summary, .. } = ended;
+            let signature = summary.and_then(|summary| summary.signature.as_deref());
+            let stage = |stage| summary.and_then(|summary: &Summary| summary.stage(stage)).map(|(_, time)| ms(time));
             tracing::$level!(
                 target: TARGET,
                 request_id = head.id,
-                protocol = facts.map_or(door(head.door), |facts| facts.protocol.name()),
-                method = (head.door == Door::Http).then_some(head.method.as_str()),
+                protocol = summary.map_or(transport(head.transport), |summary| summary.protocol.name),
+                method = (head.transport == Transport::Http).then_some(head.method.as_str()),
                 path = head.path,
                 status = $value,
-                model = servable.map(|name| name.model.as_str()),
-                version = servable.map(|name| name.version),
-                signature = servable.map(|name| name.signature.as_str()),
-                rows = servable.and(facts.as_ref()).map(|facts| facts.rows),
+                model = signature.map(|labels| labels.model.as_str()),
+                version = signature.map(|labels| labels.version),
+                signature = signature.map(|labels| labels.signature.as_str()),
+                rows = signature.and(summary.as_ref()).map(|summary| summary.rows),
                 total_ms = ms(*time),
                 decode_ms = stage(Stage::Decode),
                 fetch_ms = stage(Stage::Fetch),
@@ -49,17 +49,17 @@ pub(super) fn log(ended: &Ended<'_>) {
         Status::Http(status) => status,
         Status::Grpc(code) => &grpc_name(*code),
     };
-    if ended.head.is_probe() {
+    if ended.head.is_probe {
         line!(debug, value);
     } else {
         line!(info, value);
     }
 }
 
-const fn door(door: Door) -> &'static str {
-    match door {
-        Door::Http => "http",
-        Door::Grpc => "grpc",
+const fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Http => "http",
+        Transport::Grpc => "grpc",
     }
 }
 

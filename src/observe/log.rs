@@ -15,8 +15,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::Layer;
 
 use super::stderr::{self, Redirect};
-use super::{access, writer::LineWriter};
-use crate::config::LogFormat;
+use super::access_log;
+use super::log_writer::LineWriter;
 
 /// How long the end waits for the last lines to be written.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
@@ -24,6 +24,15 @@ const FLUSH_WAIT: Duration = Duration::from_secs(1);
 const ABORT_WAIT: Duration = Duration::from_millis(250);
 
 static WRITER: OnceLock<LineWriter> = OnceLock::new();
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// The log of this process, from its start to its end.
 pub struct Log {
@@ -103,7 +112,7 @@ fn targets() -> Targets {
         // What it warns of comes as an error too.
         .with_target("opentelemetry-otlp", level.min(LevelFilter::ERROR))
         // Asked for by a flag of its own.
-        .with_target(access::TARGET, level.max(LevelFilter::INFO))
+        .with_target(access_log::TARGET, level.max(LevelFilter::INFO))
 }
 
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {

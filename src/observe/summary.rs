@@ -1,4 +1,4 @@
-//! What a request's record tells at its end, and how it gets to the request's visit.
+//! What a measurement leaves at its end for the access line and the spans of its request.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -6,40 +6,38 @@ use std::time::{Duration, Instant};
 use tfweb_actors::TraceLink;
 use tfweb_engine::Code;
 
-use crate::catalog::ServableName;
-use crate::metrics::Stage;
-use crate::predict::Timings;
-use crate::record::Protocol;
+use super::labels::{ProtocolId, SignatureLabels};
+use super::stage::{Stage, Timings};
 
 /// What a prediction came to.
-pub struct Facts {
-    /// The API it came by.
-    pub protocol: Protocol,
-    /// What was called, if that is something that is served.
-    pub servable: Option<Arc<ServableName>>,
+pub struct Summary {
+    /// The protocol by which it came.
+    pub protocol: ProtocolId,
+    /// The signature that was called, if it is served.
+    pub signature: Option<Arc<SignatureLabels>>,
     /// How it ended; none where all is well.
     pub code: Option<Code>,
     /// Rows it had run.
     pub rows: usize,
     /// How long its stages took.
     pub timings: Timings,
-    /// When they began, those that did.
+    /// When each stage began; none where it did not come to it.
     pub begun: [Option<Instant>; Stage::ALL.len()],
     /// The runs that served it, where it is traced.
     pub runs: Vec<TraceLink>,
 }
 
-impl Facts {
-    /// Makes those of a request of which nothing is known yet.
+impl Summary {
+    /// Makes the summary of a request of which nothing is known yet.
     #[must_use]
-    pub fn new(protocol: Protocol) -> Self {
-        let (servable, code, begun, runs) = (None, None, [None; Stage::ALL.len()], Vec::new());
-        Self { protocol, servable, code, rows: 0, timings: Timings::default(), begun, runs }
+    pub fn new(protocol: ProtocolId) -> Self {
+        let (signature, code, begun, runs) = (None, None, [None; Stage::ALL.len()], Vec::new());
+        Self { protocol, signature, code, rows: 0, timings: Timings::default(), begun, runs }
     }
 
-    /// Takes in when and where a part of the request was run.
+    /// Takes in when and where a part of the request ran.
     pub fn join(&mut self, part: &Self) {
-        self.servable = self.servable.take().or_else(|| part.servable.clone());
+        self.signature = self.signature.take().or_else(|| part.signature.clone());
         for (mine, theirs) in self.begun.iter_mut().zip(part.begun) {
             *mine = mine.iter().copied().chain(theirs).min();
         }
@@ -54,26 +52,26 @@ impl Facts {
     }
 }
 
-/// Where a record leaves its facts for the request's visit.
+/// Where a measurement leaves its summary for the request's exchange.
 #[derive(Default)]
-pub struct Handover {
+pub struct SummarySlot {
     /// The request's span, where it is traced.
     pub trace: Option<TraceLink>,
-    facts: OnceLock<Facts>,
+    summary: OnceLock<Summary>,
 }
 
-impl Handover {
-    /// Makes an empty one for a request with this span.
+impl SummarySlot {
+    /// Makes an empty slot for a request with this span.
     pub(super) fn new(trace: Option<TraceLink>) -> Self {
-        Self { trace, facts: OnceLock::new() }
+        Self { trace, summary: OnceLock::new() }
     }
 
-    /// Leaves them; of several, the first count.
-    pub fn tell(&self, facts: Facts) {
-        let _ = self.facts.set(facts);
+    /// Leaves a summary; of several, the first counts.
+    pub fn leave(&self, summary: Summary) {
+        let _ = self.summary.set(summary);
     }
 
-    pub(super) fn facts(&self) -> Option<&Facts> {
-        self.facts.get()
+    pub(super) fn summary(&self) -> Option<&Summary> {
+        self.summary.get()
     }
 }

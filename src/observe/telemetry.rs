@@ -1,32 +1,22 @@
-//! What is told of the server's doings beyond figures: its [`log`], a line for each request (`access`), and traces (`trace`).
-//!
-//! Each door has one layer (`http`, `grpc`) that makes a `Visit` of every request. A prediction's [`Record`](crate::record)
-//! hands over what it knows at its end; the visit's end writes the line and the spans. Where neither is asked for, HTTP has no
-//! layer and no request is looked at.
-
-mod access;
-mod facts;
-mod grpc;
-mod http;
-pub mod log;
-mod stderr;
-mod trace;
-mod visit;
-mod writer;
+//! What is told of each request beyond figures: a line in the access log, and traces. Where neither is asked for, no request is
+//! looked at.
 
 use std::sync::Arc;
 
 use tfweb_engine::Error;
 
-use crate::config::TelemetryConfig;
+use super::trace::Tracer;
 
-pub use facts::{Facts, Handover};
-pub use grpc::Observe;
-pub use http::observe;
-pub use trace::Tracer;
-use visit::{Head, Visit};
+/// What is wanted to be known of each request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether each request gets a line in the log.
+    pub access_log: bool,
+    /// The URL to which traces are sent; none where they are switched off.
+    pub otlp_endpoint: Option<String>,
+}
 
-/// What is wanted to be known of requests.
+/// What tells of requests.
 pub struct Telemetry {
     access_log: bool,
     tracer: Option<Arc<Tracer>>,
@@ -37,26 +27,26 @@ impl Telemetry {
     ///
     /// # Errors
     /// `Internal` where that cannot be.
-    pub fn start(config: &TelemetryConfig) -> Result<Self, Error> {
-        let tracer = config.otlp_endpoint.as_deref().map(Tracer::start).transpose()?;
-        Ok(Self { access_log: config.access_log, tracer: tracer.map(Arc::new) })
+    pub fn start(settings: &Settings) -> Result<Self, Error> {
+        let tracer = settings.otlp_endpoint.as_deref().map(Tracer::start).transpose()?;
+        Ok(Self { access_log: settings.access_log, tracer: tracer.map(Arc::new) })
     }
 
-    /// Whether anybody wants to know of each request.
+    /// Whether each request is observed.
     #[must_use]
     pub fn observes(&self) -> bool {
         self.access_log || self.tracer.is_some()
     }
 
-    /// Who traces, if anybody does.
+    /// Whether each request gets a line in the log.
+    pub(super) fn has_access_log(&self) -> bool {
+        self.access_log
+    }
+
+    /// The tracer, where traces are on.
     #[must_use]
     pub fn tracer(&self) -> Option<&Arc<Tracer>> {
         self.tracer.as_ref()
-    }
-
-    /// Begins to observe a request.
-    fn visit(self: &Arc<Self>, head: Head) -> Visit {
-        Visit::begin(Arc::clone(self), head)
     }
 
     /// Sends the last traces, for a moment at most.

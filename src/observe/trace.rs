@@ -18,9 +18,9 @@ use opentelemetry_sdk::Resource;
 use tfweb_actors::{RunTracer, TraceLink, TracedRun};
 use tfweb_engine::Error;
 
-use super::visit::{Door, Ended, Head, Status as Answer};
-use crate::catalog::ServableName;
-use crate::metrics::Stage;
+use super::labels::SignatureLabels;
+use super::request::{Ended, Head, Status as Answer, Transport};
+use super::stage::Stage;
 
 /// How long a stop waits for the last spans to be taken.
 const STOP_WAIT: Duration = Duration::from_secs(2);
@@ -115,12 +115,12 @@ impl Tracer {
     pub(super) fn end(&self, mut root: Root, ended: &Ended<'_>) {
         let context = Context::new().with_remote_span_context(root.span.span_context().clone());
         for stage in Stage::ALL {
-            let Some((begun, time)) = ended.facts.and_then(|facts| facts.stage(stage)) else {
+            let Some((begun, time)) = ended.summary.and_then(|summary| summary.stage(stage)) else {
                 continue;
             };
             let mut builder = SpanBuilder::from_name(stage.name()).with_start_time(root.time(begun));
-            if let (Stage::Run, Some(facts)) = (stage, ended.facts) {
-                builder = builder.with_links(facts.runs.iter().map(|run| Link::with_context(context_of(run))).collect());
+            if let (Stage::Run, Some(summary)) = (stage, ended.summary) {
+                builder = builder.with_links(summary.runs.iter().map(|run| Link::with_context(context_of(run))).collect());
             }
             let mut span = self.requests.build_with_context(builder, &context);
             span.end_with_timestamp(root.time(begun + time));
@@ -194,18 +194,18 @@ impl Extractor for Carrier<'_> {
 
 /// A request's span in the words of OpenTelemetry's conventions (<https://opentelemetry.io/docs/specs/semconv/>).
 fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
-    let Ended { head, status, facts, .. } = ended;
+    let Ended { head, status, summary, .. } = ended;
     let mut attributes = vec![KeyValue::new("tfweb.request_id", head.id.clone())];
     attributes.extend(head.client.map(|client| KeyValue::new("client.address", client.to_string())));
-    if let Some(name) = facts.and_then(|facts| facts.servable.as_deref()) {
-        let ServableName { model, version, signature } = name;
+    if let Some(labels) = summary.and_then(|summary| summary.signature.as_deref()) {
+        let SignatureLabels { model, version, signature } = labels;
         attributes.extend(signature_attributes(model, *version, signature));
-        attributes.extend(facts.map(|facts| KeyValue::new("tfweb.rows", count(facts.rows))));
+        attributes.extend(summary.map(|summary| KeyValue::new("tfweb.rows", count(summary.rows))));
     }
-    let leads_somewhere = status.is_success() || facts.is_some_and(|facts| facts.servable.is_some());
-    let mut name = match head.door {
-        Door::Http => head.method.clone(),
-        Door::Grpc => head.path.trim_start_matches('/').to_owned(),
+    let leads_somewhere = status.is_success() || summary.is_some_and(|summary| summary.signature.is_some());
+    let mut name = match head.transport {
+        Transport::Http => head.method.clone(),
+        Transport::Grpc => head.path.trim_start_matches('/').to_owned(),
     };
     match status {
         Answer::Http(status) => {

@@ -1,4 +1,4 @@
-//! URL inputs on their way: which string elements are to be fetched, and how what was fetched takes their places.
+//! Puts what was fetched into the string elements whose URLs named it.
 
 use std::sync::Arc;
 

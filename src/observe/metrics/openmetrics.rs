@@ -83,7 +83,8 @@ impl Family<'_> {
 
 /// OpenMetrics text as Prometheus' text format 0.0.4 has it: there a counter's description bears its whole name, and there is
 /// neither a unit nor an end.
-pub(super) fn to_prometheus(open: &str) -> String {
+#[must_use]
+pub fn to_prometheus(open: &str) -> String {
     let mut text = String::with_capacity(open.len());
     let mut described = "";
     for line in open.lines() {

@@ -1,4 +1,4 @@
-//! All figures on one page, for scrapers.
+//! All figures as OpenMetrics text, for scrapers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,47 +8,47 @@ use prometheus_client::encoding::{text, DescriptorEncoder};
 use prometheus_client::registry::{Registry, Unit};
 use tfweb_actors::fetcher::Outcome;
 use tfweb_actors::histogram::Histogram;
-use tfweb_engine::tensorflow;
 
 use super::process::ProcessFigures;
-use super::text::{Labels, Page};
-use super::{Reason, SignatureMetrics, Stage};
-use crate::catalog::State;
-use crate::http::App;
-use crate::record::Protocol;
+use super::openmetrics::{Labels, Page};
+use super::scrape::Scrape;
+use super::signature::{Reason, SignatureMetrics};
+use crate::observe::labels::{ProtocolId, SignatureMeter};
+use crate::observe::stage::Stage;
 
 const NANOS: f64 = 1e9;
 /// The least of the bounds of times that scrapers get.
 const FIRST_BOUND_NANOS: u64 = 100_000;
 
-/// Writes all figures as OpenMetrics text.
-pub(super) fn write(app: Arc<App>) -> String {
+/// Writes all figures.
+#[must_use]
+pub fn write(scrape: Scrape) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape(app)));
+    registry.register_collector(Box::new(Collected(scrape)));
     let mut page = String::new();
     text::encode(&mut page, &registry).expect("a string takes text; this is a bug");
     page
 }
 
-struct Scrape(Arc<App>);
+struct Collected(Scrape);
 
-impl fmt::Debug for Scrape {
+impl fmt::Debug for Collected {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Scrape")
     }
 }
 
-impl Collector for Scrape {
+impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page(&mut encoder);
-        let app = &self.0;
-        let series = series(app);
-        requests(&mut page, app, &series)?;
+        let scrape = &self.0;
+        let series = series(scrape);
+        requests(&mut page, scrape, &series)?;
         times(&mut page, &series)?;
         rows(&mut page, &series)?;
-        models(&mut page, app)?;
-        fetches(&mut page, app)?;
-        process(&mut page)
+        models(&mut page, scrape)?;
+        fetches(&mut page, scrape)?;
+        process(&mut page, &scrape.tensorflow)
     }
 }
 
@@ -70,24 +70,24 @@ impl Series {
     }
 }
 
-fn series(app: &App) -> Vec<Series> {
+fn series(scrape: &Scrape) -> Vec<Series> {
     let mut all = Vec::new();
-    for version in app.catalog.metrics() {
-        for (signature, metrics) in version.signatures() {
+    for version in &scrape.versions {
+        for (signature, SignatureMeter { metrics, .. }) in version.signatures() {
             all.push(Series { model: version.model.clone(), version: version.number.to_string(), signature, metrics });
         }
     }
     all
 }
 
-fn requests(page: &mut Page<'_, '_>, app: &App, series: &[Series]) -> fmt::Result {
+fn requests(page: &mut Page<'_, '_>, scrape: &Scrape, series: &[Series]) -> fmt::Result {
     let [model, version, signature] = [const { String::new() }; 3];
-    let unknown = Series { model, version, signature, metrics: Arc::clone(app.recorder.unknown()) };
+    let unknown = Series { model, version, signature, metrics: Arc::clone(scrape.requests.unknown()) };
     let all = || series.iter().chain([&unknown]);
     let mut family = page.counter("tfweb_requests", "Requests that have ended, by code", None)?;
     for one in all() {
         for (protocol, code, count) in one.metrics.ended() {
-            family.count(&one.with(&[("protocol", protocol.name()), ("code", code)]), count as f64)?;
+            family.count(&one.with(&[("protocol", protocol.name), ("code", code)]), count as f64)?;
         }
     }
     let mut family = page.counter("tfweb_request_failures", "Requests that have failed, by reason", None)?;
@@ -97,8 +97,8 @@ fn requests(page: &mut Page<'_, '_>, app: &App, series: &[Series]) -> fmt::Resul
         }
     }
     let mut family = page.gauge("tfweb_in_flight_requests", "Requests that have come and not ended", None)?;
-    for protocol in Protocol::ALL {
-        family.set(&[("protocol", protocol.name())], app.recorder.in_flight(protocol) as f64)?;
+    for protocol in ProtocolId::all(scrape.requests.names()) {
+        family.set(&[("protocol", protocol.name)], scrape.requests.in_flight(protocol) as f64)?;
     }
     Ok(())
 }
@@ -144,37 +144,35 @@ fn rows(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
     Ok(())
 }
 
-fn models(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
-    let models = app.catalog.models();
+fn models(page: &mut Page<'_, '_>, scrape: &Scrape) -> fmt::Result {
     let is = |yes: bool| f64::from(u8::from(yes));
     let mut family = page.gauge("tfweb_model_ready", "Whether the model can be called", None)?;
-    for model in models.iter() {
-        family.set(&[("model", &model.name)], is(model.served().next().is_some()))?;
+    for model in &scrape.models {
+        family.set(&[("model", &model.name)], is(model.is_ready))?;
     }
     let mut family = page.gauge("tfweb_model_state", "1 for the state that a version is in", None)?;
-    for model in models.iter() {
+    for model in &scrape.models {
         for version in &model.versions {
             let number = version.number.to_string();
-            for state in State::ALL {
-                let labels = [("model", model.name.as_str()), ("version", &number), ("state", state.name())];
+            for &state in scrape.states {
+                let labels = [("model", model.name.as_str()), ("version", &number), ("state", state)];
                 family.set(&labels, is(version.state == state))?;
             }
         }
     }
     let help = "Time that a version took to load, the trial of its signatures included";
     let mut family = page.gauge("tfweb_model_load", help, Some(&Unit::Seconds))?;
-    for version in app.catalog.metrics() {
+    for version in &scrape.versions {
         let labels = [("model", version.model.as_str()), ("version", &version.number.to_string())];
         family.set(&labels, version.load_time().as_secs_f64())?;
     }
     Ok(())
 }
 
-fn fetches(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
-    let Some(fetcher) = &app.fetcher else {
+fn fetches(page: &mut Page<'_, '_>, scrape: &Scrape) -> fmt::Result {
+    let Some(fetches) = &scrape.fetches else {
         return Ok(());
     };
-    let fetches = fetcher.observe();
     let mut family = page.counter("tfweb_url_fetch", "Fetches of URLs that have ended, by result", None)?;
     for outcome in Outcome::ALL {
         family.count(&[("result", outcome.name())], fetches.count(outcome) as f64)?;
@@ -185,8 +183,8 @@ fn fetches(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     page.gauge("tfweb_url_fetches_waiting", "Fetches that wait for their turn", None)?.set(&[], fetches.waiting as f64)
 }
 
-fn process(page: &mut Page<'_, '_>) -> fmt::Result {
-    let versions = [("version", env!("CARGO_PKG_VERSION")), ("tensorflow", &tensorflow::version())];
+fn process(page: &mut Page<'_, '_>, tensorflow: &str) -> fmt::Result {
+    let versions = [("version", env!("CARGO_PKG_VERSION")), ("tensorflow", tensorflow)];
     page.gauge("tfweb_build_info", "Versions of what runs; always 1", None)?.set(&versions, 1.0)?;
     // Of a process that may not read of itself, nothing is said.
     let Ok(figures) = ProcessFigures::read() else {
@@ -213,7 +211,7 @@ mod tests {
 
     #[test]
     fn scrapers_get_round_bounds() {
-        let metrics = SignatureMetrics::default();
+        let metrics = SignatureMetrics::new(&[]);
         let bounds = metrics.times(Stage::Run).read().bounds;
         let shown: Vec<u64> = bounds.iter().copied().filter(|&bound| is_round(bound)).map(|nanos| nanos / 1000).collect();
         let expect = [100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000];

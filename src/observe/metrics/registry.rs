@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::SignatureMetrics;
+use super::signature::SignatureMetrics;
+use crate::observe::labels::{ProtocolNames, SignatureLabels, SignatureMeter};
 
 /// Versions that have ended whose figures are kept: a counter that vanished at once would lose what it counted last.
 const ENDED_MAX: usize = 8;
@@ -16,8 +17,9 @@ pub struct VersionMetrics {
     pub model: String,
     /// The version's number.
     pub number: u64,
+    names: ProtocolNames,
     load_nanos: AtomicU64,
-    signatures: Mutex<BTreeMap<String, Arc<SignatureMetrics>>>,
+    signatures: Mutex<BTreeMap<String, SignatureMeter>>,
 }
 
 impl VersionMetrics {
@@ -32,29 +34,41 @@ impl VersionMetrics {
         Duration::from_nanos(self.load_nanos.load(Ordering::Relaxed))
     }
 
-    /// Those of a signature; all 0 if there were none.
+    /// The meter of a signature; all its figures are 0 if there was none.
     #[must_use]
-    pub fn signature(&self, name: &str) -> Arc<SignatureMetrics> {
+    pub fn signature(&self, name: &str) -> SignatureMeter {
         let mut signatures = self.signatures.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(signatures.entry(name.to_owned()).or_default())
+        let meter = signatures.entry(name.to_owned()).or_insert_with(|| SignatureMeter {
+            labels: Arc::new(SignatureLabels { model: self.model.clone(), version: self.number, signature: name.to_owned() }),
+            metrics: Arc::new(SignatureMetrics::new(self.names)),
+        });
+        meter.clone()
     }
 
-    /// Those of all signatures, by their names.
+    /// The meters of all signatures, by their names.
     #[must_use]
-    pub fn signatures(&self) -> BTreeMap<String, Arc<SignatureMetrics>> {
+    pub fn signatures(&self) -> BTreeMap<String, SignatureMeter> {
         self.signatures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Figures of all versions.
-#[derive(Default)]
-pub struct Registry(Mutex<Vec<Arc<VersionMetrics>>>);
+pub struct Registry {
+    names: ProtocolNames,
+    versions: Mutex<Vec<Arc<VersionMetrics>>>,
+}
 
 impl Registry {
-    /// Those of a version that is about to be served: what it has had so far, or new ones. It has ended when nobody else
-    /// holds them.
+    /// Makes an empty registry, for requests by these protocols.
+    #[must_use]
+    pub fn new(names: ProtocolNames) -> Self {
+        Self { names, versions: Mutex::default() }
+    }
+
+    /// The figures of a version that is about to be served: those it has had so far, or new ones. A version has ended when nobody
+    /// else holds its figures.
     pub fn version(&self, model: &str, number: u64) -> Arc<VersionMetrics> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.iter().find(|known| known.model == model && known.number == number) {
             return Arc::clone(known);
         }
@@ -66,7 +80,7 @@ impl Registry {
             !goes
         });
         let (load_nanos, signatures) = (AtomicU64::new(0), Mutex::default());
-        let metrics = Arc::new(VersionMetrics { model: model.to_owned(), number, load_nanos, signatures });
+        let metrics = Arc::new(VersionMetrics { model: model.to_owned(), number, names: self.names, load_nanos, signatures });
         all.push(Arc::clone(&metrics));
         metrics
     }
@@ -74,7 +88,7 @@ impl Registry {
     /// All of them, the oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<VersionMetrics>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -84,7 +98,7 @@ mod tests {
 
     #[test]
     fn of_versions_that_ended_the_last_are_kept() {
-        let registry = Registry::default();
+        let registry = Registry::new(&[]);
         let served = registry.version("m", 0);
         (1..=20).for_each(|number| drop(registry.version("m", number)));
         let kept: Vec<u64> = registry.all().iter().map(|version| version.number).collect();

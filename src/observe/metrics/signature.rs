@@ -1,4 +1,4 @@
-//! What is counted of one signature.
+//! Figures of one signature.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use tfweb_actors::histogram::Histogram;
 use tfweb_actors::ModelObservation;
 use tfweb_engine::Code;
 
-use crate::predict::Timings;
-use crate::record::Protocol;
+use crate::observe::labels::{ProtocolId, ProtocolNames};
+use crate::observe::stage::{Stage, Timings};
 
 /// How requests end: well, or with a code.
 const ENDS: usize = 1 + Code::ALL.len();
@@ -30,62 +30,14 @@ const fn time_bounds() -> [u64; 71] {
     bounds
 }
 
-/// A stage of a request, of which times are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// From the request's head to the answer's.
-    Request,
-    /// Body into tensors.
-    Decode,
-    /// What URLs name.
-    Fetch,
-    /// Waiting for a run.
-    Queue,
-    /// The run.
-    Run,
-    /// Tensors into the answer's body.
-    Encode,
-}
-
-impl Stage {
-    /// Every stage, for tables.
-    pub const ALL: [Self; 6] = [Self::Request, Self::Decode, Self::Fetch, Self::Queue, Self::Run, Self::Encode];
-
-    /// What its times are of.
-    #[must_use]
-    pub const fn help(self) -> &'static str {
-        match self {
-            Self::Request => "Time of requests, from their head to their end",
-            Self::Decode => "Time of decoding bodies",
-            Self::Fetch => "Time of fetching what URLs name",
-            Self::Queue => "Time of waiting for a run",
-            Self::Run => "Time of runs, as requests have seen it",
-            Self::Encode => "Time of encoding answers",
-        }
-    }
-
-    /// Its name in metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Decode => "decode",
-            Self::Fetch => "fetch",
-            Self::Queue => "queue",
-            Self::Run => "run",
-            Self::Encode => "encode",
-        }
-    }
-}
-
-/// Why requests fail.
+/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// There was no room, or nothing to run it yet.
+    /// The server had no room for it, or the model was not loaded yet.
     Rejected,
     /// Its time ran out.
     Timeout,
-    /// Its caller went away.
+    /// Its client went away.
     Cancelled,
     /// It was wrong.
     BadRequest,
@@ -130,21 +82,24 @@ impl Reason {
 pub struct SignatureMetrics {
     /// What waits and runs.
     pub observation: Arc<ModelObservation>,
-    requests: [[AtomicU64; ENDS]; Protocol::ALL.len()],
+    names: ProtocolNames,
+    /// By protocol, and by how they ended.
+    requests: Box<[[AtomicU64; ENDS]]>,
     times: [Histogram; Stage::ALL.len()],
 }
 
-impl Default for SignatureMetrics {
-    fn default() -> Self {
-        let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
-        Self { observation: Arc::default(), requests: Default::default(), times }
-    }
-}
-
 impl SignatureMetrics {
+    /// Makes figures for requests by these protocols, all 0.
+    #[must_use]
+    pub fn new(names: ProtocolNames) -> Self {
+        let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
+        let requests = names.iter().map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
+        Self { observation: Arc::default(), names, requests, times }
+    }
+
     /// Counts a request; without a code, all went well.
-    pub fn count(&self, protocol: Protocol, code: Option<Code>, time: Duration, timings: &Timings) {
-        self.requests[protocol as usize][code.map_or(0, |code| 1 + code as usize)].fetch_add(1, Ordering::Relaxed);
+    pub fn count(&self, protocol: ProtocolId, code: Option<Code>, time: Duration, timings: &Timings) {
+        self.requests[protocol.index][code.map_or(0, |code| 1 + code as usize)].fetch_add(1, Ordering::Relaxed);
         let Timings { decode, fetch, queue, run, encode } = *timings;
         // What took no time at all was not done, but for a queue that was empty.
         let waited = if run > Duration::ZERO { queue.max(Duration::from_nanos(1)) } else { queue };
@@ -156,13 +111,13 @@ impl SignatureMetrics {
     }
 
     /// How many requests have ended by each protocol, with each code's name: those that went well, and what has occurred.
-    pub fn ended(&self) -> impl Iterator<Item = (Protocol, &'static str, u64)> + '_ {
+    pub fn ended(&self) -> impl Iterator<Item = (ProtocolId, &'static str, u64)> + '_ {
         let names = || ["OK"].into_iter().chain(Code::ALL.map(Code::name));
-        let of = move |protocol: Protocol| {
-            let counts = self.requests[protocol as usize].iter().map(|count| count.load(Ordering::Relaxed));
+        let of = move |protocol: ProtocolId| {
+            let counts = self.requests[protocol.index].iter().map(|count| count.load(Ordering::Relaxed));
             names().zip(counts).map(move |(code, count)| (protocol, code, count))
         };
-        Protocol::ALL.into_iter().flat_map(of).filter(|&(_, code, count)| code == "OK" || count > 0)
+        ProtocolId::all(self.names).flat_map(of).filter(|&(_, code, count)| code == "OK" || count > 0)
     }
 
     /// How many requests have failed for a reason.

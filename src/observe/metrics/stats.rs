@@ -1,4 +1,4 @@
-//! The same figures for people: JSON, a signature each, times in milliseconds.
+//! All figures for people: JSON, one object for each signature, times in milliseconds.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,10 @@ use tfweb_actors::fetcher::Outcome;
 use tfweb_actors::histogram::Distribution;
 
 use super::process::ProcessFigures;
-use super::{Reason, SignatureMetrics, Stage};
-use crate::http::App;
-use crate::record::Protocol;
+use super::scrape::Scrape;
+use super::signature::{Reason, SignatureMetrics};
+use crate::observe::labels::ProtocolId;
+use crate::observe::stage::Stage;
 
 const NANOS_PER_MS: f64 = 1e6;
 
@@ -58,25 +59,27 @@ struct Process {
     start_seconds: f64,
 }
 
-/// Writes all figures.
-pub(super) fn write(app: &App) -> Vec<u8> {
+/// Writes all figures as JSON.
+#[must_use]
+pub fn write(scrape: &Scrape) -> Vec<u8> {
     let mut signatures = Vec::new();
-    for version in app.catalog.metrics() {
-        for (name, metrics) in version.signatures() {
+    for version in &scrape.versions {
+        for (name, meter) in version.signatures() {
             let load_ms = round(version.load_time().as_secs_f64() * 1e3);
-            signatures.push(signature(&version.model, version.number, name, load_ms, &metrics));
+            signatures.push(signature(&version.model, version.number, name, load_ms, &meter.metrics));
         }
     }
-    let fetches = app.fetcher.as_ref().map(|fetcher| {
-        let fetches = fetcher.observe();
+    let fetches = scrape.fetches.as_ref().map(|fetches| {
         let ended = Outcome::ALL.into_iter().map(|outcome| (outcome.name(), fetches.count(outcome)));
         let now = [("bytes", fetches.bytes), ("in_flight", fetches.in_flight as u64), ("waiting", fetches.waiting as u64)];
         ended.chain(now).collect()
     });
     let stats = Stats {
-        in_flight: Protocol::ALL.into_iter().map(|protocol| (protocol.name(), app.recorder.in_flight(protocol))).collect(),
+        in_flight: ProtocolId::all(scrape.requests.names())
+            .map(|protocol| (protocol.name, scrape.requests.in_flight(protocol)))
+            .collect(),
         signatures,
-        unknown: requests(app.recorder.unknown()),
+        unknown: requests(scrape.requests.unknown()),
         url_fetches: fetches,
         process: ProcessFigures::read().ok().map(|figures| Process {
             cpu_seconds: figures.cpu_seconds,
@@ -111,7 +114,7 @@ fn signature(model: &str, version: u64, signature: String, load_ms: f64, metrics
 fn requests(metrics: &SignatureMetrics) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
     let mut requests: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for (protocol, code, count) in metrics.ended() {
-        requests.entry(protocol.name()).or_default().insert(code, count);
+        requests.entry(protocol.name).or_default().insert(code, count);
     }
     requests
 }

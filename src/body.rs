@@ -9,9 +9,8 @@ use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_ENCODING, CONTENT_
 use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use tfweb_actors::admission::{Admission, Full, Permit};
-use tfweb_actors::inflate::{Encoding, InflateError, Inflater};
 use tfweb_engine::{quoted, Code, Error};
+use tfweb_limits::{Admission, Encoding, Full, InflateError, Inflater, Permit};
 
 /// The most bytes that the bodies of all requests being read or served may hold together.
 pub const BODIES_BYTES_MAX: usize = 1 << 30;

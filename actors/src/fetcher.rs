@@ -33,6 +33,7 @@ use futures::channel::oneshot;
 use futures::future::{try_join_all, LocalBoxFuture, Shared, WeakShared};
 use futures::FutureExt;
 use tfweb_engine::{quoted, Code, Error};
+use tfweb_limits::REQUEST_URLS_MAX;
 use url::Url;
 
 use dial::Clients;
@@ -44,9 +45,6 @@ use rules::{without_secrets, Refusal, Rules, Target};
 
 pub use dial::{Resolve, SystemResolver};
 pub use observation::{FetchObservation, Outcome};
-
-/// The most URLs of one request: more would keep a slow server busy for one caller.
-pub const REQUEST_URLS_MAX: usize = 256;
 
 /// What may be fetched, and how much at once.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session, Signature, Tensor};
+use tfweb_limits::{Admission, Full};
 
-use crate::admission::{Admission, Full};
 use crate::batcher::Batcher;
 use crate::observation::ModelObservation;
 use crate::outbox;
@@ -283,6 +283,3 @@ impl Handler<Purge> for ModelActor {
         self.batcher.purge();
     }
 }
-
-/// How long callers of an overloaded model should wait before they try again.
-pub const RETRY_AFTER: Duration = Duration::from_secs(1);

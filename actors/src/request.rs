@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use tfweb_engine::{batch, Code, Error, Tensor};
+use tfweb_limits::Permit;
 
-use crate::admission::Permit;
 use crate::batcher::Waiting;
 use crate::observation::{CountedRows, ModelObservation};
 use crate::trace::TraceLink;

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body::Frame;
-use tfweb_actors::admission::Permit;
-use tfweb_actors::inflate::{Encoding, InflateError, Inflater};
+use tfweb_limits::{Encoding, InflateError, Inflater, Permit};
 use tokio::time::{sleep_until, Sleep};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};

@@ -9,7 +9,7 @@ use futures::channel::mpsc::{unbounded, UnboundedReceiver, UnboundedSender};
 use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
 use http_body::Body as _;
-use tfweb_actors::admission::Admission;
+use tfweb_limits::Admission;
 use tonic::codegen::BoxFuture;
 use tonic::Code;
 

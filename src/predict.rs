@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_engine::{Code, Error, Signature, Tensor};
+use tfweb_limits::Deadline;
 
 use crate::catalog::Servable;
 use crate::metrics::Stage;
@@ -18,7 +19,7 @@ pub struct Call {
     /// Elements of `inputs` still to be fetched, sorted by input and element.
     pub urls: Vec<PendingUrl>,
     /// When the request's time is over.
-    pub deadline: Instant,
+    pub deadline: Deadline,
 }
 
 /// How long each stage of a request took.

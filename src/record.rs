@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tfweb_actors::TraceLink;
 use tfweb_engine::{Code, Error};
+use tfweb_limits::Deadline;
 
 use crate::catalog::Servable;
 use crate::metrics::{SignatureMetrics, Stage};
@@ -90,7 +91,7 @@ pub struct Record {
     begun: Instant,
     called: Option<Arc<SignatureMetrics>>,
     /// When who watches over its time drops it.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     /// How it ended; none where all is well.
     code: Option<Code>,
     /// Rows it had run.
@@ -106,7 +107,7 @@ pub struct Record {
 impl Record {
     /// Takes it for late, and not for cancelled, if it is dropped at its deadline.
     #[must_use]
-    pub fn until(mut self, deadline: Instant) -> Self {
+    pub fn until(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self
     }
@@ -181,7 +182,7 @@ impl Drop for Record {
             return;
         };
         recorder.in_flight[self.protocol as usize].fetch_sub(1, Ordering::Relaxed);
-        if self.code == Some(Code::Cancelled) && self.deadline.is_some_and(|deadline| Instant::now() + DEADLINE_SLACK >= deadline) {
+        if self.code == Some(Code::Cancelled) && self.deadline.is_some_and(|deadline| deadline.left() <= DEADLINE_SLACK) {
             self.code = Some(Code::DeadlineExceeded);
         }
         let metrics = self.called.as_ref().unwrap_or(&recorder.unknown);
@@ -200,7 +201,7 @@ mod tests {
     #[test]
     fn what_is_dropped_at_its_deadline_was_late() {
         let recorder = Arc::new(Recorder::default());
-        let drop_at = |left: Duration| drop(recorder.begin(Protocol::TfServingGrpc).until(Instant::now() + left));
+        let drop_at = |left: Duration| drop(recorder.begin(Protocol::TfServingGrpc).until(Deadline::after(left)));
         let count = |code: &str| {
             let mut ended = recorder.unknown().ended();
             ended.find_map(|(_, known, count)| (known == code).then_some(count)).unwrap_or_default()

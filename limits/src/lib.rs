@@ -7,11 +7,13 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod deadline;
 mod inflate;
 
 use std::time::Duration;
 
 pub use admission::{Admission, Full, Permit};
+pub use deadline::{Deadline, Stage};
 pub use inflate::{Encoding, InflateError, Inflater};
 
 /// The most URLs of one request. One caller with more URLs would keep a slow origin busy for itself.

@@ -6,8 +6,8 @@
 use std::fmt::{self, Write as _};
 
 use serde::de;
-use tfweb_actors::fetcher::REQUEST_URLS_MAX;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
+use tfweb_limits::REQUEST_URLS_MAX;
 
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tfweb_actors::TraceLink;
 use tfweb_engine::{Code, Error};
+use tfweb_limits::Deadline;
 
 use super::labels::{ProtocolId, SignatureMeter};
 use super::metrics::SignatureMetrics;
@@ -24,7 +25,7 @@ pub struct Measurement {
     begun: Instant,
     called: Option<Arc<SignatureMetrics>>,
     /// When the request is dropped for being late.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     /// How it ended; none where all is well.
     code: Option<Code>,
     /// Rows that it had run.
@@ -58,7 +59,7 @@ impl Measurement {
 
     /// Counts it as late, and not as cancelled, if it is dropped at this deadline.
     #[must_use]
-    pub fn until(mut self, deadline: Instant) -> Self {
+    pub fn until(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self
     }
@@ -124,7 +125,7 @@ impl Drop for Measurement {
             return;
         };
         figures.leave(self.protocol);
-        if self.code == Some(Code::Cancelled) && self.deadline.is_some_and(|deadline| Instant::now() + DEADLINE_SLACK >= deadline) {
+        if self.code == Some(Code::Cancelled) && self.deadline.is_some_and(|deadline| deadline.left() <= DEADLINE_SLACK) {
             self.code = Some(Code::DeadlineExceeded);
         }
         let metrics = self.called.as_ref().unwrap_or(figures.unknown());
@@ -144,7 +145,7 @@ mod tests {
     fn what_is_dropped_at_its_deadline_was_late() {
         let figures = Arc::new(RequestFigures::new(&["one", "grpc"]));
         let protocol = ProtocolId { index: 1, name: "grpc" };
-        let drop_at = |left: Duration| drop(Measurement::begin(&figures, protocol, None).until(Instant::now() + left));
+        let drop_at = |left: Duration| drop(Measurement::begin(&figures, protocol, None).until(Deadline::after(left)));
         let count = |code: &str| {
             let mut ended = figures.unknown().ended();
             ended.find_map(|(_, known, count)| (known == code).then_some(count)).unwrap_or_default()

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use actix_web::web;
-use tfweb_actors::admission::Admission;
 use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
 use tfweb_engine::{Code, Error};
+use tfweb_limits::Admission;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::body::{Limits, BODIES_BYTES_MAX};

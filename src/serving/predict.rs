@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use tfweb_engine::{Code, Error, Signature, Tensor};
+use tfweb_limits::Deadline;
 
 use super::fetch::{fill, PendingUrl};
 use super::state::State;
@@ -17,7 +18,7 @@ pub struct Call {
     /// Elements of `inputs` that are still to be fetched, sorted by input and element.
     pub urls: Vec<PendingUrl>,
     /// When the request's time is over.
-    pub deadline: Instant,
+    pub deadline: Deadline,
 }
 
 /// Runs a signature. Notes in the measurement which one, how many rows, and how long fetch, queue and run took.

@@ -2,13 +2,13 @@
 //! bears `--admin_token`: what is served is code that runs here.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use actix_web::http::header::{HeaderValue, AUTHORIZATION};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse};
 use serde::Deserialize;
 use tfweb_engine::{quoted, Code, Error};
+use tfweb_limits::Deadline;
 
 use super::describe;
 use crate::body;
@@ -41,11 +41,11 @@ pub(super) async fn change(request: &HttpRequest, payload: web::Payload, app: &A
         keepers.remove(name).await?;
         return Ok(HttpResponse::NoContent().finish());
     }
-    let deadline = Instant::now() + app.request_timeout;
+    let deadline = Deadline::after(app.request_timeout);
     let body = body::read(request, payload, &app.bodies, deadline).await?;
     let spec = spec(name, &body.bytes)?;
     // A large model may take longer than any request; it is served then all the same, and GET /models tells how it goes.
-    let status = match tokio::time::timeout_at(deadline.into(), keepers.set(spec)).await {
+    let status = match deadline.limit(keepers.set(spec)).await {
         Ok(set) => set.map(|()| StatusCode::OK)?,
         Err(_) => StatusCode::ACCEPTED,
     };

@@ -24,6 +24,7 @@ use actix_web::http::header::{HeaderValue, ALLOW, CONTENT_TYPE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
 use tfweb_engine::{quoted, Code, Error};
+use tfweb_limits::Deadline;
 
 use crate::body;
 use crate::catalog::{Version, Which};
@@ -173,7 +174,7 @@ fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
 }
 
 async fn predict_signature(request: &HttpRequest, payload: web::Payload, app: &App, record: &mut Record) -> Result<Vec<u8>, Error> {
-    let deadline = Instant::now() + app.request_timeout;
+    let deadline = Deadline::after(app.request_timeout);
     let version = version_of(request, app)?;
     let servable = record.calls(version.servable(request.match_info().get("signature"))?);
     let signature = servable.handle.signature();

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body::Frame;
-use tfweb_actors::admission::Permit;
-use tfweb_actors::inflate::{Encoding, InflateError, Inflater};
+use tfweb_limits::{Deadline, Encoding, InflateError, Inflater, Permit, Stage};
 use tokio::time::{sleep_until, Sleep};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
@@ -20,7 +19,7 @@ use tonic::Status;
 
 use super::bounded::{self, PREFIX_BYTES};
 use crate::body::{no_room, Limits};
-use crate::protocol::tf_serving_grpc::{refusal, Deadline};
+use crate::protocol::tf_serving_grpc::refusal;
 
 /// Headers of gRPC over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
@@ -87,8 +86,9 @@ where
         let (mut head, body) = request.into_parts();
         let now = head.extensions.get().map_or_else(Instant::now, |Arrival(at)| *at);
         let asked = head.headers.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?));
-        let deadline = now + asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
-        head.extensions.insert(Deadline(deadline));
+        let time = asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
+        let deadline = Deadline::of(now, time);
+        head.extensions.insert(deadline);
         let room = match self.limits.room.try_acquire(0) {
             Ok(room) => Arc::new(Mutex::new(room)),
             Err(full) => return Answer { state: State::Refused(refusal(&no_room(full))), over: None },
@@ -104,7 +104,7 @@ where
         let message =
             Message { body, room: Arc::clone(&room), received: 0, bytes_max, inflating, inflated: None, deadline, over: None };
         let answer = self.service.call(Request::from_parts(head, Body::new(message)));
-        Answer { state: State::Called(answer, room), over: asked.map(|asked| now + asked) }
+        Answer { state: State::Called(answer, room), over: asked.map(|asked| Deadline::of(now, asked)) }
     }
 }
 
@@ -128,7 +128,7 @@ fn timeout(text: &str) -> Option<Duration> {
 pub(super) struct Answer<F> {
     state: State<F>,
     /// When the caller's time is over.
-    over: Option<Instant>,
+    over: Option<Deadline>,
 }
 
 enum State<F> {
@@ -147,10 +147,10 @@ impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answer
                     return Poll::Ready(answer);
                 }
                 // tonic has a timer for this, and polls when it fires.
-                if self.over.is_none_or(|over| Instant::now() < over) {
+                if self.over.is_none_or(|over| !over.has_passed(Instant::now())) {
                     return Poll::Pending;
                 }
-                Status::deadline_exceeded("the request's time ran out")
+                refusal(&Deadline::passed(Stage::Unknown))
             }
         };
         Poll::Ready(Ok(status.into_http()))
@@ -167,7 +167,7 @@ struct Message {
     inflating: Option<Inflating>,
     /// What is inflated, and still to be passed on behind its prefix.
     inflated: Option<Bytes>,
-    deadline: Instant,
+    deadline: Deadline,
     /// Fires at the deadline; most messages are here before it is needed.
     over: Option<Pin<Box<Sleep>>>,
 }
@@ -183,10 +183,9 @@ impl http_body::Body for Message {
                 return Poll::Ready(Some(Ok(Frame::data(inflated))));
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-                let over = this.over.get_or_insert_with(|| Box::pin(sleep_until(this.deadline.into())));
+                let over = this.over.get_or_insert_with(|| Box::pin(sleep_until(this.deadline.instant().into())));
                 ready!(over.as_mut().poll(context));
-                let text = "the request's time ran out while its message was read";
-                return Poll::Ready(Some(Err(Status::deadline_exceeded(text))));
+                return Poll::Ready(Some(Err(refusal(&Deadline::passed(Stage::ReadMessage)))));
             };
             let Some(data) = frame.transpose()?.and_then(|frame| frame.into_data().ok()) else {
                 let Some(inflating) = this.inflating.take() else { return Poll::Ready(None) };

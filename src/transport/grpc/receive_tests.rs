@@ -9,7 +9,7 @@ use futures::channel::mpsc::{unbounded, UnboundedReceiver, UnboundedSender};
 use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
 use http_body::Body as _;
-use tfweb_actors::admission::Admission;
+use tfweb_limits::Admission;
 use tonic::codegen::BoxFuture;
 use tonic::Code;
 
@@ -195,7 +195,7 @@ async fn time_counts_from_the_arrival() {
     let request = || Request::builder().header(TIMEOUT, "10S").body(Body::empty()).unwrap();
     let mut late = request();
     late.extensions_mut().insert(arrival);
-    let deadline = |answer: Response<Body>| answer.extensions().get::<Deadline>().unwrap().0;
+    let deadline = |answer: Response<Body>| answer.extensions().get::<Deadline>().unwrap().instant();
     let answer = service.clone().call(late).await.unwrap();
     assert_eq!(deadline(answer), arrival.0 + Duration::from_secs(10), "the caller's time, which is less than the server's");
     let answer = Arrive(service).call(request()).await.unwrap();

@@ -2,16 +2,14 @@
 //! the memory that all bodies share.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use tfweb_actors::admission::{Admission, Full, Permit};
-use tfweb_actors::inflate::{Encoding, InflateError, Inflater};
 use tfweb_engine::{quoted, Code, Error};
+use tfweb_limits::{Admission, Deadline, Encoding, Full, InflateError, Inflater, Permit, Stage};
 
 /// The most bytes that the bodies of all requests being read or served may hold together.
 pub const BODIES_BYTES_MAX: usize = 1 << 30;
@@ -46,7 +44,7 @@ pub struct Limits {
 /// # Errors
 /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
 /// compression, `Cancelled` where the client stopped sending.
-pub async fn read(request: &HttpRequest, payload: web::Payload, limits: &Limits, deadline: Instant) -> Result<Body, Error> {
+pub async fn read(request: &HttpRequest, payload: web::Payload, limits: &Limits, deadline: Deadline) -> Result<Body, Error> {
     let headers = request.headers();
     let encoding = encoding_of(headers).inspect_err(|_| {
         request.extensions_mut().insert(UnknownEncoding);
@@ -58,9 +56,7 @@ pub async fn read(request: &HttpRequest, payload: web::Payload, limits: &Limits,
     }
     let mut room = limits.room.try_acquire(declared).map_err(no_room)?;
     let reading = collect(payload, declared, limits.body_bytes_max, &mut room);
-    let bytes = tokio::time::timeout_at(deadline.into(), reading)
-        .await
-        .map_err(|_| Error::new(Code::DeadlineExceeded, "the request's time ran out while its body was read"))??;
+    let bytes = deadline.limit(reading).await.map_err(|_| Deadline::passed(Stage::ReadBody))??;
     let bytes = match encoding {
         Encoding::Identity => bytes,
         Encoding::Gzip | Encoding::Deflate => {

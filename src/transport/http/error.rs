@@ -18,7 +18,7 @@ struct ErrorBody<'a> {
 pub(super) fn respond(status: StatusCode, error: &Error) -> HttpResponse {
     let mut response = HttpResponse::build(status);
     if error.code == Code::Unavailable {
-        response.insert_header((RETRY_AFTER, tfweb_actors::RETRY_AFTER.as_secs().to_string()));
+        response.insert_header((RETRY_AFTER, tfweb_limits::RETRY_AFTER.as_secs().to_string()));
     }
     if error.code == Code::Internal {
         response.extensions_mut().insert(Failure(error.message.clone()));

@@ -3,12 +3,11 @@
 
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
-use std::time::Instant;
 
 use actix_web::web;
-use tfweb_engine::{Code, Error};
+use tfweb_engine::Error;
+use tfweb_limits::{Deadline, Stage};
 use tokio::sync::Semaphore;
-use tokio::time::timeout_at;
 
 /// A body no larger than this is read at once. That takes about a millisecond; another thread costs some ten microseconds.
 const INLINE_BYTES_MAX: usize = 128 << 10;
@@ -26,14 +25,14 @@ fn places() -> usize {
 /// Those of `read`; `DeadlineExceeded`.
 pub(crate) async fn read<T: Send + 'static>(
     bytes: usize,
-    deadline: Instant,
+    deadline: Deadline,
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     if bytes <= INLINE_BYTES_MAX {
         return read();
     }
-    let Ok(Ok(place)) = timeout_at(deadline.into(), PLACES.acquire()).await else {
-        return Err(Error::new(Code::DeadlineExceeded, "the request's time ran out before its body was read"));
+    let Ok(Ok(place)) = deadline.limit(PLACES.acquire()).await else {
+        return Err(Deadline::passed(Stage::AwaitThread));
     };
     let reading = web::block(move || {
         // The thread has the place, not the request: a caller that goes away does not stop the thread.
@@ -48,17 +47,19 @@ mod tests {
     use std::thread::{self, ThreadId};
     use std::time::Duration;
 
+    use tfweb_engine::Code;
+
     use super::*;
 
     const LARGE_BYTES: usize = INLINE_BYTES_MAX + 1;
 
-    async fn thread_of(bytes: usize, deadline: Instant) -> Result<ThreadId, Error> {
+    async fn thread_of(bytes: usize, deadline: Deadline) -> Result<ThreadId, Error> {
         read(bytes, deadline, || Ok(thread::current().id())).await
     }
 
     #[actix_web::test]
     async fn a_large_body_is_read_on_another_thread() {
-        let soon = Instant::now() + Duration::from_secs(60);
+        let soon = Deadline::after(Duration::from_secs(60));
         assert_eq!(thread_of(INLINE_BYTES_MAX, soon).await, Ok(thread::current().id()));
         assert_ne!(thread_of(LARGE_BYTES, soon).await, Ok(thread::current().id()));
     }
@@ -66,8 +67,8 @@ mod tests {
     #[actix_web::test]
     async fn without_a_place_a_large_body_is_not_read() {
         let all = PLACES.acquire_many(u32::try_from(places()).unwrap()).await.unwrap();
-        assert_eq!(thread_of(LARGE_BYTES, Instant::now()).await.unwrap_err().code, Code::DeadlineExceeded);
-        assert!(thread_of(1, Instant::now()).await.is_ok(), "a small one needs none");
+        assert_eq!(thread_of(LARGE_BYTES, Deadline::after(Duration::ZERO)).await.unwrap_err().code, Code::DeadlineExceeded);
+        assert!(thread_of(1, Deadline::after(Duration::ZERO)).await.is_ok(), "a small one needs none");
         drop(all);
     }
 }

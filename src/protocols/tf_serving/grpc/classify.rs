@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use prost::Message;
 use tfweb_engine::{Code, Error, Tensor};
+use tfweb_limits::Deadline;
 
 use super::{Door, Found};
 use crate::catalog::Servable;
@@ -29,7 +30,7 @@ impl Door {
     pub(super) async fn classify_examples(
         &self,
         request: ClassificationRequest,
-        deadline: Instant,
+        deadline: Deadline,
         record: &mut Record,
     ) -> Result<ClassificationResponse, Error> {
         let found = self.find(request.model_spec)?;
@@ -40,7 +41,7 @@ impl Door {
     pub(super) async fn regress_examples(
         &self,
         request: RegressionRequest,
-        deadline: Instant,
+        deadline: Deadline,
         record: &mut Record,
     ) -> Result<RegressionResponse, Error> {
         let found = self.find(request.model_spec)?;
@@ -51,7 +52,7 @@ impl Door {
     pub(super) async fn infer_several(
         &self,
         request: MultiInferenceRequest,
-        deadline: Instant,
+        deadline: Deadline,
         record: &mut Record,
     ) -> Result<MultiInferenceResponse, Error> {
         let mut evaluated = BTreeSet::new();
@@ -95,7 +96,7 @@ impl Door {
 async fn classify(
     found: &Found,
     input: Option<Input>,
-    deadline: Instant,
+    deadline: Deadline,
     record: &mut Record,
 ) -> Result<ClassificationResult, Error> {
     let servable = able(found, Task::Classify, record)?;
@@ -106,7 +107,7 @@ async fn classify(
     Ok(ClassificationResult { classifications: classifications.collect() })
 }
 
-async fn regress(found: &Found, input: Option<Input>, deadline: Instant, record: &mut Record) -> Result<RegressionResult, Error> {
+async fn regress(found: &Found, input: Option<Input>, deadline: Deadline, record: &mut Record) -> Result<RegressionResult, Error> {
     let servable = able(found, Task::Regress, record)?;
     let (rows, outputs) = run(servable, input, deadline, record).await?;
     let values = regressions(servable.handle.signature(), &outputs, rows)?;
@@ -125,7 +126,7 @@ fn able<'f>(found: &'f Found, task: Task, record: &mut Record) -> Result<&'f Ser
 async fn run(
     servable: &Servable,
     input: Option<Input>,
-    deadline: Instant,
+    deadline: Deadline,
     record: &mut Record,
 ) -> Result<(usize, Vec<Tensor>), Error> {
     let start = Instant::now();

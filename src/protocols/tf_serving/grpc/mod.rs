@@ -21,9 +21,9 @@ mod reload;
 mod tensor_tests;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tfweb_engine::{Code, Error};
+use tfweb_limits::Deadline;
 use tonic::{Request, Response, Status};
 
 use crate::catalog::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
@@ -46,10 +46,6 @@ const TEXT_CUT: &str = "...TRUNCATED";
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// When a request is over: the server's time for it, or the caller's if that is less.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(pub(crate) Instant);
-
 /// What answers the calls.
 #[derive(Clone)]
 pub struct Door {
@@ -69,9 +65,9 @@ struct Found {
 
 impl Door {
     /// Begins a request: when it is over, as it was received or else after the server's time for one, and its record.
-    fn begin<T>(&self, request: &Request<T>) -> (Instant, Record) {
-        let told = request.extensions().get().map(|Deadline(deadline)| *deadline);
-        let deadline = told.unwrap_or_else(|| Instant::now() + self.app.request_timeout);
+    fn begin<T>(&self, request: &Request<T>) -> (Deadline, Record) {
+        let told = request.extensions().get().copied();
+        let deadline = told.unwrap_or_else(|| Deadline::after(self.app.request_timeout));
         let record = self.app.recorder.begin(Protocol::TfServingGrpc).until(deadline);
         (deadline, record.told_to(request.extensions().get().cloned()))
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
+use tfweb_limits::Deadline;
 
 use super::decode::{decode, Room};
 use super::encode::encode;
@@ -19,7 +20,7 @@ impl Door {
     pub(super) async fn predict_tensors(
         &self,
         request: PredictRequest,
-        deadline: Instant,
+        deadline: Deadline,
         record: &mut Record,
     ) -> Result<PredictResponse, Error> {
         let start = Instant::now();
@@ -46,7 +47,7 @@ impl Door {
     pub(super) async fn predict_first(
         &self,
         mut request: PredictRequest,
-        deadline: Instant,
+        deadline: Deadline,
         record: &mut Record,
     ) -> Result<PredictResponse, Error> {
         let mut spec: ModelSpec = request.model_spec.take().unwrap_or_default();

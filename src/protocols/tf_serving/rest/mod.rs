@@ -32,6 +32,7 @@ use actix_web::http::header::{ContentType, EXPECT, ORIGIN, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{web, HttpRequest, HttpResponse};
 use tfweb_engine::{Code, Error, Tensor};
+use tfweb_limits::Deadline;
 
 use crate::apart;
 use crate::body;
@@ -101,7 +102,7 @@ fn malformed(request: &HttpRequest) -> Error {
 fn respond(error: &Error) -> HttpResponse {
     let mut response = HttpResponse::build(crate::status::http(error.code));
     if error.code == Code::Unavailable {
-        response.insert_header((RETRY_AFTER, tfweb_actors::RETRY_AFTER.as_secs().to_string()));
+        response.insert_header((RETRY_AFTER, tfweb_limits::RETRY_AFTER.as_secs().to_string()));
     }
     if error.code == Code::Internal {
         response.extensions_mut().insert(Failure(error.message.clone()));
@@ -142,7 +143,7 @@ async fn call(
     (name, version, verb): (&str, &Version, Verb),
     record: &mut Record,
 ) -> Result<Vec<u8>, Error> {
-    let deadline = Instant::now() + app.request_timeout;
+    let deadline = Deadline::after(app.request_timeout);
     // TensorFlow Serving looks at the body first; a client that asks before it sends one is told at once.
     if request.headers().contains_key(EXPECT) {
         find(&app.catalog, name, version)?;
@@ -215,7 +216,7 @@ fn servable(version: &catalog::Version, name: &str) -> Option<usize> {
 async fn run(
     servable: &Servable,
     inputs: Vec<Tensor>,
-    (begun, deadline): (Instant, Instant),
+    (begun, deadline): (Instant, Deadline),
     record: &mut Record,
     encode: impl FnOnce(&[Tensor]) -> Result<Vec<u8>, Error>,
 ) -> Result<Vec<u8>, Error> {

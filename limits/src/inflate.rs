@@ -1,23 +1,23 @@
-//! Inflates bodies that come compressed, piece by piece and never beyond a limit.
+//! Inflates compressed bodies piece by piece, and stops at a limit.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
-/// How a body is compressed, as `Content-Encoding` names it.
+/// The compression of a body, as `Content-Encoding` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all.
+    /// No compression.
     Identity,
-    /// RFC 1952; of several members one after another, all.
+    /// gzip (RFC 1952). A body may consist of several members; all of them are read.
     Gzip,
-    /// RFC 1950, which HTTP calls deflate.
+    /// zlib (RFC 1950), which HTTP calls deflate.
     Deflate,
 }
 
 impl Encoding {
-    /// Finds an encoding by its name in a header; `None` for one that is not known here.
+    /// Finds an encoding by its name in a header. `None` if tfweb does not support it.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name.trim().to_ascii_lowercase().as_str() {
@@ -29,16 +29,16 @@ impl Encoding {
     }
 }
 
-/// Why a body was not inflated.
+/// The reason why a body cannot be inflated.
 #[derive(Debug, PartialEq, Eq)]
 pub enum InflateError {
-    /// There is more than the limit.
+    /// The inflated body is larger than the limit.
     TooLarge,
-    /// It is not of its encoding, or ends early.
+    /// The body is not of the encoding that it claims, or it ends early. The text is the decoder's.
     Damaged(String),
 }
 
-/// Takes a body in pieces and gathers what they hold.
+/// Inflates a body that arrives in pieces, and gathers the result.
 pub struct Inflater(Kind);
 
 enum Kind {
@@ -47,13 +47,13 @@ enum Kind {
     Deflate(Box<ZlibDecoder<Limited>>),
 }
 
-/// Bytes that may not grow beyond a limit.
+/// Bytes that refuse to grow beyond a limit.
 struct Limited {
     bytes: Vec<u8>,
     bytes_max: usize,
 }
 
-/// What [`Limited`] says of too many bytes, through the decoders.
+/// The error by which [`Limited`] tells, through a decoder, that the limit is reached.
 #[derive(Debug)]
 struct TooLarge;
 
@@ -80,7 +80,7 @@ impl Write for Limited {
 }
 
 impl Inflater {
-    /// Starts on a body that may have `bytes_max` bytes; room for `bytes_expected` is made at once.
+    /// Starts a body whose inflated bytes are at most `bytes_max`. Allocates memory for `bytes_expected` bytes at once.
     #[must_use]
     pub fn new(encoding: Encoding, bytes_max: usize, bytes_expected: usize) -> Self {
         let limited = Limited { bytes: Vec::with_capacity(bytes_expected.min(bytes_max)), bytes_max };
@@ -91,10 +91,10 @@ impl Inflater {
         })
     }
 
-    /// Takes the next piece.
+    /// Inflates the next piece.
     ///
     /// # Errors
-    /// [`InflateError`]; nothing more can be taken then.
+    /// [`InflateError`]. The inflater is of no further use then.
     pub fn push(&mut self, piece: &[u8]) -> Result<(), InflateError> {
         match &mut self.0 {
             Kind::Identity(limited) => limited.write_all(piece),
@@ -104,7 +104,7 @@ impl Inflater {
         .map_err(inflate_error)
     }
 
-    /// How many bytes the pieces held so far, as far as they were inflated.
+    /// How many bytes have been inflated so far.
     #[must_use]
     pub fn inflated_bytes(&self) -> usize {
         match &self.0 {
@@ -116,10 +116,10 @@ impl Inflater {
         .len()
     }
 
-    /// Gives what the pieces held.
+    /// Ends the body and gives its inflated bytes.
     ///
     /// # Errors
-    /// [`InflateError`], also where the body ended early.
+    /// [`InflateError`]; `Damaged` also if the body ended early.
     pub fn finish(self) -> Result<Vec<u8>, InflateError> {
         match self.0 {
             Kind::Identity(limited) => Ok(limited),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_or_ends_early_is_an_error() {
+    fn a_damaged_or_short_body_is_an_error() {
         let damaged = |encoding, body: &[u8]| matches!(inflate(encoding, body, 1 << 20, 4096), Err(InflateError::Damaged(_)));
         let plain: Vec<u8> = (0..10_000_u32).map(|i| (i.wrapping_mul(i) % 251) as u8).collect();
         for cut in [1, 8, 20] {

@@ -1,10 +1,12 @@
-//! Admission: how much may be inside at once. A [`Permit`] is taken before anything is queued and lives until the request is
-//! answered or dropped, so that a full house says so at once and nothing piles up.
+//! Admission: the number of requests, and of bytes, that may be inside at once.
+//!
+//! A caller takes a [`Permit`] before it queues anything and holds it until the request is answered or dropped. A ledger that is full
+//! refuses at once, so nothing piles up behind it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-/// Counts what is inside against two limits. Shared by those who admit.
+/// Counts requests and bytes against a limit of each. The callers that admit share it.
 #[derive(Debug)]
 pub struct Admission {
     requests: AtomicUsize,
@@ -13,17 +15,17 @@ pub struct Admission {
     bytes_max: usize,
 }
 
-/// Why something was not admitted.
+/// The limit that a request would have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// So many requests are inside, which is the limit.
+    /// As many requests as the limit allows are inside.
     Requests(usize),
-    /// So many bytes are inside, and the limit.
+    /// The bytes inside, and the limit for bytes.
     Bytes(usize, usize),
 }
 
 impl Admission {
-    /// Makes an empty house for at most so many requests holding so many bytes together.
+    /// Makes an empty ledger that admits at most `requests_max` requests, which hold at most `bytes_max` bytes together.
     #[must_use]
     pub fn new(requests_max: usize, bytes_max: usize) -> Arc<Self> {
         Arc::new(Self { requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), requests_max, bytes_max })
@@ -35,12 +37,13 @@ impl Admission {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Admits one request of `bytes`. One alone is admitted whatever its size: its own door has a limit for that.
+    /// Admits one request of `bytes` bytes. A request that is alone passes whatever its size: its port limits the size of one body.
     ///
     /// # Errors
-    /// [`Full`] with what is inside; nothing is counted then.
+    /// [`Full`] with the limit that the request would pass. The request is not counted then.
     pub fn try_acquire(self: &Arc<Self>, bytes: usize) -> Result<Permit, Full> {
-        // Counted first and taken back if too many: the permit's drop takes it back.
+        // Two callers cannot take the last place together, because each counts itself before it compares. On refusal the drop of
+        // the permit takes the count back.
         let requests = self.requests.fetch_add(1, Ordering::Relaxed);
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let permit = Permit { admission: Arc::clone(self), bytes };
@@ -54,7 +57,7 @@ impl Admission {
     }
 }
 
-/// The right to be inside; dropped, its place is free.
+/// The place and the bytes of one request inside. Its drop gives both back.
 #[derive(Debug)]
 pub struct Permit {
     admission: Arc<Admission>,
@@ -62,10 +65,10 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Admits so many bytes more for the same request, as they come in.
+    /// Admits `bytes` more bytes of the same request.
     ///
     /// # Errors
-    /// [`Full`] where they would pass the limit; nothing is counted then.
+    /// [`Full`] if the bytes would pass the limit. They are not counted then.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Full> {
         let before = self.admission.bytes.fetch_add(bytes, Ordering::Relaxed);
         if before > self.bytes && before.saturating_add(bytes) > self.admission.bytes_max {
@@ -89,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_house_admits_again_after_a_drop() {
+    fn a_full_ledger_admits_again_after_a_drop() {
         let admission = Admission::new(2, 1000);
         let first = admission.try_acquire(1).unwrap();
         let _second = admission.try_acquire(1).unwrap();

@@ -5,7 +5,9 @@ use std::env;
 use structopt::StructOpt;
 use url::Url;
 
-use super::Usage;
+use super::values::Usage;
+use crate::observe::log::LogFormat;
+use crate::observe::Settings;
 
 /// Where OTLP takes traces, below a collector's own address.
 const TRACES_PATH: &str = "/v1/traces";
@@ -24,34 +26,18 @@ pub struct TelemetryFlags {
     pub otlp_endpoint: Option<String>,
 }
 
-/// How to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// An object a line.
-    Json,
-}
-
-/// What is to be told of the server's doings, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TelemetryConfig {
-    /// How to log.
-    pub log_format: LogFormat,
-    /// Whether each request is logged.
-    pub access_log: bool,
-    /// Where traces go, in full; nowhere if none.
-    pub otlp_endpoint: Option<String>,
-}
-
 impl TelemetryFlags {
-    pub(super) fn config(self) -> Result<TelemetryConfig, Usage> {
+    pub(super) fn format(&self) -> LogFormat {
+        if self.log_format == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        }
+    }
+
+    pub(super) fn settings(self) -> Result<Settings, Usage> {
         let variable = |name: &str| env::var(name).ok().filter(|value: &String| !value.is_empty());
-        Ok(TelemetryConfig {
-            log_format: if self.log_format == "json" { LogFormat::Json } else { LogFormat::Text },
-            access_log: self.access_log,
-            otlp_endpoint: endpoint(self.otlp_endpoint, variable)?,
-        })
+        Ok(Settings { access_log: self.access_log, otlp_endpoint: endpoint(self.otlp_endpoint, variable)? })
     }
 }
 

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode;
 use x509_cert::Certificate;
 
-use crate::reread;
+use super::watched_file;
 
 /// How long a client may take to agree on TLS: some round trips of a slow line.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
@@ -190,7 +190,7 @@ pub async fn agree(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStre
 fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Material, Error> {
     let mut digest = Context::new(&SHA256);
     let mut load = |path: &Path| {
-        let bytes = reread::read(path).map_err(|error| wrong(path, error))?;
+        let bytes = watched_file::read(path).map_err(|error| wrong(path, error))?;
         digest.update(&(bytes.len() as u64).to_be_bytes());
         digest.update(&bytes);
         Ok::<_, Error>(bytes)

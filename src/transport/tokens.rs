@@ -10,7 +10,7 @@ use ring::digest::{digest, SHA256};
 use subtle::{Choice, ConstantTimeEq};
 use tfweb_engine::{Code, Error};
 
-use crate::reread;
+use super::watched_file;
 
 /// A token, as its SHA-256: of one length, so that comparing takes one time, and of no use to who reads it.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Tokens {
     pub fn reread(&self) -> Result<bool, Error> {
         let Some(path) = &self.file else { return Ok(false) };
         let wrong = |what: String| Error::invalid(format!("`{}`: {what}", path.display()));
-        let bytes = reread::read(path).map_err(|error| wrong(error.to_string()))?;
+        let bytes = watched_file::read(path).map_err(|error| wrong(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| wrong("expected text".into()))?;
         let mut read = Vec::new();
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))

@@ -1,6 +1,7 @@
 //! grpc.health.v1: how the server is, and each of its models by name.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, Stream};
@@ -9,25 +10,29 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
-use super::{Answer, Door};
-use crate::health::Readiness;
+use crate::serving::{Readiness, State};
+use crate::transport::grpc::{Answer, ServiceNames};
 
 /// How often to see whether something that is watched has changed.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
-/// Names that stand for the server: in full as health checks are meant, and short as TensorFlow Serving has them.
-const SERVER: [&str; 6] =
-    ["", "PredictionService", "ModelService", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService", "Model"];
+/// Answers for the server and for its models.
+#[derive(Clone)]
+pub(super) struct GrpcHealth {
+    pub(super) state: Arc<State>,
+    /// The services: each stands for the server, by its full name or its short one, as TensorFlow Serving has them.
+    pub(super) names: ServiceNames,
+}
 
-impl Door {
+impl GrpcHealth {
     fn health(&self, service: &str) -> ServingStatus {
-        let readiness = Readiness::of(&self.app);
+        let readiness = self.state.health.readiness();
         let serves = |serves: bool| if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
-        if SERVER.contains(&service) {
+        if service.is_empty() || self.names.contain(service) {
             return serves(readiness == Readiness::Ready);
         }
-        match self.app.catalog.models().iter().find(|model| model.name == service) {
+        match self.state.catalog.models().iter().find(|model| model.name == service) {
             Some(model) => {
-                let moves = self.app.liveness.stuck_model(model).is_none();
+                let moves = self.state.health.stuck_model(model).is_none();
                 serves(readiness != Readiness::Draining && moves && model.served().next().is_some())
             }
             None => ServingStatus::ServiceUnknown,
@@ -40,7 +45,7 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl Health for Door {
+impl Health for GrpcHealth {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
         let status = self.health(&request.into_inner().service);
         if status == ServingStatus::ServiceUnknown {
@@ -55,15 +60,15 @@ impl Health for Door {
     /// Says how it is, and again whenever that changes; ends when the server is about to stop.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Answer<Self::WatchStream> {
         let start = (self.clone(), request.into_inner().service, None, false);
-        let watch = stream::unfold(start, |(door, service, said, is_last)| async move {
+        let watch = stream::unfold(start, |(health, service, said, is_last)| async move {
             if is_last {
                 return None;
             }
             loop {
-                let is_last = Readiness::of(&door.app) == Readiness::Draining;
-                let status = door.health(&service);
+                let is_last = health.state.health.readiness() == Readiness::Draining;
+                let status = health.health(&service);
                 if said != Some(status) || is_last {
-                    return Some((Ok(response(status)), (door, service, Some(status), is_last)));
+                    return Some((Ok(response(status)), (health, service, Some(status), is_last)));
                 }
                 tokio::time::sleep(WATCH_EVERY).await;
             }

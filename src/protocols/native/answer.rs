@@ -4,9 +4,9 @@ use actix_web::http::header::{ContentEncoding, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_engine::{Signature, Tensor};
 
-use crate::http;
 use crate::json::encode;
 use crate::json::Form;
+use crate::transport::http::{compress, may_compress};
 
 /// Writes outputs in the request's form. Where an output has not a row for each example, there is nothing to divide by
 /// example, and the answer is what TensorFlow gave: whole tensors.
@@ -24,10 +24,10 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> V
 pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    if http::may_compress(&body) {
+    if may_compress(&body) {
         response.insert_header((VARY, HeaderValue::from_static("accept-encoding")));
     }
-    let (body, gzip) = http::compress(request, body).await;
+    let (body, gzip) = compress(request, body).await;
     if gzip {
         response.insert_header(ContentEncoding::Gzip);
     }

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use tfweb_engine::{Signature, TensorSpec};
 
-use crate::catalog::{Model, State, Version};
+use crate::models::{Model, ModelSummary, Version};
 
 #[derive(Serialize)]
 pub(super) struct SignatureJson<'a> {
@@ -29,24 +29,13 @@ struct SpecJson<'a> {
 #[derive(Serialize)]
 pub(super) struct ModelJson<'a> {
     #[serde(flatten)]
-    state: StateJson<'a>,
+    summary: ModelSummary<'a>,
     signatures: Vec<&'a str>,
     versions: Vec<VersionJson<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     labels: &'a BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
-}
-
-/// A model in one line: its newest version that is served, or else what is the matter.
-#[derive(Serialize)]
-pub struct StateJson<'a> {
-    name: &'a str,
-    /// Null where none is served.
-    version: Option<u64>,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -80,21 +69,12 @@ pub(super) fn model(model: &Model) -> ModelJson<'_> {
         error: version.error.as_deref(),
     });
     ModelJson {
-        state: model_state(model),
+        summary: model.summary(),
         signatures: servables().map(|servable| servable.handle.signature().name.as_str()).collect(),
         versions: versions.collect(),
         labels: &model.labels,
         warnings: warnings.collect(),
     }
-}
-
-/// A model in one line.
-pub fn model_state(model: &Model) -> StateJson<'_> {
-    let newest = model.served().next_back();
-    let last = model.versions.last();
-    let state = if newest.is_some() { State::Available } else { last.map_or(State::Start, |version| version.state) };
-    let error = model.error.as_deref().or_else(|| model.versions.iter().rev().find_map(|version| version.error.as_deref()));
-    StateJson { name: &model.name, version: newest.map(|version| version.number), state: state.name(), error }
 }
 
 impl Serialize for SpecsJson<'_> {

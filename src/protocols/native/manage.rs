@@ -1,21 +1,22 @@
-//! Changes what is served: `POST /models/{model}` with `{"uri": "…"}` adds a model or moves it, `DELETE` removes it. Only for who
-//! bears `--admin_token`: what is served is code that runs here.
+//! Changes which models are served: `POST /models/{model}` with `{"uri": "…"}` adds a model or replaces it, `DELETE` removes it.
+//! It takes the `--admin_token`, for a model is code that runs here.
 
 use std::collections::BTreeMap;
 
 use actix_web::http::header::{HeaderValue, AUTHORIZATION};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{web, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use tfweb_engine::{quoted, Code, Error};
 use tfweb_limits::Deadline;
+use tfweb_store::ModelUri;
 
 use super::describe;
-use crate::body;
-use crate::http::App;
-use crate::keeping::model_config::is_model_name;
-use crate::keeping::ModelSpec;
-use tfweb_store::ModelUri;
+use crate::models::config_file::is_model_name;
+use crate::models::ModelSpec;
+use crate::serving::State;
+use crate::transport::http::HttpCall;
+use crate::transport::tokens::Access;
 
 /// What to serve.
 #[derive(Deserialize)]
@@ -31,37 +32,37 @@ struct Wanted {
 /// Answers POST and DELETE of a model.
 ///
 /// # Errors
-/// `PermissionDenied` without the token; `InvalidArgument` for what cannot be read; why nothing of the model can be served, in
-/// which case all is as it was.
-pub(super) async fn change(request: &HttpRequest, payload: web::Payload, app: &App) -> Result<HttpResponse, Error> {
-    check_token(request, app)?;
-    let name = request.match_info().get("model").unwrap_or_default();
-    let keepers = app.keepers.as_ref().ok_or_else(|| Error::new(Code::Unimplemented, "the models of this server cannot change"))?;
-    if request.method() == Method::DELETE {
-        keepers.remove(name).await?;
+/// `PermissionDenied` without the token; `InvalidArgument` for a body that cannot be read; why no version of the model can be
+/// served. Nothing has changed then.
+pub(super) async fn change(state: &State, access: &Access, call: &mut HttpCall) -> Result<HttpResponse, Error> {
+    check_token(&call.request, access)?;
+    let name = call.request.match_info().get("model").unwrap_or_default().to_owned();
+    let models = state.models.as_ref().ok_or_else(|| Error::new(Code::Unimplemented, "the models of this server cannot change"))?;
+    if call.request.method() == Method::DELETE {
+        models.remove(&name).await?;
         return Ok(HttpResponse::NoContent().finish());
     }
-    let deadline = Deadline::after(app.request_timeout);
-    let body = body::read(request, payload, &app.bodies, deadline).await?;
-    let spec = spec(name, &body.bytes)?;
-    // A large model may take longer than any request; it is served then all the same, and GET /models tells how it goes.
-    let status = match deadline.limit(keepers.set(spec)).await {
+    let deadline = Deadline::after(state.request_timeout);
+    let body = call.body(deadline).await?;
+    let spec = spec(&name, &body.bytes)?;
+    // A large model may take longer than any request. It is loaded all the same, and GET /models tells how far it is.
+    let status = match deadline.limit(models.set(spec)).await {
         Ok(set) => set.map(|()| StatusCode::OK)?,
         Err(_) => StatusCode::ACCEPTED,
     };
-    let models = app.catalog.models();
+    let models = state.catalog.models();
     let model = models.iter().find(|model| model.name == name);
     Ok(HttpResponse::build(status).json(model.map(|model| describe::model(model))))
 }
 
-fn check_token(request: &HttpRequest, app: &App) -> Result<(), Error> {
+fn check_token(request: &HttpRequest, access: &Access) -> Result<(), Error> {
     let denied = |text: &str| Err(Error::new(Code::PermissionDenied, text));
-    if app.access.admin.is_none() {
+    if access.admin.is_none() {
         return denied(
             "models are changed here only with --admin_token set at start; to predict, POST to /models/{model}/{signature}",
         );
     }
-    if app.access.may_change(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
+    if access.may_change(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
         Ok(())
     } else {
         denied("expected `Authorization: Bearer` with the server's --admin_token")

@@ -1,4 +1,4 @@
-//! Classify and regress, as both of TensorFlow Serving's doors know them: which signatures can, and what their outputs mean.
+//! Classify and regress, as REST and gRPC share them: which signatures can, and what their outputs mean.
 //! A signature's method name is not asked: what TF2 saves is always of the method predict.
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tfweb_engine::{Code, Error, Signature, Strings, Tensor};
 
-use super::tf_serving_rest::dtypes::proto_name;
+use super::dtype_names::proto_name;
 
 /// Names of inputs and outputs (tensorflow/cc/saved_model/signature_constants.h).
 const INPUTS: &str = "inputs";

@@ -13,7 +13,7 @@ macro_rules! names {
         }
 
         /// As `types.proto` names a dtype: `DT_FLOAT`.
-        pub(crate) const fn proto_name(dtype: DType) -> &'static str {
+        pub(super) const fn proto_name(dtype: DType) -> &'static str {
             match dtype {
                 $(DType::$variant => $proto,)*
                 DType::Other(11) => "DT_QINT8",

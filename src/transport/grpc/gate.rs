@@ -1,5 +1,5 @@
-//! What every call passes on its way to its service: who may not call is turned away before anything is read, the others are
-//! counted, and a call that would hold up the server's end for as long as its client likes is ended then.
+//! What every call passes on its way to its service. A call without a token that it needs is refused before anything of it is read.
+//! The others are counted. A call that could hold up the server's end for as long as its client likes is ended then.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,13 +17,11 @@ use tonic::codegen::{BoxFuture, Bytes, Service};
 use tonic::service::Routes;
 use tonic::Status;
 
-use crate::access::Access;
+use super::protocol::GrpcProtocol;
+use crate::transport::tokens::Access;
 
 /// Calls of these services are streams that last until their client closes them.
 const ENDLESS: &str = "/grpc.reflection.";
-
-/// Load balancers ask for this, and bear no token.
-const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// All services, behind the gate.
 #[derive(Clone)]
@@ -36,12 +34,13 @@ pub(super) struct Gate {
 pub(super) struct Shared {
     stopping: watch::Receiver<bool>,
     access: Arc<Access>,
+    protocols: Arc<[Arc<dyn GrpcProtocol>]>,
     inside: AtomicUsize,
 }
 
 impl Shared {
-    pub(super) fn new(stopping: watch::Receiver<bool>, access: Arc<Access>) -> Self {
-        Self { stopping, access, inside: AtomicUsize::new(0) }
+    pub(super) fn new(stopping: watch::Receiver<bool>, access: Arc<Access>, protocols: Arc<[Arc<dyn GrpcProtocol>]>) -> Self {
+        Self { stopping, access, protocols, inside: AtomicUsize::new(0) }
     }
 
     /// How many calls have come and are not answered.
@@ -67,7 +66,8 @@ impl Service<Request<Body>> for Gate {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        if let (false, Err(refusal)) = (request.uri().path().starts_with(HEALTH), self.shared.access.may_call(authorization)) {
+        let is_open = || self.shared.protocols.iter().any(|protocol| protocol.is_open(request.uri().path()));
+        if let Some(refusal) = self.shared.access.may_call(authorization).err().filter(|_| !is_open()) {
             let refused = Status::unauthenticated(refusal.error().message).into_http();
             return Box::pin(std::future::ready(Ok(refused)));
         }

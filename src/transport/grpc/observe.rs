@@ -1,4 +1,4 @@
-//! Observes the calls of the gRPC door, and gives each its id.
+//! Observes the calls of the gRPC listener, and gives each its id.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,29 +10,46 @@ use tonic::transport::server::TcpConnectInfo;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::log;
-use super::visit::{Door, Head, Status, Visit};
-use crate::http::{App, REQUEST_ID_BYTES_MAX};
+use super::protocol::GrpcProtocol;
+use crate::observe::{log, Arrival, Exchange, Head, Status, Telemetry, Transport};
+use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
 
 /// A call's id, in its metadata and in its answer's.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_KEY: HeaderName = HeaderName::from_static(REQUEST_ID);
 
 /// The layer around all services.
 #[derive(Clone)]
-pub struct Observe(pub Arc<App>);
+pub(super) struct Observe(Arc<Observer>);
+
+struct Observer {
+    telemetry: Arc<Telemetry>,
+    request_ids: Arc<RequestIds>,
+    protocols: Arc<[Arc<dyn GrpcProtocol>]>,
+}
+
+impl Observe {
+    pub(super) fn new(
+        telemetry: &Arc<Telemetry>,
+        request_ids: &Arc<RequestIds>,
+        protocols: &Arc<[Arc<dyn GrpcProtocol>]>,
+    ) -> Self {
+        let (telemetry, request_ids, protocols) = (Arc::clone(telemetry), Arc::clone(request_ids), Arc::clone(protocols));
+        Self(Arc::new(Observer { telemetry, request_ids, protocols }))
+    }
+}
 
 impl<S> Layer<S> for Observe {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Observed<S> {
-        Observed { app: Arc::clone(&self.0), inner }
+        Observed { observer: Arc::clone(&self.0), inner }
     }
 }
 
 /// The services within the layer.
 #[derive(Clone)]
-pub struct Observed<S> {
-    app: Arc<App>,
+pub(super) struct Observed<S> {
+    observer: Arc<Observer>,
     inner: S,
 }
 
@@ -50,42 +67,53 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let id = request_id(&self.app, request.headers());
-        let visit = self.app.telemetry.observes().then(|| self.app.telemetry.visit(head(&id, &request)));
-        if let Some(visit) = &visit {
-            request.extensions_mut().insert(Arc::clone(visit.handover()));
+        let observer = &self.observer;
+        let id = observer.request_id(request.headers());
+        let telemetry = Some(&observer.telemetry).filter(|telemetry| telemetry.observes());
+        let exchange = telemetry.map(|telemetry| Exchange::begin(telemetry, observer.head(&id, &request)));
+        if let Some(exchange) = &exchange {
+            request.extensions_mut().insert(Arc::clone(exchange.slot()));
         }
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut response = answer.await?;
-            finish(visit, id, &mut response);
+            finish(exchange, id, &mut response);
             Ok(response)
         })
     }
 }
 
-fn request_id(app: &App, headers: &HeaderMap) -> HeaderValue {
-    let brought = headers.get(REQUEST_ID).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
-    brought.unwrap_or_else(|| {
-        HeaderValue::try_from(app.request_ids.make()).expect("letters and digits are a header value; this is a bug")
-    })
+impl Observer {
+    fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
+        let brought = headers.get(REQUEST_ID_KEY).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        brought.unwrap_or_else(|| {
+            HeaderValue::try_from(self.request_ids.make()).expect("letters and digits are a header value; this is a bug")
+        })
+    }
+
+    fn head<B>(&self, id: &HeaderValue, request: &Request<B>) -> Head {
+        let client = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let path = request.uri().path();
+        let arrival = Arrival {
+            transport: Transport::Grpc,
+            is_probe: self.protocols.iter().any(|protocol| protocol.is_probe(path)),
+            id: id.as_bytes(),
+            method: request.method().as_str(),
+            path,
+            client: client.map(|address| address.ip()),
+        };
+        Head::new(&arrival, |name| request.headers().get(name).map(HeaderValue::as_bytes))
+    }
 }
 
-fn head<B>(id: &HeaderValue, request: &Request<B>) -> Head {
-    let client = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-    let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
-    let route = (request.method().as_str(), request.uri().path());
-    Head::new(Door::Grpc, id.as_bytes(), route, client.map(|address| address.ip()), header)
-}
-
-fn finish<R>(visit: Option<Visit>, id: HeaderValue, response: &mut Response<R>) {
-    // What has failed before it said anything has its status here; what has not is well as far as can be told.
+fn finish<R>(exchange: Option<Exchange>, id: HeaderValue, response: &mut Response<R>) {
+    // A call that failed before it said anything has its status here; any other is well as far as can be told.
     let failed = response.extensions().get::<tonic::Status>();
     if let Some(status) = failed.filter(|status| status.code() == tonic::Code::Internal) {
         log::failure(id.as_bytes(), status.message());
     }
-    if let Some(visit) = visit {
-        visit.answered(Status::Grpc(failed.map_or(tonic::Code::Ok, tonic::Status::code)), None);
+    if let Some(exchange) = exchange {
+        exchange.answered(Status::Grpc(failed.map_or(tonic::Code::Ok, tonic::Status::code)), None);
     }
-    response.headers_mut().insert(REQUEST_ID, id);
+    response.headers_mut().insert(REQUEST_ID_KEY, id);
 }

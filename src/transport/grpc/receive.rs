@@ -18,8 +18,8 @@ use tonic::server::NamedService;
 use tonic::Status;
 
 use super::bounded::{self, PREFIX_BYTES};
-use crate::body::{no_room, Limits};
-use crate::protocol::tf_serving_grpc::refusal;
+use super::call::refusal;
+use crate::transport::body_limits::{no_room, BodyLimits};
 
 /// Headers of gRPC over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
@@ -54,13 +54,13 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Arrive<S> {
 #[derive(Clone)]
 pub(super) struct Receive<S> {
     service: S,
-    limits: Limits,
+    limits: BodyLimits,
     request_timeout: Duration,
 }
 
 impl<S> Receive<S> {
     /// Wraps a service whose requests have so much time, unless the caller gives them less.
-    pub(super) fn new(service: S, limits: Limits, request_timeout: Duration) -> Self {
+    pub(super) fn new(service: S, limits: BodyLimits, request_timeout: Duration) -> Self {
         Self { service, limits, request_timeout }
     }
 }

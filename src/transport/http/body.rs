@@ -1,7 +1,5 @@
-//! Reads a request's body: at most so many bytes, inflated if it came compressed, in the request's time, and with room in
-//! the memory that all bodies share.
-
-use std::sync::Arc;
+//! Reads a request's body: within its limit of bytes, inflated if it came compressed, in the request's time, and with room in the
+//! memory that all bodies share.
 
 use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -9,10 +7,9 @@ use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tfweb_engine::{quoted, Code, Error};
-use tfweb_limits::{Admission, Deadline, Encoding, Full, InflateError, Inflater, Permit, Stage};
+use tfweb_limits::{Deadline, Encoding, InflateError, Inflater, Permit, Stage};
 
-/// The most bytes that the bodies of all requests being read or served may hold together.
-pub const BODIES_BYTES_MAX: usize = 1 << 30;
+use crate::transport::body_limits::{no_room, BodyLimits};
 
 /// A body smaller than this is inflated at once; a larger one on a thread of its own, so that its neighbours need not wait.
 const INFLATE_INLINE_BYTES_MAX: usize = 16 << 10;
@@ -24,27 +21,18 @@ pub struct Body {
     _room: Permit,
 }
 
-/// The encodings of a body that are taken, as `Accept-Encoding` lists them.
-pub const ENCODINGS: &str = "gzip, deflate, identity";
+/// The encodings that a body may have, as `Accept-Encoding` lists them.
+pub(super) const ENCODINGS: &str = "gzip, deflate, identity";
 
-/// Put into a request's extensions where its body is compressed otherwise: no code of an error says so.
-pub struct UnknownEncoding;
-
-/// Limits of reading.
-#[derive(Clone)]
-pub struct Limits {
-    /// The most bytes of one body, as they come and inflated.
-    pub body_bytes_max: usize,
-    /// The room that all bodies share.
-    pub room: Arc<Admission>,
-}
+/// Put into a request's extensions where its body has another encoding: no code of an error says so.
+pub(super) struct UnknownEncoding;
 
 /// Reads the body of a request.
 ///
 /// # Errors
 /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
 /// compression, `Cancelled` where the client stopped sending.
-pub async fn read(request: &HttpRequest, payload: web::Payload, limits: &Limits, deadline: Deadline) -> Result<Body, Error> {
+pub(super) async fn read(request: &HttpRequest, payload: web::Payload, limits: &BodyLimits, deadline: Deadline) -> Result<Body, Error> {
     let headers = request.headers();
     let encoding = encoding_of(headers).inspect_err(|_| {
         request.extensions_mut().insert(UnknownEncoding);
@@ -97,7 +85,7 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &
     Ok(if bytes.is_empty() { first } else { bytes.freeze() })
 }
 
-/// Refuses a body that has no end: actix-http takes all that follows such an offer for the body, whatever its length. Most offers
+/// Refuses a body that has no end: actix-http takes everything behind such an offer for the body, whatever its length. Most offers
 /// do not come so far; see `listener::offers`.
 fn refuse_websocket(headers: &HeaderMap) -> Result<(), Error> {
     let is_websocket = |offer: &HeaderValue| offer.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
@@ -124,15 +112,6 @@ fn inflate(encoding: Encoding, bytes: &[u8], max: usize) -> Result<Bytes, Error>
 
 fn too_large(came: &str, max: usize) -> Error {
     Error::new(Code::OutOfRange, format!("the body is too large: expected at most {max} bytes, got {came}; raise --request_size"))
-}
-
-/// What to say where there is no room.
-pub(crate) fn no_room(full: Full) -> Error {
-    let text = match full {
-        Full::Bytes(bytes, max) => format!("{bytes} bytes of {max}"),
-        Full::Requests(requests) => format!("{requests} requests"),
-    };
-    Error::new(Code::Unavailable, format!("the server holds as many request bodies as it may ({text}); retry after 1 s"))
 }
 
 fn broken(error: PayloadError) -> Error {

@@ -1,5 +1,5 @@
-//! Reads large bodies apart from the HTTP threads: ten megabytes of JSON take a good part of a second, for which every other
-//! request of the same thread would wait.
+//! Decodes large bodies on other threads than HTTP's: ten megabytes of JSON take a good part of a second, and every other request
+//! of the same thread would wait for it.
 
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
@@ -23,7 +23,7 @@ fn places() -> usize {
 ///
 /// # Errors
 /// Those of `read`; `DeadlineExceeded`.
-pub(crate) async fn read<T: Send + 'static>(
+pub async fn read<T: Send + 'static>(
     bytes: usize,
     deadline: Deadline,
     read: impl FnOnce() -> Result<T, Error> + Send + 'static,

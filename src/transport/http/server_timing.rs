@@ -1,13 +1,13 @@
-//! The `Server-Timing` header of an answer: where its time went.
+//! The `Server-Timing` header of an answer: how long each stage of the request took.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::predict::Timings;
+use crate::observe::Timings;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Puts the `Server-Timing` header on an answer.
-pub(crate) fn write(timings: &Timings, headers: &mut HeaderMap) {
+pub fn write(timings: &Timings, headers: &mut HeaderMap) {
     headers.insert(SERVER_TIMING, value(timings));
 }
 

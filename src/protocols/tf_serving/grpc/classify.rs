@@ -9,12 +9,11 @@ use prost::Message;
 use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
-use super::{Door, Found};
-use crate::catalog::Servable;
-use crate::metrics::Stage;
-use crate::predict::{predict, Call};
-use crate::protocol::inference::{inputs, regressions, with_context, Classes, Task};
-use crate::record::Record;
+use super::service::{Found, TfServing};
+use crate::models::Servable;
+use crate::serving::{predict, Call};
+use crate::protocols::tf_serving::classify_regress::{inputs, regressions, with_context, Classes, Task};
+use crate::observe::{Measurement, Stage};
 use tfweb_proto::tensorflow::serving::inference_result;
 use tfweb_proto::tensorflow::serving::input::Kind;
 use tfweb_proto::tensorflow::serving::{
@@ -26,15 +25,15 @@ use tfweb_proto::tensorflow::serving::{
 const CLASSIFY: &str = "tensorflow/serving/classify";
 const REGRESS: &str = "tensorflow/serving/regress";
 
-impl Door {
+impl TfServing {
     pub(super) async fn classify_examples(
         &self,
         request: ClassificationRequest,
         deadline: Deadline,
-        record: &mut Record,
+        measurement: &mut Measurement,
     ) -> Result<ClassificationResponse, Error> {
         let found = self.find(request.model_spec)?;
-        let result = classify(&found, request.input, deadline, record).await?;
+        let result = self.classify_found(&found, request.input, deadline, measurement).await?;
         Ok(ClassificationResponse { result: Some(result), model_spec: Some(found.spec) })
     }
 
@@ -42,10 +41,10 @@ impl Door {
         &self,
         request: RegressionRequest,
         deadline: Deadline,
-        record: &mut Record,
+        measurement: &mut Measurement,
     ) -> Result<RegressionResponse, Error> {
         let found = self.find(request.model_spec)?;
-        let result = regress(&found, request.input, deadline, record).await?;
+        let result = self.regress_found(&found, request.input, deadline, measurement).await?;
         Ok(RegressionResponse { result: Some(result), model_spec: Some(found.spec) })
     }
 
@@ -53,7 +52,7 @@ impl Door {
         &self,
         request: MultiInferenceRequest,
         deadline: Deadline,
-        record: &mut Record,
+        measurement: &mut Measurement,
     ) -> Result<MultiInferenceResponse, Error> {
         let mut evaluated = BTreeSet::new();
         let mut tasks: Vec<(Found, String)> = Vec::new();
@@ -78,63 +77,72 @@ impl Door {
             }
             tasks.push((found, method_name));
         }
-        let infer = async |(found, method): (Found, String), input: Option<Input>, mut record: Record| {
+        let infer = async |(found, method): (Found, String), input: Option<Input>, mut measurement: Measurement| {
             let result = if method == CLASSIFY {
-                inference_result::Result::ClassificationResult(classify(&found, input, deadline, &mut record).await?)
+                inference_result::Result::ClassificationResult(self.classify_found(&found, input, deadline, &mut measurement).await?)
             } else {
-                inference_result::Result::RegressionResult(regress(&found, input, deadline, &mut record).await?)
+                inference_result::Result::RegressionResult(self.regress_found(&found, input, deadline, &mut measurement).await?)
             };
-            Ok::<_, Error>((InferenceResult { model_spec: Some(found.spec), result: Some(result) }, record))
+            Ok::<_, Error>((InferenceResult { model_spec: Some(found.spec), result: Some(result) }, measurement))
         };
-        let infer = |task| infer(task, request.input.clone(), record.part());
+        let infer = |task| infer(task, request.input.clone(), measurement.part());
         let (results, parts): (Vec<_>, Vec<_>) = try_join_all(tasks.into_iter().map(infer)).await?.into_iter().unzip();
-        parts.iter().for_each(|part| record.join(part));
+        parts.iter().for_each(|part| measurement.join(part));
         Ok(MultiInferenceResponse { results })
+    }
+
+    async fn classify_found(
+        &self,
+        found: &Found,
+        input: Option<Input>,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<ClassificationResult, Error> {
+        let servable = able(found, Task::Classify, measurement)?;
+        let (rows, outputs) = self.run_examples(servable, input, deadline, measurement).await?;
+        let classes = Classes::of(servable.handle.signature(), &outputs, rows)?;
+        let class = |(label, score)| Class { label: String::from_utf8_lossy(label).into_owned(), score };
+        let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
+        Ok(ClassificationResult { classifications: classifications.collect() })
+    }
+
+    async fn regress_found(
+        &self,
+        found: &Found,
+        input: Option<Input>,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<RegressionResult, Error> {
+        let servable = able(found, Task::Regress, measurement)?;
+        let (rows, outputs) = self.run_examples(servable, input, deadline, measurement).await?;
+        let values = regressions(servable.handle.signature(), &outputs, rows)?;
+        Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
+    }
+
+    /// Runs a signature on examples. Gives how many there were, and the outputs.
+    async fn run_examples(
+        &self,
+        servable: &Servable,
+        input: Option<Input>,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<(usize, Vec<Tensor>), Error> {
+        let start = Instant::now();
+        let examples = examples(input)?;
+        let rows = examples.len();
+        let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
+        measurement.took(Stage::Decode, start);
+        Ok((rows, predict(&self.state, servable, call, measurement).await?))
     }
 }
 
-async fn classify(
-    found: &Found,
-    input: Option<Input>,
-    deadline: Deadline,
-    record: &mut Record,
-) -> Result<ClassificationResult, Error> {
-    let servable = able(found, Task::Classify, record)?;
-    let (rows, outputs) = run(servable, input, deadline, record).await?;
-    let classes = Classes::of(servable.handle.signature(), &outputs, rows)?;
-    let class = |(label, score)| Class { label: String::from_utf8_lossy(label).into_owned(), score };
-    let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
-    Ok(ClassificationResult { classifications: classifications.collect() })
-}
-
-async fn regress(found: &Found, input: Option<Input>, deadline: Deadline, record: &mut Record) -> Result<RegressionResult, Error> {
-    let servable = able(found, Task::Regress, record)?;
-    let (rows, outputs) = run(servable, input, deadline, record).await?;
-    let values = regressions(servable.handle.signature(), &outputs, rows)?;
-    Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
-}
-
 /// The signature that was asked for, if it does what it is asked.
-fn able<'f>(found: &'f Found, task: Task, record: &mut Record) -> Result<&'f Servable, Error> {
+fn able<'f>(found: &'f Found, task: Task, measurement: &mut Measurement) -> Result<&'f Servable, Error> {
     let name = &found.spec.signature_name;
     let servable = found.servable().ok_or_else(|| Error::invalid(format!("No signature was found with the name: {name}")))?;
-    task.check(record.calls(servable).handle.signature())?;
+    measurement.calls(&servable.meter);
+    task.check(servable.handle.signature())?;
     Ok(servable)
-}
-
-/// Runs a signature on examples. Gives how many there were, and the outputs.
-async fn run(
-    servable: &Servable,
-    input: Option<Input>,
-    deadline: Deadline,
-    record: &mut Record,
-) -> Result<(usize, Vec<Tensor>), Error> {
-    let start = Instant::now();
-    let examples = examples(input)?;
-    let rows = examples.len();
-    let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
-    record.took(Stage::Decode, start);
-    Ok((rows, predict(servable, None, call, record).await?))
 }
 
 /// The examples, serialized, each with the context before it.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use tfweb_engine::{Code, Error, TensorSpec};
+use tfweb_engine::{Error, TensorSpec};
 
 use super::encode::{encode, number, size};
-use super::Door;
-use crate::catalog::{Servable, State, VersionStatus};
+use super::service::{self, TfServing};
+use crate::models::{Servable, State, VersionStatus};
+use crate::protocols::tf_serving::find::no_states;
 use tfweb_proto::tensorflow::error::Code as WireCode;
 use tfweb_proto::tensorflow::serving::model_version_status::State as WireState;
 use tfweb_proto::tensorflow::serving::{
@@ -22,7 +23,7 @@ use tfweb_proto::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
 const SIGNATURE_DEF: &str = "signature_def";
 const SIGNATURE_DEF_TYPE: &str = "type.googleapis.com/tensorflow.serving.SignatureDefMap";
 
-impl Door {
+impl TfServing {
     pub(super) fn metadata(&self, request: GetModelMetadataRequest) -> Result<GetModelMetadataResponse, Error> {
         if request.metadata_field.is_empty() {
             return Err(Error::invalid("GetModelMetadataRequest must specify at least one metadata_field"));
@@ -40,15 +41,14 @@ impl Door {
 
     pub(super) fn states(&self, request: GetModelStatusRequest) -> Result<GetModelStatusResponse, Error> {
         let spec = request.model_spec.ok_or_else(|| Error::invalid("Missing ModelSpec"))?;
-        let models = self.app.catalog.models();
-        let model = models.iter().find(|model| model.name == spec.name);
-        let number = super::number(model, &spec)?;
+        let models = self.state.catalog.models();
+        let model = models.iter().find(|model| model.name == spec.name).map(|model| &**model);
+        let number = service::number(model, &spec)?;
         let versions = model.map(|model| model.versions.as_slice()).unwrap_or_default().iter().rev();
         let is_meant = |version: &&VersionStatus| number.is_none_or(|number| i64::try_from(version.number) == Ok(number));
         let states: Vec<ModelVersionStatus> = versions.filter(is_meant).map(state).collect();
         if states.is_empty() {
-            let what = number.map_or_else(|| "any versions".to_owned(), |number| format!("version {number}"));
-            return Err(Error::new(Code::NotFound, format!("Could not find {what} of model {}", spec.name)));
+            return Err(no_states(&spec.name, number));
         }
         Ok(GetModelStatusResponse { model_version_status: states })
     }

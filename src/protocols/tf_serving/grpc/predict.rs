@@ -8,20 +8,19 @@ use tfweb_limits::Deadline;
 
 use super::decode::{decode, Room};
 use super::encode::encode;
-use super::Door;
-use crate::catalog::Servable;
-use crate::metrics::Stage;
-use crate::predict::{predict, Call};
-use crate::record::Record;
+use super::service::TfServing;
+use crate::models::Servable;
+use crate::serving::{predict, Call};
+use crate::observe::{Measurement, Stage};
 use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use tfweb_proto::tensorflow::TensorProto;
 
-impl Door {
+impl TfServing {
     pub(super) async fn predict_tensors(
         &self,
         request: PredictRequest,
         deadline: Deadline,
-        record: &mut Record,
+        measurement: &mut Measurement,
     ) -> Result<PredictResponse, Error> {
         let start = Instant::now();
         let found = self.find(request.model_spec)?;
@@ -29,17 +28,18 @@ impl Door {
             let text = format!("Serving signature key {} not found.", quoted(&found.spec.signature_name));
             Error::new(Code::FailedPrecondition, text)
         })?;
-        let signature = record.calls(servable).handle.signature();
+        measurement.calls(&servable.meter);
+        let signature = servable.handle.signature();
         check_inputs(servable, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
         let inputs = self.inputs(servable, request.inputs)?;
-        record.took(Stage::Decode, start);
+        measurement.took(Stage::Decode, start);
         let call = Call { inputs, urls: Vec::new(), deadline };
-        let outputs = predict(servable, None, call, record).await?;
+        let outputs = predict(&self.state, servable, call, measurement).await?;
         let start = Instant::now();
         let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
-        record.took(Stage::Encode, start);
+        measurement.took(Stage::Encode, start);
         Ok(PredictResponse { outputs, model_spec: Some(found.spec) })
     }
 
@@ -48,11 +48,11 @@ impl Door {
         &self,
         mut request: PredictRequest,
         deadline: Deadline,
-        record: &mut Record,
+        measurement: &mut Measurement,
     ) -> Result<PredictResponse, Error> {
         let mut spec: ModelSpec = request.model_spec.take().unwrap_or_default();
         if spec.name.is_empty() {
-            let models = self.app.catalog.models();
+            let models = self.state.catalog.models();
             let first = models.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
             spec.name.clone_from(&first.name);
         }
@@ -62,7 +62,7 @@ impl Door {
                 spec.signature_name.clone_from(&only.handle.signature().name);
             }
         }
-        self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline, record).await
+        self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline, measurement).await
     }
 
     /// The inputs, in the signature's order.

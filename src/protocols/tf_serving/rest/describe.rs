@@ -1,14 +1,15 @@
-//! What there is: models, the states of their versions, and what a version's signatures take and give. Written as protocol
+//! Describes models: the states of their versions, and what a version's signatures take and give. Written as protocol
 //! buffers are written as JSON: numbers of 64 bits as text, indented by one.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
-use tfweb_engine::{Code, Error, Signature, TensorSpec};
+use tfweb_engine::{Error, Signature, TensorSpec};
 
-use super::dtypes::proto_name;
-use crate::catalog::{self, Catalog, VersionStatus};
+use crate::models::{Catalog, Model, Version, VersionStatus};
+use crate::protocols::tf_serving::dtype_names::proto_name;
+use crate::protocols::tf_serving::find::no_states;
 
 #[derive(Serialize)]
 struct StatusJson<'a> {
@@ -90,7 +91,7 @@ pub(super) fn list(catalog: &Catalog) -> Vec<u8> {
     write(&ModelsJson { models: models.iter().map(|model| model_json(model)).collect() })
 }
 
-fn model_json(model: &catalog::Model) -> ModelJson<'_> {
+fn model_json(model: &Model) -> ModelJson<'_> {
     ModelJson { name: &model.name, model_version_status: model.versions.iter().rev().map(version_json).collect() }
 }
 
@@ -98,14 +99,13 @@ fn model_json(model: &catalog::Model) -> ModelJson<'_> {
 ///
 /// # Errors
 /// `NotFound`.
-pub(super) fn status(catalog: &Catalog, name: &str, number: Option<&str>) -> Result<Vec<u8>, Error> {
+pub(super) fn status(catalog: &Catalog, name: &str, number: Option<i64>) -> Result<Vec<u8>, Error> {
     let models = catalog.models();
     let versions = models.iter().find(|model| model.name == name).map_or(&[][..], |model| &model.versions);
-    let is_wanted = |version: &&VersionStatus| number.is_none_or(|number| version.number.to_string() == number);
+    let is_wanted = |version: &&VersionStatus| number.is_none_or(|number| i64::try_from(version.number) == Ok(number));
     let found: Vec<VersionJson<'_>> = versions.iter().rev().filter(is_wanted).map(version_json).collect();
     if found.is_empty() {
-        let what = number.map_or_else(|| "any versions".to_owned(), |number| format!("version {number}"));
-        return Err(Error::new(Code::NotFound, format!("Could not find {what} of model {name}")));
+        return Err(no_states(name, number));
     }
     Ok(write(&StatusJson { model_version_status: found }))
 }
@@ -122,7 +122,7 @@ fn version_json(version: &VersionStatus) -> VersionJson<'_> {
 }
 
 /// Tells what a version's signatures take and give.
-pub(super) fn metadata(name: &str, version: &catalog::Version) -> Vec<u8> {
+pub(super) fn metadata(name: &str, version: &Version) -> Vec<u8> {
     let signatures = version.servables.iter().map(|servable| servable.handle.signature());
     let signatures = signatures.map(|signature| (signature.name.as_str(), signature_json(signature))).collect();
     write(&MetadataJson {

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use tfweb_engine::{Error, Tensor, TensorSpec, Values};
 
 use super::decimal::Decimal;
-use super::dtypes::error_name;
+use crate::protocols::tf_serving::dtype_names::error_name;
 use super::inputs::Form;
 use crate::json::encode::write_text;
 

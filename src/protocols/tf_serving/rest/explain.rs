@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
 
 use super::document::Document;
-use super::dtypes::error_name;
+use crate::protocols::tf_serving::dtype_names::error_name;
 use super::elements::has_form;
 use super::raw::{self, Kind};
 

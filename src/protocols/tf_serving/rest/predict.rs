@@ -6,13 +6,14 @@ use tfweb_engine::{Error, Signature, Tensor};
 
 use super::document::{self, Document};
 use super::inputs::{self, Form};
-use super::route::Version;
-use super::{explain, find, raw, servable};
-use crate::catalog::{self, Catalog, DEFAULT_SIGNATURE};
+use super::signature::{find, place};
+use super::{explain, raw};
+use crate::models::{Catalog, Version, DEFAULT_SIGNATURE};
+use crate::protocols::tf_serving::find::Wanted;
 
 /// A predict whose version and signature are known.
 pub(super) struct Predict {
-    pub(super) version: Arc<catalog::Version>,
+    pub(super) version: Arc<Version>,
     /// The place of the signature among the version's.
     pub(super) servable: usize,
     /// Or why its values were refused.
@@ -31,13 +32,13 @@ pub(super) struct Asked {
 ///
 /// # Errors
 /// Where the body is no JSON object, or what it calls is not there.
-pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, version: &Version) -> Result<Predict, Error> {
+pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, wanted: &Wanted) -> Result<Predict, Error> {
     let mut quoted = String::new();
     let document = document::read(body, &mut quoted)?;
     let named = document.signature()?;
     let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
-    let version = find(catalog, name, version)?;
-    let servable = servable(&version, named).ok_or_else(|| {
+    let version = find(catalog, name, wanted)?;
+    let servable = place(&version, named).ok_or_else(|| {
         Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
     })?;
     let asked = asked(&document, version.servables[servable].handle.signature());

@@ -3,7 +3,8 @@
 use actix_web::http::Method;
 use tfweb_engine::{quoted, Error};
 
-use crate::protocol::inference::Task;
+use crate::protocols::tf_serving::classify_regress::Task;
+use crate::protocols::tf_serving::find::Wanted;
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,22 +13,14 @@ pub(super) enum Verb {
     Examples(Task),
 }
 
-/// Which version of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    Newest,
-    Number(String),
-    Label(String),
-}
-
 /// A request by its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// All models.
     List,
-    Status(String, Version),
-    Metadata(String, Version),
-    Call(String, Version, Verb),
+    Status(String, Wanted),
+    Metadata(String, Wanted),
+    Call(String, Wanted, Verb),
 }
 
 /// Reads a path.
@@ -78,16 +71,16 @@ fn call(rest: &str) -> Option<Result<Route, Error>> {
 }
 
 /// `NAME`, `NAME/versions/V` or `NAME/labels/L`.
-fn model(segments: &[&str]) -> Option<Result<(String, Version), Error>> {
+fn model(segments: &[&str]) -> Option<Result<(String, Wanted), Error>> {
     let (name, version) = match segments {
-        [name] => (name, Ok(Version::Newest)),
+        [name] => (name, Ok(Wanted::Newest)),
         [name, kind, number] if kind.eq_ignore_ascii_case("versions") && is_number(number) => {
             let refused = || Error::invalid(format!("Failed to convert version: {} to numeric.", cut(number)));
-            (name, number.parse::<i64>().map(|number| Version::Number(number.to_string())).map_err(|_| refused()))
+            (name, number.parse().map(Wanted::Number).map_err(|_| refused()))
         }
         [name, kind, label] if kind.eq_ignore_ascii_case("labels") && is_name(label) => {
             let refused = || Error::invalid(format!("Failed to decode model version label:{}", cut(label)));
-            (name, percent_decode(label).map(Version::Label).ok_or_else(refused))
+            (name, percent_decode(label).map(Wanted::Label).ok_or_else(refused))
         }
         _ => return None,
     };
@@ -135,14 +128,14 @@ mod tests {
     #[test]
     fn paths_are_what_the_patterns_match() {
         let name = || "m".to_owned();
-        let number = || Version::Number("7".into());
+        let number = || Wanted::Number(7);
         check(Method::GET, "/v1/models", Some(Route::List));
-        check(Method::GET, "/V1/Models/m", Some(Route::Status(name(), Version::Newest)));
+        check(Method::GET, "/V1/Models/m", Some(Route::Status(name(), Wanted::Newest)));
         check(Method::GET, "/v1/models/m/versions/007", Some(Route::Status(name(), number())));
         check(Method::GET, "/v1/models/m/versions/7/metadata", Some(Route::Metadata(name(), number())));
-        check(Method::GET, "/v1/models/metadata", Some(Route::Status("metadata".into(), Version::Newest)));
-        check(Method::GET, "/v1/models/a%20b/metadata", Some(Route::Metadata("a b".into(), Version::Newest)));
-        let label = || Version::Label("a/b".into());
+        check(Method::GET, "/v1/models/metadata", Some(Route::Status("metadata".into(), Wanted::Newest)));
+        check(Method::GET, "/v1/models/a%20b/metadata", Some(Route::Metadata("a b".into(), Wanted::Newest)));
+        let label = || Wanted::Label("a/b".into());
         check(Method::POST, "/v1/models/m/labels/a%2fb:predict", Some(Route::Call(name(), label(), Verb::Predict)));
         let regress = Verb::Examples(Task::Regress);
         check(Method::POST, "/v1/models/m/VERSIONS/7:regress", Some(Route::Call(name(), number(), regress)));

@@ -23,10 +23,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::leaving;
 use super::stream::{self, Ended};
 use super::taken::Taken;
-use crate::http2::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
+use super::waits::{leaving, Waits};
+use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 
 /// The longest head, 32 bytes for each header included (RFC 9113, section 6.5.2). Less than HTTP/1.1 has, for one connection holds
 /// as many heads as requests; as much as the gRPC port takes. h2 answers a longer one with 431, and ends a connection whose
@@ -40,20 +40,6 @@ const RESETS_MAX: u32 = 4 * STREAMS_MAX;
 const UNSEEN_RESETS_MAX: usize = STREAMS_MAX as usize;
 /// Faults of a client that end a request and not its connection. Some happen where both ends close a request at once.
 const FAULTS_MAX: usize = 1024;
-
-/// How long a client may leave a connection waiting.
-#[derive(Clone, Copy)]
-pub(super) struct Waits {
-    /// For its first request.
-    pub(super) head: Duration,
-    /// For the next request, when all others are answered.
-    pub(super) keep_alive: Duration,
-    /// With an answer of which it takes no more.
-    pub(super) take: Duration,
-    /// With requests that were on their way when it was told to go, for its end after that, and with the rest of a body whose request
-    /// is answered.
-    pub(super) linger: Duration,
-}
 
 /// Serves a connection until it ends.
 pub(super) async fn converse<T, S, B>(io: T, peer: Option<SocketAddr>, handler: &S, waits: Waits, told: watch::Receiver<bool>)

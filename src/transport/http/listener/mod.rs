@@ -5,10 +5,12 @@
 
 mod expect;
 mod http2;
-mod offers;
+pub(super) mod offers;
+mod settings;
 mod sockets;
 mod stream;
 mod taken;
+mod waits;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -25,22 +27,22 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
-use actix_web::web::ServiceConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::telemetry::observe;
-use crate::tls;
-use http2::Waits;
+use super::observe::observe;
+use super::services::HttpServices;
+use crate::transport::tls;
 use offers::Offers;
+use waits::{leaving, Waits};
 
-pub(crate) use offers::ends_connection;
+pub use settings::Listening;
 
 /// The name of HTTP/2 where a protocol is agreed on over TLS (ALPN).
-pub(crate) const HTTP2: &[u8] = b"h2";
+pub const HTTP2: &[u8] = b"h2";
 
 /// How long a client may take to send a request's head.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
@@ -55,25 +57,8 @@ const PAUSE_WAIT: Duration = Duration::from_millis(10);
 /// How long what was accepted is served before connections are told to close: a request that is on its way arrives.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// How a listener listens.
-#[derive(Clone)]
-pub(crate) struct Listening {
-    /// TLS, where it is spoken.
-    pub(crate) tls: Option<rustls::ServerConfig>,
-    /// Threads; one for each core where it is not said.
-    pub(crate) workers: Option<usize>,
-    /// Connections a worker holds at most; more wait in the system's queue.
-    pub(crate) connections_max: usize,
-    /// How long an idle connection is kept.
-    pub(crate) keep_alive: Duration,
-    /// How long a stop may take, in seconds.
-    pub(crate) stop_seconds: u64,
-    /// Whether somebody wants to know of each request.
-    pub(crate) is_observed: bool,
-}
-
 /// A place that is listened on, and a server behind it.
-pub(crate) struct Listener {
+pub struct Listener {
     sockets: Vec<TcpListener>,
     address: SocketAddr,
     handle: ServerHandle,
@@ -86,10 +71,10 @@ impl Listener {
     ///
     /// # Errors
     /// If the place cannot be listened on.
-    pub(crate) fn start(
+    pub fn start(
         place: (&str, u16),
         listening: &Listening,
-        mount: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        services: &HttpServices,
     ) -> io::Result<Self> {
         let sockets = sockets::listen(place)?;
         let address = sockets[0].local_addr()?;
@@ -102,14 +87,15 @@ impl Listener {
             builder = builder.workers(workers);
         }
         for socket in &sockets {
-            builder = serve(builder, socket, listening.clone(), mount.clone(), told.clone())?;
+            builder = serve(builder, socket, listening.clone(), services.clone(), told.clone())?;
         }
         let server = builder.run();
         Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), leave })
     }
 
     /// Where it listens; the first place if there are several.
-    pub(crate) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -118,7 +104,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the listener has failed.
-    pub(crate) async fn stop(self, limit: Instant) -> io::Result<()> {
+    pub async fn stop(self, limit: Instant) -> io::Result<()> {
         self.refuse_new().await;
         // Where there is little time, most of it is for requests that run.
         tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
@@ -131,7 +117,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the listener has failed.
-    pub(crate) async fn cut_off(self) -> io::Result<()> {
+    pub async fn cut_off(self) -> io::Result<()> {
         self.handle.stop(false).await;
         self.ended.await.map_err(io::Error::other)?
     }
@@ -152,7 +138,7 @@ fn serve(
     builder: ServerBuilder,
     socket: &TcpListener,
     listening: Listening,
-    mount: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    services: HttpServices,
     told: watch::Receiver<bool>,
 ) -> io::Result<ServerBuilder> {
     let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
@@ -160,14 +146,14 @@ fn serve(
         return builder.listen("tfweb-http", socket, move || {
             let leaving = told.clone();
             let connected = move |tcp| begin(tcp, leaving.clone());
-            fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
+            fn_service(connected).and_then(http(address, &listening, services.clone(), told.clone()))
         });
     };
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     builder.listen("tfweb-https", socket, move || {
         let (acceptor, leaving) = (acceptor.clone(), told.clone());
         let connected = move |tcp| agree(acceptor.clone(), tcp, leaving.clone());
-        fn_service(connected).and_then(http(address, &listening, mount.clone(), told.clone()))
+        fn_service(connected).and_then(http(address, &listening, services.clone(), told.clone()))
     })
 }
 
@@ -182,12 +168,13 @@ struct Connected<T> {
 fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     address: SocketAddr,
     listening: &Listening,
-    mount: impl Fn(&mut ServiceConfig) + 'static,
+    services: HttpServices,
     told: watch::Receiver<bool>,
 ) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let services = actix_web::App::new().configure(mount);
-    // Where nobody looks, it is not there.
-    let services = services.wrap(Condition::new(listening.is_observed, from_fn(observe)));
+    let is_observed = services.telemetry.is_some();
+    let services = actix_web::App::new().configure(move |config| services.mount(config));
+    // Where no request is observed, the layer is not there.
+    let services = services.wrap(Condition::new(is_observed, from_fn(observe)));
     let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
     let made = expect::Made::default();
     let asked = expect::asking(Rc::clone(&made));
@@ -235,12 +222,6 @@ fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceRe
         response.headers_mut().insert(HeaderName::from_static("keep-alive"), idle.clone());
     }
     response
-}
-
-/// Waits until connections are told to close.
-async fn leaving(mut told: watch::Receiver<bool>) {
-    // The sender is dropped with its listener, and then nobody is told any more.
-    let _ = told.wait_for(|leave| *leave).await;
 }
 
 /// Waits until a client says which version it speaks. A connection on which nothing was sent holds up no stop.

@@ -161,7 +161,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
 }
 
 /// Whether actix-http will end the connection after this request for the offer in it, so that the answer must say so.
-pub(crate) fn ends_connection(request: &HttpRequest) -> bool {
+pub(in crate::transport) fn ends_connection(request: &HttpRequest) -> bool {
     request.head().connection_type() == ConnectionType::Upgrade
 }
 

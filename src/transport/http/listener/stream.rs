@@ -23,7 +23,7 @@ use http::header::{CONNECTION, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::StatusCode;
 use tokio::time::timeout;
 
-use super::http2::Waits;
+use super::waits::Waits;
 
 /// The most bytes of an answer for which room is asked at once. Answers side by side take turns, so that each moves on.
 const TURN_BYTES: usize = 16 << 10;

@@ -1,4 +1,6 @@
-//! What flags mean, and which are refused.
+//! Tests of what flags mean, of refused flags and of `--help`.
+
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::keeping::policy::VersionPolicy;
@@ -59,6 +61,41 @@ fn help_names_every_flag() {
                  tls_client_ca admin_port admin_host healthcheck model_name";
     assert!(usage.asked_for);
     assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
+}
+
+/// The flags that a help text lists, in its order: `--help` for the line `    -h, --help`. Lines of explanation are indented further.
+fn flags_in(help: &str) -> Vec<&str> {
+    let lines = help.lines().filter(|line| ["    -", "        -"].iter().any(|indented| line.starts_with(indented)));
+    lines.filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--"))).collect()
+}
+
+#[test]
+fn help_lists_each_flag_under_one_heading() {
+    let help = config("--help").unwrap_err().text;
+    let listed = flags_in(&help);
+    // clap's own text has no headings, and all flags that there are.
+    let mut ungrouped = Vec::new();
+    Flags::clap().write_long_help(&mut ungrouped).unwrap();
+    let ungrouped = String::from_utf8(ungrouped).unwrap();
+    let known: BTreeSet<&str> = flags_in(&ungrouped).into_iter().chain(["--help", "--version"]).collect();
+    assert_eq!(listed.len(), known.len(), "each once: {listed:?}");
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), known);
+    let headings: Vec<&str> = help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+    assert_eq!(headings.len(), 9, "{headings:?}");
+}
+
+#[test]
+fn each_flag_has_its_variable() {
+    let help = config("--help").unwrap_err().text;
+    let unwrapped = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut flags = Flags::parse(["tfweb".to_owned()]).unwrap();
+    let switches = flags.switches().map(|(variable, _)| variable);
+    for flag in flags_in(&help).into_iter().filter(|flag| !["--help", "--version", "--healthcheck"].contains(flag)) {
+        let variable = format!("TFWEB_{}", flag.trim_start_matches('-').to_uppercase());
+        let is_read = ["=", "]"].iter().any(|end| unwrapped.contains(&format!("[env: {variable}{end}")))
+            || switches.contains(&variable.as_str());
+        assert!(is_read, "{flag}: expected {variable}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The flags of what is logged and traced.
+//! The flags of logs and traces.
 
 use std::env;
 
@@ -9,19 +9,20 @@ use super::values::Usage;
 use crate::observe::log::LogFormat;
 use crate::observe::Settings;
 
-/// Where OTLP takes traces, below a collector's own address.
+/// The path at which a collector takes traces by OTLP.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// What the user typed about logs and traces.
+/// The flags of logs and traces as typed.
 #[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "Logs and traces")]
 pub struct TelemetryFlags {
-    /// How to log: text for people, or JSON, an object a line
-    #[structopt(long = "log_format", env = "TFWEB_LOG_FORMAT", default_value = "text", possible_values = &["text", "json"])]
+    /// Format of the log: text for people, or one JSON object on each line
+    #[structopt(long = "log_format", env = "TFWEB_LOG_FORMAT", value_name = "FORMAT", default_value = "text", possible_values = &["text", "json"])]
     pub log_format: String,
-    /// Log a line for each request
+    /// Log one line for each request
     #[structopt(long = "access_log")]
     pub access_log: bool,
-    /// Collector that takes traces, by OTLP over HTTP, such as http://localhost:4318
+    /// URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://localhost:4318
     #[structopt(long = "otlp_endpoint", env = "TFWEB_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
@@ -41,7 +42,7 @@ impl TelemetryFlags {
     }
 }
 
-/// Where traces go: what the flag says, or else OpenTelemetry's own variables.
+/// The URL to send traces to: the flag's, or else that of OpenTelemetry's own variables.
 fn endpoint(flag: Option<String>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>, Usage> {
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);

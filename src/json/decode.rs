@@ -12,7 +12,7 @@ use tfweb_engine::{quoted, Code, DType, Error, Signature, Tensor, TensorSpec};
 use super::context::{Context, Found, Problem};
 use super::elements::Input;
 use super::values::visit_scalars;
-use crate::urls::PendingUrl;
+use crate::serving::fetch::PendingUrl;
 
 /// What a JSON body asked for.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use tfweb_engine::{Code, DType, Error, FeedShape, PartialShape, Signature, Tenso
 
 use super::encode::write_tensor;
 use super::{decode, Decoded};
-use crate::urls::PendingUrl;
+use crate::serving::fetch::PendingUrl;
 
 /// Makes an input or output of text such as `x: float32 [-1, 2]`; `?` is a shape of unknown rank.
 fn spec(text: &str) -> TensorSpec {

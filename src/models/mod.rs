@@ -20,4 +20,4 @@ pub use loader::{Load, Loaded, Loader};
 pub use model::{Model, ModelSummary, Servable, State, Version, VersionStatus, Which, DEFAULT_SIGNATURE};
 pub use model_set::ModelSet;
 pub use spec::ModelSpec;
-pub use version_policy::VersionPolicy;
+pub use version_policy::{labels as version_labels, VersionPolicy};

@@ -46,13 +46,8 @@ pub enum State {
 
 impl State {
     /// The names of all states, for tables.
-    pub const NAMES: &'static [&'static str] = &[
-        Self::Start.name(),
-        Self::Loading.name(),
-        Self::Available.name(),
-        Self::Unloading.name(),
-        Self::End.name(),
-    ];
+    pub const NAMES: &'static [&'static str] =
+        &[Self::Start.name(), Self::Loading.name(), Self::Available.name(), Self::Unloading.name(), Self::End.name()];
 
     /// Its name in answers.
     #[must_use]

@@ -158,7 +158,8 @@ impl ModelSet {
             let named = |error: Error| Error::new(error.code, format!("model {}: {error}", quoted(&name)));
             self.set(spec).await.map_err(named)?;
         }
-        let gone: Vec<String> = self.lock().iter().map(|watched| watched.name.clone()).filter(|name| !kept.contains(name)).collect();
+        let gone: Vec<String> =
+            self.lock().iter().map(|watched| watched.name.clone()).filter(|name| !kept.contains(name)).collect();
         for name in gone {
             self.remove(&name).await?;
         }

@@ -10,8 +10,8 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use tfweb_engine::{quoted, Code, Error, Session, Tensor};
 
-use crate::protocol::tf_serving_grpc::decode::{decode, Room};
-use crate::protocol::tf_serving_grpc::infer::examples;
+use crate::protocols::tf_serving::grpc::classify::examples;
+use crate::protocols::tf_serving::grpc::decode::{decode, Room};
 use tfweb_proto::tensorflow::serving::prediction_log::LogType;
 use tfweb_proto::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
 
@@ -24,7 +24,7 @@ const RECORDS_MAX: usize = 1000;
 /// The most bytes that values may stand for which a record does not hold.
 const ROOM_BYTES: usize = 64 << 20;
 /// The signature that is meant where a request names none.
-const DEFAULT_SIGNATURE: &str = crate::catalog::DEFAULT_SIGNATURE;
+const DEFAULT_SIGNATURE: &str = super::model::DEFAULT_SIGNATURE;
 
 /// Replays the requests of the SavedModel in a directory; gives how many there were, which may be none.
 ///
@@ -120,9 +120,9 @@ fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Er
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tfweb_engine::fake::{Behaviour, FakeSession};
     use tfweb_proto::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};
     use tfweb_proto::tensorflow::{feature, BytesList, Example, Feature, Features, TensorProto};
-    use tfweb_engine::fake::{Behaviour, FakeSession};
 
     /// A record of a request to a signature with three rows of float32.
     fn logged(signature: &str) -> Vec<u8> {

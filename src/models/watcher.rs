@@ -88,8 +88,11 @@ impl Watcher {
     async fn wait(&mut self, changes: &mut mpsc::Receiver<Change>) -> Option<Change> {
         let mut left = self.until_next_round();
         loop {
-            let pause =
-                if self.versions.are_unloading() { Some(left.map_or(UNLOADING_POLL, |left| left.min(UNLOADING_POLL))) } else { left };
+            let pause = if self.versions.are_unloading() {
+                Some(left.map_or(UNLOADING_POLL, |left| left.min(UNLOADING_POLL)))
+            } else {
+                left
+            };
             let received = match pause {
                 Some(pause) => timeout(pause, changes.recv()).await,
                 None => Ok(changes.recv().await),

@@ -14,9 +14,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::Layer;
 
-use super::stderr::{self, Redirect};
 use super::access_log;
 use super::log_writer::LineWriter;
+use super::stderr::{self, Redirect};
 
 /// How long the end waits for the last lines to be written.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);

@@ -18,7 +18,11 @@ impl RequestFigures {
     /// Makes figures for these protocols, all 0.
     #[must_use]
     pub fn new(names: ProtocolNames) -> Self {
-        Self { names, in_flight: names.iter().map(|_| AtomicUsize::new(0)).collect(), unknown: Arc::new(SignatureMetrics::new(names)) }
+        Self {
+            names,
+            in_flight: names.iter().map(|_| AtomicUsize::new(0)).collect(),
+            unknown: Arc::new(SignatureMetrics::new(names)),
+        }
     }
 
     /// The protocols.

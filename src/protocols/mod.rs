@@ -8,7 +8,7 @@ mod monitoring;
 mod native;
 mod parts;
 mod static_files;
-mod tf_serving;
+pub(crate) mod tf_serving;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The use case that every protocol calls: [`predict`] runs a signature on one request's inputs. [`State`] is what protocols may
 //! look at, [`Health`] how the server is.
 
-mod fetch;
+pub mod fetch;
 mod health;
 mod predict;
 mod state;

@@ -9,8 +9,8 @@ use prometheus_client::registry::{Registry, Unit};
 use tfweb_actors::fetcher::Outcome;
 use tfweb_actors::histogram::Histogram;
 
-use super::process::ProcessFigures;
 use super::openmetrics::{Labels, Page};
+use super::process::ProcessFigures;
 use super::scrape::Scrape;
 use super::signature::{Reason, SignatureMetrics};
 use crate::observe::labels::{ProtocolId, SignatureMeter};

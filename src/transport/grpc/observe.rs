@@ -28,11 +28,7 @@ struct Observer {
 }
 
 impl Observe {
-    pub(super) fn new(
-        telemetry: &Arc<Telemetry>,
-        request_ids: &Arc<RequestIds>,
-        protocols: &Arc<[Arc<dyn GrpcProtocol>]>,
-    ) -> Self {
+    pub(super) fn new(telemetry: &Arc<Telemetry>, request_ids: &Arc<RequestIds>, protocols: &Arc<[Arc<dyn GrpcProtocol>]>) -> Self {
         let (telemetry, request_ids, protocols) = (Arc::clone(telemetry), Arc::clone(request_ids), Arc::clone(protocols));
         Self(Arc::new(Observer { telemetry, request_ids, protocols }))
     }

@@ -110,7 +110,7 @@ impl Door {
     }
 
     fn call(&self, headers: &[(&str, &str)]) -> Call {
-        let limits = Limits { body_bytes_max: MESSAGE_BYTES_MAX, room: Arc::clone(&self.room) };
+        let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, room: Arc::clone(&self.room) };
         let (pieces, receiver) = unbounded();
         let mut request = Request::builder();
         for (name, value) in headers {
@@ -189,7 +189,7 @@ async fn a_caller_whose_time_is_over_is_told_so() {
 
 #[actix_web::test]
 async fn time_counts_from_the_arrival() {
-    let limits = Limits { body_bytes_max: MESSAGE_BYTES_MAX, room: Admission::new(usize::MAX, 100) };
+    let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, room: Admission::new(usize::MAX, 100) };
     let service = Receive::new(Reader { answers: true }, limits, LONG);
     let arrival = Arrival(Instant::now());
     let request = || Request::builder().header(TIMEOUT, "10S").body(Body::empty()).unwrap();

@@ -32,7 +32,12 @@ pub(super) struct UnknownEncoding;
 /// # Errors
 /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
 /// compression, `Cancelled` where the client stopped sending.
-pub(super) async fn read(request: &HttpRequest, payload: web::Payload, limits: &BodyLimits, deadline: Deadline) -> Result<Body, Error> {
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: &BodyLimits,
+    deadline: Deadline,
+) -> Result<Body, Error> {
     let headers = request.headers();
     let encoding = encoding_of(headers).inspect_err(|_| {
         request.extensions_mut().insert(UnknownEncoding);

@@ -11,9 +11,9 @@ use tfweb_limits::Deadline;
 
 use super::service::{Found, TfServing};
 use crate::models::Servable;
-use crate::serving::{predict, Call};
-use crate::protocols::tf_serving::classify_regress::{inputs, regressions, with_context, Classes, Task};
 use crate::observe::{Measurement, Stage};
+use crate::protocols::tf_serving::classify_regress::{inputs, regressions, with_context, Classes, Task};
+use crate::serving::{predict, Call};
 use tfweb_proto::tensorflow::serving::inference_result;
 use tfweb_proto::tensorflow::serving::input::Kind;
 use tfweb_proto::tensorflow::serving::{
@@ -79,7 +79,9 @@ impl TfServing {
         }
         let infer = async |(found, method): (Found, String), input: Option<Input>, mut measurement: Measurement| {
             let result = if method == CLASSIFY {
-                inference_result::Result::ClassificationResult(self.classify_found(&found, input, deadline, &mut measurement).await?)
+                inference_result::Result::ClassificationResult(
+                    self.classify_found(&found, input, deadline, &mut measurement).await?,
+                )
             } else {
                 inference_result::Result::RegressionResult(self.regress_found(&found, input, deadline, &mut measurement).await?)
             };

@@ -10,10 +10,10 @@
 //! Codes and texts of errors are TensorFlow Serving's, where it has some. Shapes are not checked against the signature: what
 //! TensorFlow takes, it may have.
 
+pub(crate) mod classify;
 pub(crate) mod decode;
 mod describe;
 mod encode;
-pub(crate) mod classify;
 mod predict;
 mod reload;
 mod service;

@@ -10,8 +10,8 @@ use super::decode::{decode, Room};
 use super::encode::encode;
 use super::service::TfServing;
 use crate::models::Servable;
-use crate::serving::{predict, Call};
 use crate::observe::{Measurement, Stage};
+use crate::serving::{predict, Call};
 use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use tfweb_proto::tensorflow::TensorProto;
 

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use tfweb_engine::{Error, Tensor, TensorSpec, Values};
 
 use super::decimal::Decimal;
-use crate::protocols::tf_serving::dtype_names::error_name;
 use super::inputs::Form;
 use crate::json::encode::write_text;
+use crate::protocols::tf_serving::dtype_names::error_name;
 
 /// What marks string outputs that are bytes rather than text.
 const BYTES_SUFFIX: &str = "_bytes";

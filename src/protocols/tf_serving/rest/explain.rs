@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
 
 use super::document::Document;
-use crate::protocols::tf_serving::dtype_names::error_name;
 use super::elements::has_form;
 use super::raw::{self, Kind};
+use crate::protocols::tf_serving::dtype_names::error_name;
 
 /// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.
 const EXPLAINED_BYTES_MAX: usize = 256 << 20;

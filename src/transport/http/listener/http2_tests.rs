@@ -1,5 +1,7 @@
 //! Clients that are silent, take nothing, or take back what they ask, before a handler that answers, or does not.
 
+use std::time::Duration;
+
 use actix_service::{fn_service, ServiceFactory};
 use futures::future::join;
 use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};

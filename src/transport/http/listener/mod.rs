@@ -71,11 +71,7 @@ impl Listener {
     ///
     /// # Errors
     /// If the place cannot be listened on.
-    pub fn start(
-        place: (&str, u16),
-        listening: &Listening,
-        services: &HttpServices,
-    ) -> io::Result<Self> {
+    pub fn start(place: (&str, u16), listening: &Listening, services: &HttpServices) -> io::Result<Self> {
         let sockets = sockets::listen(place)?;
         let address = sockets[0].local_addr()?;
         let (leave, told) = watch::channel(false);

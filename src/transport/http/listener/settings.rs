@@ -36,12 +36,6 @@ impl Listening {
     /// The port for operators: plain HTTP, one thread, for its answers take no time. It is not stopped in order.
     #[must_use]
     pub fn admin() -> Self {
-        Self {
-            tls: None,
-            workers: Some(1),
-            connections_max: ADMIN_CONNECTIONS_MAX,
-            keep_alive: ADMIN_KEEP_ALIVE,
-            stop_seconds: 0,
-        }
+        Self { tls: None, workers: Some(1), connections_max: ADMIN_CONNECTIONS_MAX, keep_alive: ADMIN_KEEP_ALIVE, stop_seconds: 0 }
     }
 }

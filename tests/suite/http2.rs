@@ -34,7 +34,7 @@ pub(crate) fn has(command: &str, argument: &str, text: &str) -> bool {
     let output = Command::new(command).arg(argument).output();
     let has = output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(text));
     if !has {
-        eprintln!("skipped: no {command} here that has {text}");
+        eprintln!("skipped: expected `{command} {argument}` to say {text:?}");
     }
     has
 }

@@ -17,6 +17,7 @@
 //! - `offers`: offers to upgrade a connection, by Java's default client too.
 //! - `tokens`, `https`: who is let in at the doors.
 //! - `operations`: health checks, variables of platforms, the port for operation.
+//! - `readme`: the examples of the README, by curl, Python and JavaScript, and its tables of flags.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `shapes`: shapes and values that no model was made for, over every door.
@@ -25,7 +26,7 @@
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
 //! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy,
-//! Java, a Docker engine, curl, Go or h2load, `balancer`, `offers`, `container` and `http2` say what they skip.
+//! Java, a Docker engine, curl, Go, h2load or node, `balancer`, `offers`, `container`, `http2` and `readme` say what they skip.
 
 #![forbid(unsafe_code)]
 
@@ -55,6 +56,7 @@ mod operations;
 mod origin;
 mod overload;
 mod process;
+mod readme;
 mod rolling;
 mod shapes;
 mod shutdown;

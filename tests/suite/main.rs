@@ -1,5 +1,6 @@
 //! The tests of tfweb from outside: real models in real TensorFlow, real sockets, and where a process matters the real binary.
 //!
+//! - `architecture`: which folders, files and crates of the sources may use which.
 //! - `transcripts`: requests and the answers to them as text, in `tests/transcripts`. Most of what the API promises is there.
 //! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
 //! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
@@ -30,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+mod architecture;
 mod balancer;
 mod batching;
 mod client;

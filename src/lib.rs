@@ -79,8 +79,16 @@ pub fn serve(config: &Config) -> Result<(), Error> {
                 return Ok(());
             }
         };
-        if let (Some(Err(error)), true) = (rounds.first(), rounds.iter().all(Result::is_err)) {
-            return Err(error.clone());
+        match rounds.as_slice() {
+            [Err(error)] => return Err(error.clone()),
+            // The log has a line for each of them.
+            [Err(error), others @ ..] if others.iter().all(Result::is_err) => {
+                return Err(Error::new(
+                    error.code,
+                    format!("none of the {} models can be served; see above for why", rounds.len()),
+                ));
+            }
+            _ => {}
         }
         if let Some(file) = &config.model_config {
             keepers.follow(file, &specs[config.models.len()..]);

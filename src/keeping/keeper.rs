@@ -40,11 +40,14 @@ pub(super) struct Keeper {
     error: Option<Error>,
     /// The error that was logged last; the same again is not news.
     said: Option<Error>,
+    /// Errors of the first round of a model that is alone. The process ends with one of them if nothing can be served.
+    held: Option<Vec<Error>>,
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Keeping>, spec: ModelSpec) -> Self {
-        Self { shared, spec, origin: None, versions: Versions::default(), error: None, said: None }
+    pub(super) fn new(shared: Arc<Keeping>, spec: ModelSpec, is_alone: bool) -> Self {
+        let held = is_alone.then(Vec::new);
+        Self { shared, spec, origin: None, versions: Versions::default(), error: None, said: None, held }
     }
 
     /// Keeps the model, for ever; `first` hears how the first round went.
@@ -53,6 +56,7 @@ impl Keeper {
     /// Dropped, what it has put into the catalog stays there.
     pub(super) async fn keep(mut self, first: oneshot::Sender<Result<(), Error>>, mut commands: mpsc::Receiver<Set>) {
         let round = self.round().await;
+        self.log_held(round.as_ref().err());
         self.publish();
         let _ = first.send(round);
         loop {
@@ -223,8 +227,20 @@ impl Keeper {
     /// Logs an error, once as long as it stays the same.
     fn note(&mut self, error: &Error) {
         if self.said.as_ref() != Some(error) {
-            tracing::warn!("model {:?}: {error}", self.spec.name);
             self.said = Some(error.clone());
+            match &mut self.held {
+                Some(held) => held.push(error.clone()),
+                None => tracing::warn!("model {:?}: {error}", self.spec.name),
+            }
+        }
+    }
+
+    /// Logs the errors that were held back, but not the one that the process ends with.
+    fn log_held(&mut self, end: Option<&Error>) {
+        for error in self.held.take().unwrap_or_default() {
+            if end.is_none_or(|end| end.message != error.message) {
+                tracing::warn!("model {:?}: {error}", self.spec.name);
+            }
         }
     }
 

@@ -42,7 +42,8 @@ impl Keepers {
 
     /// Starts keeping models; ends when each has been looked for once, with what went wrong by model.
     pub async fn start(&self, specs: &[ModelSpec]) -> Vec<Result<(), Error>> {
-        let rounds: Vec<Round> = specs.iter().map(|spec| self.begin(spec.clone())).collect();
+        let is_alone = specs.len() == 1;
+        let rounds: Vec<Round> = specs.iter().map(|spec| self.begin(spec.clone(), is_alone)).collect();
         join_all(rounds).await.into_iter().map(|round| round.unwrap_or_else(|_| Err(gone()))).collect()
     }
 
@@ -95,7 +96,7 @@ impl Keepers {
                 }
                 None => {
                     // Its keeper goes on trying by itself.
-                    drop(self.begin(spec.clone()));
+                    drop(self.begin(spec.clone(), false));
                     applied.push(spec);
                 }
             }
@@ -110,7 +111,7 @@ impl Keepers {
         let name = spec.name.clone();
         let commands = self.lock().iter().find(|known| known.name == name).map(|known| known.commands.clone());
         let Some(commands) = commands else {
-            let round = self.begin(spec).await.unwrap_or_else(|_| Err(gone()));
+            let round = self.begin(spec, false).await.unwrap_or_else(|_| Err(gone()));
             if round.is_err() {
                 let _ = self.remove(&name).await;
             }
@@ -161,13 +162,14 @@ impl Keepers {
         Ok(())
     }
 
-    fn begin(&self, spec: ModelSpec) -> Round {
+    /// Starts to keep a model. If it `is_alone`, the process ends when its first round fails, and says why.
+    fn begin(&self, spec: ModelSpec, is_alone: bool) -> Round {
         // Known from now on, in this order, though nothing of it is served yet.
         self.shared.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
         let (first, round) = oneshot::channel();
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let name = spec.name.clone();
-        let (keeping, task) = abortable(Keeper::new(Arc::clone(&self.shared), spec).keep(first, commands));
+        let (keeping, task) = abortable(Keeper::new(Arc::clone(&self.shared), spec, is_alone).keep(first, commands));
         self.lock().push(Known { name, commands: sender, task });
         self.arbiter.spawn(async move {
             let _ = keeping.await;

@@ -1,4 +1,4 @@
-# docker build -t tfweb .                                 CPU
+# docker build -t tfweb .                                 CPU, on x86-64 or arm64
 # docker build -t tfweb --build-arg TENSORFLOW=tensorflow \
 #     --build-arg RUN_IMAGE=nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04 .      GPU; not tried
 #
@@ -8,10 +8,12 @@ ARG RUN_IMAGE=debian:bookworm-slim
 
 FROM ${BUILD_IMAGE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev python3-pip
-# The wheel, and the version that the tests run on. Only the C library and what it needs beside it are taken out of it.
-ARG TENSORFLOW=tensorflow-cpu
+# The wheel, and the version that the tests run on. The image has the C library of it and the library that it needs, no more.
+# Empty: tensorflow-cpu, or tensorflow on ARM, where there is no tensorflow-cpu.
+ARG TENSORFLOW
 ARG TENSORFLOW_VERSION=2.21.0
-RUN mkdir -p /image/lib /wheel && pip download --no-deps --dest /wheel ${TENSORFLOW}==${TENSORFLOW_VERSION} \
+RUN if [ "$(uname -m)" = x86_64 ]; then WHEEL=tensorflow-cpu; else WHEEL=tensorflow; fi \
+    && mkdir -p /image/lib /wheel && pip download --no-deps --dest /wheel "${TENSORFLOW:-$WHEEL}==${TENSORFLOW_VERSION}" \
     && python3 -m zipfile -e /wheel/*.whl /wheel/files \
     && mv /wheel/files/tensorflow/libtensorflow_cc.so.2 /wheel/files/tensorflow/libtensorflow_framework.so.2 /image/lib \
     && rm -r /wheel

@@ -1,18 +1,23 @@
-# make run      serve the digits demo on :8080
-# make build    .venv with TensorFlow, and target/release/tfweb
-# make test     everything the suite needs, and the suite
-# make check    formatting, lints, documentation, licences, what is in deploy/
-# make image    the container image tfweb
-# make bench    tfweb beside plain handlers and a raw session loop
-# make models   make the example and test models anew
+# make run            serve the digits demo on :8080
+# make build          .venv with TensorFlow, and target/release/tfweb
+# make test           everything the suite needs, and the suite
+# make check          formatting, lints, documentation, licences, what is in deploy/
+# make image          the container image tfweb
+# make bench          tfweb beside plain handlers and a raw session loop
+# make models         make the example and test models anew
+# make requirements   say what this machine lacks to build tfweb; the targets above ask this first
+# make clean          remove everything that was built or installed here
 
 PYTHON ?= python3
 TENSORFLOW := 2.21.0
 PORT ?= 8080
 
+# The smaller wheel, tensorflow-cpu, is there for Linux on x86-64 and not for Linux on ARM nor for macOS.
+TENSORFLOW_WHEEL := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),tensorflow-cpu,tensorflow)
+
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: run build test check image bench models clean
+.PHONY: run build test check image bench models requirements clean
 
 run: build
 	@echo
@@ -49,9 +54,15 @@ bench: build .venv/tensorflow-$(TENSORFLOW)
 models: .venv/models
 	.venv/bin/python examples/make_models.py
 
-.venv/tensorflow-$(TENSORFLOW):
+# Python is looked at only while TensorFlow is still to be installed.
+requirements:
+	@.ci/requirements $(TENSORFLOW) $(if $(wildcard .venv/tensorflow-$(TENSORFLOW)),,$(or $(wildcard .venv/bin/python),$(PYTHON)))
+
+.venv/bin/python: | requirements
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet tensorflow-cpu==$(TENSORFLOW)
+
+.venv/tensorflow-$(TENSORFLOW): | .venv/bin/python
+	.venv/bin/pip install --quiet $(TENSORFLOW_WHEEL)==$(TENSORFLOW)
 	@touch $@
 
 # The stores that the suite starts: S3 and Google Cloud Storage.
@@ -77,9 +88,8 @@ TEST_COMMANDS := haproxy prometheus java curl h2load
 		grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1
 	@touch $@
 
-# Kubernetes' schemas; they need no TensorFlow beside them.
-.venv/check-deploy:
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+# The schemas of Kubernetes. They need no TensorFlow beside them.
+.venv/check-deploy: | .venv/bin/python
 	.venv/bin/pip install --quiet kubernetes-validate==1.37.0
 	@touch $@
 

@@ -78,7 +78,7 @@ pub(super) fn write(app: &App) -> Vec<u8> {
         signatures,
         unknown: requests(app.recorder.unknown()),
         url_fetches: fetches,
-        process: ProcessFigures::read().ok().map(|figures| Process {
+        process: ProcessFigures::read().map(|figures| Process {
             cpu_seconds: figures.cpu_seconds,
             resident_bytes: figures.resident_bytes,
             open_fds: figures.open_fds,

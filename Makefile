@@ -36,7 +36,7 @@ build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
 test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
-	cargo test --workspace --locked
+	cargo test --workspace --locked --features dist
 
 check: .venv/check-deploy .venv/check-github
 	cargo fmt --all --check
@@ -55,10 +55,11 @@ image:
 wheel: | .venv/bin/python
 	.venv/bin/pip wheel --no-deps --wheel-dir target/wheels .
 
-# wrk makes the load (Debian: apt-get install wrk).
-bench: build .venv/tensorflow-$(TENSORFLOW)
+# Measures what the image and the wheel have. wrk makes the load (Debian: apt-get install wrk).
+bench: .venv/tensorflow-$(TENSORFLOW)
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y wrk; } || { echo 'make bench needs wrk'; exit 1; }
-	cargo build --release --locked --examples
+	cargo build --profile dist --features dist --locked
+	cargo build --profile dist --features dist --locked --examples
 	.venv/bin/python benches/run.py
 
 models: .venv/models

@@ -39,6 +39,9 @@ const PYTHON_WAIT: Duration = Duration::from_secs(10);
 const PYTHON_QUESTION: &str = "import importlib.util, os; s = importlib.util.find_spec('tensorflow'); \
      print(os.path.dirname(s.origin) if s and s.origin else '')";
 
+/// The wheel that has the library. `tensorflow-cpu` is the smaller one; there is none for Linux on ARM and none for macOS.
+const WHEEL_PACKAGE: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) { "tensorflow-cpu" } else { "tensorflow" };
+
 static OPENED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Finds libtensorflow and opens it; the first call in a process decides, later ones give the same path.
@@ -93,7 +96,7 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, Error> {
         Error::new(
             Code::NotFound,
             format!(
-                "libtensorflow not found; looked in\n{}\nto mend it: pip install tensorflow-cpu (or name its directory with --tensorflow_lib)",
+                "libtensorflow not found; looked in\n{}\nto mend it: pip install {WHEEL_PACKAGE} (or name its directory with --tensorflow_lib)",
                 places.join("\n")
             ),
         )
@@ -178,7 +181,7 @@ mod tests {
     fn a_wrong_explicit_place_is_named_with_the_mending_command() {
         let error = find(Some(Path::new("/nowhere/at/all"))).unwrap_err();
         assert_eq!(error.code, Code::NotFound);
-        assert!(error.message.contains("/nowhere/at/all") && error.message.contains("pip install tensorflow-cpu"), "{error}");
+        assert!(error.message.contains("/nowhere/at/all") && error.message.contains("pip install tensorflow"), "{error}");
     }
 
     #[test]

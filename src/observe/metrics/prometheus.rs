@@ -186,8 +186,8 @@ fn fetches(page: &mut Page<'_, '_>, scrape: &Scrape) -> fmt::Result {
 fn process(page: &mut Page<'_, '_>, tensorflow: &str) -> fmt::Result {
     let versions = [("version", env!("CARGO_PKG_VERSION")), ("tensorflow", tensorflow)];
     page.gauge("tfweb_build_info", "Versions of what runs; always 1", None)?.set(&versions, 1.0)?;
-    // Of a process that may not read of itself, nothing is said.
-    let Ok(figures) = ProcessFigures::read() else {
+    // The page leaves out what the system does not tell.
+    let Some(figures) = ProcessFigures::read() else {
         return Ok(());
     };
     let help = "User and system CPU time spent";

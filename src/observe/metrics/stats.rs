@@ -81,7 +81,7 @@ pub fn write(scrape: &Scrape) -> Vec<u8> {
         signatures,
         unknown: requests(scrape.requests.unknown()),
         url_fetches: fetches,
-        process: ProcessFigures::read().ok().map(|figures| Process {
+        process: ProcessFigures::read().map(|figures| Process {
             cpu_seconds: figures.cpu_seconds,
             resident_bytes: figures.resident_bytes,
             open_fds: figures.open_fds,

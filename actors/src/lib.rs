@@ -26,24 +26,24 @@
 
 pub mod batcher;
 pub mod fetcher;
+mod gauges;
 pub mod histogram;
-mod model;
-mod observation;
+mod model_handle;
+mod observer;
 mod outbox;
 mod pace;
 mod part_size;
-mod progress;
 mod request;
 mod run;
-mod session;
+mod session_actor;
 mod supervision;
 #[cfg(test)]
 mod tests;
-mod trace;
+mod watchdog;
 
-pub use model::{start_model, ModelHandle, Policy};
-pub use observation::ModelObservation;
-pub use progress::Heartbeat;
+pub use gauges::ModelObservation;
+pub use model_handle::{start_model, ModelHandle, Policy};
+pub use observer::{RunTracer, TraceLink, TracedRun};
 pub use request::Prediction;
 pub use supervision::exit_on_actor_panic;
-pub use trace::{RunTracer, TraceLink, TracedRun};
+pub use watchdog::Heartbeat;

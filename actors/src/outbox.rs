@@ -10,7 +10,7 @@ use std::mem;
 
 use actix::{Addr, Arbiter};
 
-use crate::model::{ModelActor, Predict};
+use crate::model_handle::{ModelActor, Predict};
 use crate::request::Request;
 
 thread_local! {

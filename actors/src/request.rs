@@ -9,8 +9,8 @@ use tfweb_engine::{batch, Error, Tensor};
 use tfweb_limits::{Deadline, Permit, Stage};
 
 use crate::batcher::Waiting;
-use crate::observation::{CountedRows, ModelObservation};
-use crate::trace::TraceLink;
+use crate::gauges::{CountedRows, ModelObservation};
+use crate::observer::TraceLink;
 
 /// The answer to one request.
 #[derive(Debug)]

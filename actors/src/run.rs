@@ -7,8 +7,8 @@ use std::time::Instant;
 use tfweb_engine::{batch, Code, Error, Session, Tensor};
 
 use crate::batcher::Waiting;
+use crate::observer::{RunTracer, TraceLink, TracedRun};
 use crate::request::{Request, Run};
-use crate::trace::{RunTracer, TraceLink, TracedRun};
 
 /// Failed runs in a row, beyond those it takes to find one culprit, after which the session itself is taken to be broken and the
 /// rest of the batch is answered without trying. Failures that TensorFlow blames on the values do not count: those are always

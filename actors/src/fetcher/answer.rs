@@ -1,6 +1,6 @@
 //! How an origin's answer is framed: where its head ends, and where its body ends. Pure.
 //!
-//! One place decides this, so that [`Wire`](super::wire::Wire) and awc cannot disagree: `Wire` follows the bytes by it, and awc
+//! One place decides this, so that [`Wire`](super::connection::Wire) and awc cannot disagree: `Wire` follows the bytes by it, and awc
 //! is shown a head that is written anew ([`Head::for_awc`]). An answer is malformed where RFC 9112 lets clients differ about its
 //! end: what one of them takes for the whole would be a part, or more, to another.
 

@@ -19,8 +19,8 @@ use tokio_rustls::rustls::{crypto, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use super::connection::{Link, Wire};
 use super::rules::{Refusal, Rules};
-use super::wire::{Link, Wire};
 
 /// How many of a host's addresses are tried.
 const ADDRESSES_MAX: usize = 4;

@@ -9,7 +9,7 @@ use tfweb_engine::Code;
 use tokio_rustls::rustls::Error;
 
 use super::answer::Malformed;
-use super::observation::Outcome;
+use super::counters::Outcome;
 use super::rules::Refusal;
 
 /// A fetch that gave no bytes.

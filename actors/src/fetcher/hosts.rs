@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::counters::Counters;
 use super::failure::Failure;
-use super::observation::Counters;
 use super::FetchPolicy;
 
 /// The part of everything that one host, or one request, may have.

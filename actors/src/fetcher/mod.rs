@@ -11,13 +11,13 @@
 pub mod address;
 mod answer;
 mod chunks;
+mod connection;
+mod counters;
 mod dial;
 mod download;
 mod failure;
 mod hosts;
-mod observation;
 pub mod rules;
-mod wire;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -36,15 +36,15 @@ use tfweb_engine::{quoted, Error};
 use tfweb_limits::{Deadline, Stage, REQUEST_URLS_MAX};
 use url::Url;
 
+use counters::Counters;
 use dial::Clients;
 use download::Net;
 use failure::Failure;
 use hosts::{Hosts, SHARE};
-use observation::Counters;
 use rules::{without_secrets, Refusal, Rules, Target};
 
+pub use counters::{FetchObservation, Outcome};
 pub use dial::{Resolve, SystemResolver};
-pub use observation::{FetchObservation, Outcome};
 
 /// What may be fetched, and how much at once.
 #[derive(Clone, Debug)]

@@ -11,13 +11,13 @@ use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 use tfweb_limits::{Admission, Deadline, Full, Stage};
 
 use crate::batcher::Batcher;
-use crate::observation::ModelObservation;
+use crate::gauges::ModelObservation;
+use crate::observer::{RunTracer, TraceLink};
 use crate::outbox;
 use crate::pace::Pace;
-use crate::progress::Progress;
 use crate::request::{rows_of, Prediction, Request};
-use crate::session::{RequestCredit, RunBatch, RunCredit, SessionActor};
-use crate::trace::{RunTracer, TraceLink};
+use crate::session_actor::{RequestCredit, RunBatch, RunCredit, SessionActor};
+use crate::watchdog::Progress;
 
 /// How a model's requests wait and run.
 #[derive(Clone, Copy, Debug)]

@@ -213,5 +213,5 @@ impl ActixStream for Wire {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
+#[path = "connection_tests.rs"]
 mod tests;

@@ -11,10 +11,10 @@ use std::thread;
 use actix::prelude::*;
 use tfweb_engine::Session;
 
-use crate::progress::{Progress, Watched};
+use crate::observer::RunTracer;
 use crate::request::Request;
 use crate::run::run_batch;
-use crate::trace::RunTracer;
+use crate::watchdog::{Progress, Watched};
 
 /// Asks for a credit; `RunCredit` comes when one is free.
 #[derive(Message)]

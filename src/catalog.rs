@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use actix::ArbiterHandle;
 use arc_swap::ArcSwap;
-use tfweb_actors::{start_model, ModelHandle, Policy};
+use tfweb_actors::{start_model, ModelHandle, Policy, SignatureFigures};
 use tfweb_engine::{quoted, Code, Error, Tensor};
 
 use crate::keeping::Loaded;
-use crate::metrics::{Registry, SignatureMetrics, VersionMetrics};
+use crate::metrics::{Registry, RunCounter, SignatureMetrics, VersionMetrics};
 use crate::telemetry::Tracer;
 
 /// The most names an error lists, so that it stays readable.
@@ -152,12 +152,16 @@ impl Catalog {
         let Loaded { session, mut defaults } = loaded;
         let metrics = self.metrics.version(model, number);
         metrics.set_load_time(load_time);
-        let observe = |signature: &str| Arc::clone(&metrics.signature(signature).observation);
-        let tracer = self.tracer.as_ref().map(|tracer| tracer.of_version(model, number));
-        let handles = start_model(&self.arbiter, &session, self.policy, observe, tracer.as_ref())
+        let name = |signature: &str| ServableName { model: model.to_owned(), version: number, signature: signature.to_owned() };
+        let figures = |signature: &str| {
+            let metrics = metrics.signature(signature);
+            let tracer = self.tracer.as_ref().map(|tracer| tracer.of_signature(name(signature)));
+            let observer = Arc::new(RunCounter { figures: Arc::clone(&metrics.runs), tracer });
+            SignatureFigures { gauges: Arc::clone(&metrics.gauges), observer }
+        };
+        let handles = start_model(&self.arbiter, &session, self.policy, figures)
             .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
         let warning = |index| session.warning(index).map(str::to_owned);
-        let name = |signature: &str| ServableName { model: model.to_owned(), version: number, signature: signature.to_owned() };
         let servable = |(index, handle): (usize, ModelHandle)| Servable {
             name: Arc::new(name(&handle.signature().name)),
             metrics: metrics.signature(&handle.signature().name),

@@ -1,81 +1,51 @@
-//! What a signature's actor is doing, for metrics: how many rows wait and run, and what its runs are made of.
+//! The gauges of one signature: how many rows wait and run, the pace of its queue, and the size of parts that it has learnt.
+//!
+//! The handle, the ModelActor and the run threads share them. Figures read them.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::histogram::Histogram;
 use crate::part_size::PartSize;
 
-/// Bounds for the rows and the requests of a run.
-const BATCH_BOUNDS: &[u64] = &[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096];
-
-/// Figures of one signature, kept while it runs.
-#[derive(Debug)]
-pub struct ModelObservation {
+/// The gauges of one signature of one version. They outlive the model: a second load of the same version goes on with them.
+#[derive(Debug, Default)]
+pub struct RowGauges {
     queued: Gauge,
     running: Gauge,
-    /// How long a row takes while others wait; 0 while that is not known.
+    /// The time in which one row leaves the queue, in nanoseconds; 0 while it is not known.
     row_nanos: AtomicU64,
     part_size: Mutex<PartSize>,
-    batch_rows: Histogram,
-    batch_requests: Histogram,
 }
 
-/// Rows at a place, and those of them that count for the time that others wait: of each request at most a batch, for it takes
-/// turns with them.
+/// The rows in one state, waiting or running.
 #[derive(Debug, Default)]
 struct Gauge {
     rows: AtomicUsize,
+    /// The rows in one turn: of each request at most a batch, for a large request takes turns with the others.
     turn_rows: AtomicUsize,
 }
 
-impl Default for ModelObservation {
-    fn default() -> Self {
-        let [batch_rows, batch_requests] = [Histogram::new(BATCH_BOUNDS), Histogram::new(BATCH_BOUNDS)];
-        Self {
-            queued: Gauge::default(),
-            running: Gauge::default(),
-            row_nanos: AtomicU64::new(0),
-            part_size: Mutex::default(),
-            batch_rows,
-            batch_requests,
-        }
-    }
-}
-
-impl ModelObservation {
-    /// Rows that wait for a run.
+impl RowGauges {
+    /// How many rows wait for a run.
     #[must_use]
     pub fn queued_rows(&self) -> usize {
         self.queued.rows.load(Ordering::Relaxed)
     }
 
-    /// Rows in a run.
+    /// How many rows are in a run.
     #[must_use]
     pub fn running_rows(&self) -> usize {
         self.running.rows.load(Ordering::Relaxed)
     }
 
-    /// Rows of each session run.
-    #[must_use]
-    pub fn batch_rows(&self) -> &Histogram {
-        &self.batch_rows
-    }
-
-    /// Requests, or parts of them, of each session run.
-    #[must_use]
-    pub fn batch_requests(&self) -> &Histogram {
-        &self.batch_requests
-    }
-
-    /// Notes how long a row takes while others wait.
+    /// Notes the time in which one row leaves the queue; 0 if it is not known.
     pub(crate) fn set_pace(&self, per_row: Duration) {
         self.row_nanos.store(u64::try_from(per_row.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How long a request that takes so many rows in its turn will take behind those that are here; 0 where none waits, or that is
-    /// not known.
+    /// The time that a new request will take, from now to the end of its run, if it has `rows` rows in its turn. 0 if no request
+    /// waits or the pace is not known.
     pub(crate) fn expected_time(&self, rows: usize) -> Duration {
         let queued = self.queued.turn_rows.load(Ordering::Relaxed);
         if queued == 0 {
@@ -87,62 +57,60 @@ impl ModelObservation {
 
     /// How many rows the next part of a large request has.
     pub(crate) fn part_rows(&self, batch_rows_max: usize) -> usize {
-        self.part_size.lock().unwrap_or_else(PoisonError::into_inner).rows(batch_rows_max)
+        self.part_size().rows(batch_rows_max)
     }
 
-    /// Learns from the run of a part alone.
+    /// Learns from a run that held nothing but one part of a request: its rows, its time, the bytes of its inputs and outputs.
     pub(crate) fn learn_part(&self, rows: usize, time: Duration, bytes: usize) {
-        self.part_size.lock().unwrap_or_else(PoisonError::into_inner).observe(rows, time, bytes);
+        self.part_size().learn(rows, time, bytes);
     }
 
-    /// Counts a session run.
-    pub(crate) fn count_run(&self, rows: usize, requests: usize) {
-        self.batch_rows.observe(rows as u64);
-        self.batch_requests.observe(requests as u64);
+    fn part_size(&self) -> MutexGuard<'_, PartSize> {
+        self.part_size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Rows of a request where they are counted: among those that wait, then among those that run. Dropped, they are neither.
+/// The rows of a request, counted as waiting and later as running. Their drop takes them off.
 #[derive(Debug)]
 pub(crate) struct CountedRows {
     rows: usize,
     /// The most rows of a batch.
     batch_rows_max: usize,
     running: bool,
-    observation: Arc<ModelObservation>,
+    gauges: Arc<RowGauges>,
 }
 
 impl CountedRows {
     /// Counts rows that begin to wait.
-    pub(crate) fn queue(rows: usize, batch_rows_max: usize, observation: Arc<ModelObservation>) -> Self {
-        let counted = Self { rows, batch_rows_max, running: false, observation };
+    pub(crate) fn queue(rows: usize, batch_rows_max: usize, gauges: Arc<RowGauges>) -> Self {
+        let counted = Self { rows, batch_rows_max, running: false, gauges };
         counted.add();
         counted
-    }
-
-    /// The rows that others wait for at a time.
-    pub(crate) fn turn_rows(&self) -> usize {
-        self.rows.min(self.batch_rows_max)
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(crate) fn observation(&self) -> &Arc<ModelObservation> {
-        &self.observation
+    /// How many of the rows run in one turn: at most a batch.
+    pub(crate) fn turn_rows(&self) -> usize {
+        self.rows.min(self.batch_rows_max)
     }
 
-    /// Takes rows off, which go on as their own.
+    pub(crate) fn gauges(&self) -> &RowGauges {
+        &self.gauges
+    }
+
+    /// Takes off `rows` rows, which are counted by themselves from here on.
     pub(crate) fn split_off(&mut self, rows: usize) -> Self {
         debug_assert!(rows <= self.rows && !self.running, "rows are divided while they wait; this is a bug");
         self.take_off();
         self.rows -= rows;
         self.add();
-        Self::queue(rows, self.batch_rows_max, Arc::clone(&self.observation))
+        Self::queue(rows, self.batch_rows_max, Arc::clone(&self.gauges))
     }
 
-    /// Counts them among those that run; a second time changes nothing.
+    /// Counts the rows as running. A second call changes nothing.
     pub(crate) fn run(&mut self) {
         if !self.running {
             self.take_off();
@@ -163,9 +131,9 @@ impl CountedRows {
 
     fn gauge(&self) -> &Gauge {
         if self.running {
-            &self.observation.running
+            &self.gauges.running
         } else {
-            &self.observation.queued
+            &self.gauges.queued
         }
     }
 }
@@ -182,9 +150,9 @@ mod tests {
 
     #[test]
     fn rows_are_counted_in_one_place_at_a_time() {
-        let observation = Arc::new(ModelObservation::default());
-        let counts = || (observation.queued_rows(), observation.running_rows());
-        let mut rows = CountedRows::queue(5, 3, Arc::clone(&observation));
+        let gauges = Arc::new(RowGauges::default());
+        let counts = || (gauges.queued_rows(), gauges.running_rows());
+        let mut rows = CountedRows::queue(5, 3, Arc::clone(&gauges));
         let mut front = rows.split_off(2);
         assert_eq!(counts(), (5, 0));
         front.run();
@@ -195,8 +163,8 @@ mod tests {
         drop(front);
         assert_eq!(counts(), (0, 0));
 
-        observation.set_pace(Duration::from_millis(1));
-        let _large = CountedRows::queue(1000, 3, Arc::clone(&observation));
-        assert_eq!(observation.expected_time(2), Duration::from_millis(3 + 2), "of the large request one batch is ahead");
+        gauges.set_pace(Duration::from_millis(1));
+        let _large = CountedRows::queue(1000, 3, Arc::clone(&gauges));
+        assert_eq!(gauges.expected_time(2), Duration::from_millis(3 + 2), "one batch of the large request is ahead");
     }
 }

@@ -1,23 +1,29 @@
-//! One ModelActor per signature: owns the requests that wait for it and forms batches of them. Callers hold a [`ModelHandle`].
+//! The handle of one signature of a running model: checks a request, admits it, sends it and waits for its answer.
+//!
+//! The HTTP and gRPC code sees nothing else of a model. It calls [`ModelHandle::predict`] on its own threads.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix::prelude::*;
+use actix::{Addr, ArbiterHandle};
 use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 use tfweb_limits::{Admission, Deadline, Full, Stage};
 
-use crate::batcher::Batcher;
-use crate::gauges::ModelObservation;
-use crate::observer::{RunTracer, TraceLink};
+use crate::caller::{Caller, Prediction};
+use crate::gauges::RowGauges;
+use crate::model_actor::{ModelActor, Purge};
+use crate::observer::{RunObserver, TraceLink};
 use crate::outbox;
-use crate::pace::Pace;
-use crate::request::{rows_of, Prediction, Request};
-use crate::session_actor::{RequestCredit, RunBatch, RunCredit, SessionActor};
-use crate::watchdog::Progress;
+use crate::request::{rows_of, Request};
+use crate::session_actor::SessionActor;
+use crate::watchdog::RunWatch;
+
+/// A request is refused when its expected wait exceeds three quarters of the time it has left. The expectation is not exact: with
+/// four quarters, every request of a queue that is as long as it may be would reach its run just before its end or just after.
+const EXPECTED_QUARTERS_MAX: u32 = 3;
 
 /// How a model's requests wait and run.
 #[derive(Clone, Copy, Debug)]
@@ -32,62 +38,64 @@ pub struct Policy {
     pub run_threads: usize,
 }
 
-/// What callers see of one signature of a running model. Cheap to clone; the model ends when the last handle goes.
+/// The places where a signature's actors report what they do.
+pub struct SignatureFigures {
+    /// How many rows wait and run.
+    pub gauges: Arc<RowGauges>,
+    /// Is told of every run.
+    pub observer: Arc<dyn RunObserver>,
+}
+
+/// One signature of a running model. A clone is cheap; the model ends with its last handle.
 #[derive(Clone)]
 pub struct ModelHandle {
     actor: Addr<ModelActor>,
     admission: Arc<Admission>,
     signature: Arc<Signature>,
-    /// 1 where no two requests share a run.
+    /// The most rows in one session run; 1 if no two requests share a run.
     batch_rows_max: usize,
+    /// Whether a [`Purge`] is on its way to the actor.
     purging: Arc<AtomicBool>,
-    observation: Arc<ModelObservation>,
-    progress: Arc<Progress>,
+    gauges: Arc<RowGauges>,
+    watch: Arc<RunWatch>,
 }
 
-/// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in order; what they do is
-/// added to the observations that `observe` gives for their names. A tracer is told of runs of requests that are traced.
+/// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in their order. `figures` gives
+/// the figures of the signature that it is asked for.
 ///
 /// # Errors
-/// If the system has no more threads to give.
+/// The system's error if it does not start another thread.
 pub fn start_model(
     arbiter: &ArbiterHandle,
     session: &Arc<dyn Session>,
     policy: Policy,
-    observe: impl Fn(&str) -> Arc<ModelObservation>,
-    tracer: Option<&Arc<dyn RunTracer>>,
+    figures: impl Fn(&str) -> SignatureFigures,
 ) -> io::Result<Vec<ModelHandle>> {
-    let progress = Arc::new(Progress::new(policy.run_threads));
-    let session_actor = SessionActor::start_in(arbiter, session, &progress, policy.run_threads, tracer)?;
+    let figures = session.signatures().iter().map(|signature| figures(&signature.name));
+    let (gauges, observers): (Vec<_>, Vec<_>) = figures.map(|figures| (figures.gauges, figures.observer)).unzip();
+    let watch = Arc::new(RunWatch::new(policy.run_threads));
+    let session_actor = SessionActor::start_in(arbiter, session, &watch, &Arc::from(observers))?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
-    let handle = |(index, signature): (usize, &Signature)| {
+    let handle = |((index, signature), gauges): ((usize, &Signature), Arc<RowGauges>)| {
         let purging = Arc::new(AtomicBool::new(false));
-        let observation = observe(&signature.name);
-        let actor = ModelActor {
-            session: session_actor.clone(),
-            signature: index,
-            batcher: Batcher::new(policy.batch_rows_max),
-            asking: false,
-            purging: Arc::clone(&purging),
-            pace: Pace::default(),
-            observation: Arc::clone(&observation),
-        };
+        let (session, batch_rows_max) = (session_actor.clone(), policy.batch_rows_max);
+        let actor = ModelActor::start_in(arbiter, session, index, batch_rows_max, Arc::clone(&purging), Arc::clone(&gauges));
         ModelHandle {
-            actor: ModelActor::start_in_arbiter(arbiter, move |_| actor),
+            actor,
             admission: Arc::clone(&admission),
             signature: Arc::new(signature.clone()),
-            // Of batches of one each request runs whole, and counts as one.
-            batch_rows_max: if signature.is_batchable() { policy.batch_rows_max } else { 1 },
+            // In batches of one row every request runs whole and counts as one row.
+            batch_rows_max: if signature.is_batchable() { batch_rows_max } else { 1 },
             purging,
-            observation,
-            progress: Arc::clone(&progress),
+            gauges,
+            watch: Arc::clone(&watch),
         }
     };
-    Ok(session.signatures().iter().enumerate().map(handle).collect())
+    Ok(session.signatures().iter().enumerate().zip(gauges).map(handle).collect())
 }
 
 impl ModelHandle {
-    /// The signature that is served.
+    /// The signature that this handle runs.
     #[must_use]
     pub fn signature(&self) -> &Signature {
         &self.signature
@@ -99,67 +107,59 @@ impl ModelHandle {
         self.batch_rows_max > 1
     }
 
-    /// How many requests are inside the model, of all its signatures, waiting or running.
+    /// How many requests of all signatures are inside the model, waiting or running.
     #[must_use]
     pub fn queued_requests(&self) -> usize {
         self.admission.requests()
     }
 
-    /// How many rows inputs have, for logs and figures: 0 where an input is empty, 1 where requests do not share runs.
+    /// The number of rows of `inputs`, for logs and figures. 0 if an input is empty; 1 if requests do not share runs.
     #[must_use]
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
         let alone = || usize::from(inputs.iter().all(|tensor| tensor.element_count() > 0));
         rows_of(inputs, self.signature.is_batchable()).unwrap_or_else(alone)
     }
 
-    /// For how long every run thread of the model has been in a run, if requests have come since that need one.
+    /// How long every run thread of the model has been in its run. `None` if a thread is free or no request waits for one.
     #[must_use]
     pub fn stuck_for(&self) -> Option<Duration> {
-        self.progress.stuck_for()
+        self.watch.stuck_for()
     }
 
-    /// Runs the signature on one request's inputs, which are in the signature's order. `trace` is its span where it is traced.
+    /// Runs the signature on one request's inputs, which are in the signature's order. `trace` is the request's span if it is traced.
     ///
     /// # Errors
-    /// `InvalidArgument` at once where the inputs have shapes that may not be fed; `Unavailable` at once where the queue is full,
-    /// or so long that the request would be late; `DeadlineExceeded` when `deadline` passes; the session's own.
+    /// - `InvalidArgument` at once if the inputs have shapes that must not be fed.
+    /// - `Unavailable` at once if the queue is full, or so long that the request would be late.
+    /// - `DeadlineExceeded` when `deadline` passes.
+    /// - The session's own.
     ///
     /// # Cancel safety
-    /// Dropped, the request is left out of every batch not yet formed.
+    /// A request whose future is dropped is left out of every batch that is formed later.
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Deadline, trace: Option<TraceLink>) -> Result<Prediction, Error> {
         self.signature.check_feeds(inputs.iter().map(Tensor::dims))?;
-        // Of a large request one batch counts: it waits for its turn, and a row in a larger part takes less time.
-        self.check_time(rows_of(&inputs, self.is_batchable()).unwrap_or(1).min(self.batch_rows_max), deadline)?;
+        // A large request counts as one batch: it waits for its first turn only, and a row in a larger part takes less time.
+        self.refuse_late(rows_of(&inputs, self.is_batchable()).unwrap_or(1).min(self.batch_rows_max), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
-        let observation = Arc::clone(&self.observation);
-        let mut request = Request::new(inputs, self.batch_rows_max, deadline, sender, Arc::clone(&started), permit, observation);
-        request.trace = trace;
+        let caller = Caller::new(sender, Arc::clone(&started), permit);
+        let request = Request::new(inputs, self.batch_rows_max, deadline, trace, caller, Arc::clone(&self.gauges));
         outbox::send(&self.actor, request);
-        let mut caller = CallerGuard { handle: self, answered: false };
+        let mut guard = CallerGuard { handle: self, answered: false };
         let waited = deadline.limit(answer).await;
-        caller.answered = waited.is_ok();
+        guard.answered = waited.is_ok();
         match waited {
             Ok(Ok(answer)) => answer,
             Ok(Err(oneshot::Canceled)) => Err(Error::internal("the model's actor is gone; this is a bug")),
-            Err(_) => {
-                let stage = if started.load(Ordering::Relaxed) { Stage::Run } else { Stage::Queue };
-                Err(Deadline::passed(stage))
-            }
+            Err(_) => Err(Deadline::passed(if started.load(Ordering::Relaxed) { Stage::Run } else { Stage::Queue })),
         }
     }
-}
 
-/// How many of its seconds a request may be expected to take, of four: what is expected is not exact, and at a queue that is as
-/// long as it may be, every request would come just before its end or just after it.
-const EXPECTED_QUARTERS_MAX: u32 = 3;
-
-impl ModelHandle {
-    /// Refuses a request whose time would run out while it waits for those before it.
-    fn check_time(&self, rows: usize, deadline: Deadline) -> Result<(), Error> {
-        let expected = self.observation.expected_time(rows);
+    /// Refuses a request of `rows` rows whose time would run out while it waits for the requests before it.
+    fn refuse_late(&self, rows: usize, deadline: Deadline) -> Result<(), Error> {
+        let expected = self.gauges.expected_time(rows);
         if expected.is_zero() {
             return Ok(());
         }
@@ -183,7 +183,7 @@ fn overloaded(full: Full) -> Error {
     Error::new(Code::Unavailable, text)
 }
 
-/// Tells the actor when its caller goes away before the answer.
+/// Tells the actor if the caller goes away before it has its answer.
 struct CallerGuard<'a> {
     handle: &'a ModelHandle,
     answered: bool,
@@ -191,95 +191,11 @@ struct CallerGuard<'a> {
 
 impl Drop for CallerGuard<'_> {
     fn drop(&mut self) {
-        // One message for however many go away together.
+        // One message serves all callers that go away before the actor handles it.
         if !self.answered && !self.handle.purging.swap(true, Ordering::AcqRel) {
-            // Its request goes before the word that it is not wanted.
+            // A request that still waits in the outbox must reach the actor before the message that purges it.
             outbox::flush();
             self.handle.actor.do_send(Purge);
         }
-    }
-}
-
-/// Queues requests. Their replies are in them, so that they can be sent with `do_send`: there are never more than permits.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Predict(pub(crate) Vec<Request>);
-
-/// Drops the requests that nobody waits for, so that they hold no memory and no permit.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Purge;
-
-/// Owns the batching state of one signature. See the [module](self).
-pub(crate) struct ModelActor {
-    session: Addr<SessionActor>,
-    signature: usize,
-    batcher: Batcher<Request>,
-    /// Whether a credit was asked for and has not come.
-    asking: bool,
-    purging: Arc<AtomicBool>,
-    pace: Pace,
-    observation: Arc<ModelObservation>,
-}
-
-impl ModelActor {
-    fn ask(&mut self, context: &Context<Self>) {
-        if !self.asking && !self.batcher.is_empty() {
-            self.asking = true;
-            self.session.do_send(RequestCredit(context.address().recipient()));
-        }
-    }
-}
-
-impl Actor for ModelActor {
-    type Context = Context<Self>;
-}
-
-impl Handler<Predict> for ModelActor {
-    type Result = ();
-
-    fn handle(&mut self, Predict(requests): Predict, context: &mut Self::Context) {
-        for request in requests {
-            self.batcher.push(request);
-        }
-        self.ask(context);
-    }
-}
-
-impl Handler<RunCredit> for ModelActor {
-    type Result = ();
-
-    fn handle(&mut self, credit: RunCredit, context: &mut Self::Context) {
-        self.asking = false;
-        let now = Instant::now();
-        let part_rows = self.observation.part_rows(self.batcher.batch_rows_max());
-        let mut rows = 0;
-        let requests: Vec<Request> = loop {
-            let batch = self.batcher.next_batch(part_rows);
-            let empty = batch.is_empty();
-            rows += batch.iter().map(Request::turn_rows).sum::<usize>();
-            let batch: Vec<Request> = batch.into_iter().filter_map(|request| request.unless_late(now)).collect();
-            if empty || !batch.is_empty() {
-                break batch;
-            }
-        };
-        self.pace.advance(now, rows, !self.batcher.is_empty());
-        self.observation.set_pace(self.pace.per_row());
-        if requests.is_empty() {
-            self.session.do_send(credit);
-        } else {
-            self.session.do_send(RunBatch { credit, signature: self.signature, requests });
-        }
-        self.ask(context);
-    }
-}
-
-impl Handler<Purge> for ModelActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Purge, _: &mut Self::Context) {
-        // Reset first: whoever goes away from here on sends a new message.
-        self.purging.store(false, Ordering::Release);
-        self.batcher.purge();
     }
 }

@@ -1,9 +1,10 @@
-//! What ties a request's trace to the runs that served it. Links are passed on here and not looked at: what is made of them is
-//! the business of whoever traces.
+//! The runs of a signature as seen from outside: [`RunObserver`] is told of each, for figures and traces.
+//!
+//! This crate passes on the spans of requests and runs as [`TraceLink`]s and does not look at them.
 
 use std::time::Instant;
 
-/// Names a span that is recorded: its trace's id and its own, as W3C's Trace Context has them.
+/// Names a recorded span: the id of its trace and its own, as W3C's Trace Context has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceLink {
     /// The trace's id.
@@ -12,27 +13,25 @@ pub struct TraceLink {
     pub span: [u8; 8],
 }
 
-/// A session run of which at least one request is traced.
+/// A session run that has ended, well or not.
 #[derive(Clone, Copy, Debug)]
-pub struct TracedRun<'a> {
-    /// What was run.
-    pub signature: &'a str,
+pub struct ObservedRun<'a> {
     /// When it began.
     pub begun: Instant,
     /// When it ended.
     pub ended: Instant,
-    /// Rows of all its requests.
+    /// The rows of all its requests.
     pub rows: usize,
-    /// How many requests, or parts of them, it had.
+    /// How many requests, or parts of requests, it held.
     pub requests: usize,
-    /// Those of them that are traced.
+    /// The spans of those requests that are traced.
     pub links: &'a [TraceLink],
-    /// The code's name where it failed.
+    /// The code of the error with which it failed.
     pub error: Option<&'static str>,
 }
 
-/// Is told on a run's own thread, before its requests are answered, so that it should be quick.
-pub trait RunTracer: Send + Sync {
-    /// Records a run; gives its own link.
-    fn record(&self, run: &TracedRun<'_>) -> TraceLink;
+/// Is told of every run of one signature. The run's own thread calls it before the requests are answered, so it must be quick.
+pub trait RunObserver: Send + Sync {
+    /// Takes note of a run. Gives the run's own span if it records one.
+    fn ran(&self, run: &ObservedRun<'_>) -> Option<TraceLink>;
 }

@@ -1,7 +1,7 @@
-//! The SessionActor owns a model's TensorFlow session and its run threads, and decides whose batch runs next.
+//! The SessionActor owns a model's TensorFlow session and its run threads, and decides which signature runs next.
 //!
-//! A run thread that has nothing to do is a *credit*. ModelActors ask for one when they have work; first come, first served,
-//! so no signature starves another, and a batch is formed only when a thread is there to run it.
+//! A run thread that has nothing to do is a *credit*. ModelActors ask for a credit when they have work. The first that asks is the
+//! first served, so no signature starves another. A batch is formed only when a thread is free to run it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,33 +11,35 @@ use std::thread;
 use actix::prelude::*;
 use tfweb_engine::Session;
 
-use crate::observer::RunTracer;
+use crate::observer::RunObserver;
 use crate::request::Request;
 use crate::run::run_batch;
-use crate::watchdog::{Progress, Watched};
+use crate::watchdog::{RunWatch, WatchedSession};
 
-/// Asks for a credit; `RunCredit` comes when one is free.
+/// Asks for a credit. The sender gets a [`RunCredit`] when a thread is free.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct RequestCredit(pub(crate) Recipient<RunCredit>);
 
-/// Leave to form one batch and send it; sent back as it is if nothing is left to run.
+/// Allows a ModelActor to form one batch and send it. An actor with nothing left to run sends it back.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct RunCredit {
+    /// The number of the free thread.
     thread: usize,
 }
 
-/// A batch for the thread whose credit it uses up.
+/// Runs a batch on the thread whose credit it uses up.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct RunBatch {
     pub(crate) credit: RunCredit,
+    /// The signature's index in the session.
     pub(crate) signature: usize,
     pub(crate) requests: Vec<Request>,
 }
 
-/// A run thread has answered its batch; its credit comes back.
+/// Reports that a run thread has answered its batch, and gives its credit back.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct RunReport {
@@ -47,58 +49,53 @@ struct RunReport {
 /// Owns the session's run threads. See the [module](self).
 pub(crate) struct SessionActor {
     threads: Vec<mpsc::Sender<RunBatch>>,
-    /// The thread that ran last is on top: its caches are warm.
+    /// The free threads. The last to become free is on top, for its caches are warm.
     idle: Vec<usize>,
+    /// The ModelActors that wait for a credit.
     asking: VecDeque<Recipient<RunCredit>>,
-    progress: Arc<Progress>,
+    watch: Arc<RunWatch>,
 }
 
 impl SessionActor {
-    /// Starts the run threads, and the actor in the given arbiter.
+    /// Starts the actor in `arbiter`, and a run thread for each thread of `watch`. `observers` has one observer for each signature.
     ///
     /// # Errors
-    /// If the system has no more threads to give.
+    /// The system's error if it does not start another thread.
     pub(crate) fn start_in(
         arbiter: &ArbiterHandle,
         session: &Arc<dyn Session>,
-        progress: &Arc<Progress>,
-        run_threads: usize,
-        tracer: Option<&Arc<dyn RunTracer>>,
+        watch: &Arc<RunWatch>,
+        observers: &Arc<[Arc<dyn RunObserver>]>,
     ) -> io::Result<Addr<Self>> {
-        let mut receivers = Vec::with_capacity(run_threads);
-        let mut threads = Vec::with_capacity(run_threads);
-        for _ in 0..run_threads {
-            // Unbounded by type, bounded by credits: one batch at most is in each.
-            let (sender, receiver) = mpsc::channel();
-            threads.push(sender);
-            receivers.push(receiver);
-        }
-        let idle = (0..run_threads).rev().collect();
-        let shared = Arc::clone(progress);
-        let addr = Self::start_in_arbiter(arbiter, move |_| Self { threads, idle, asking: VecDeque::new(), progress: shared });
-        for (number, receiver) in receivers.into_iter().enumerate() {
-            let (session, progress, actor) = (Arc::clone(session), Arc::clone(progress), addr.downgrade());
-            let tracer = tracer.cloned();
-            thread::Builder::new().name(format!("tfweb-run-{number}")).spawn(move || {
-                let watched = Watched { session: &*session, progress: &progress, thread: number };
-                run_thread(&receiver, &watched, &actor, tracer.as_deref());
+        // The type of channel is unbounded; credits bound it to one batch for each thread.
+        let (threads, receivers): (Vec<_>, Vec<_>) = (0..watch.run_threads()).map(|_| mpsc::channel()).unzip();
+        let idle = (0..threads.len()).rev().collect();
+        let shared = Arc::clone(watch);
+        let addr = Self::start_in_arbiter(arbiter, move |_| Self { threads, idle, asking: VecDeque::new(), watch: shared });
+        for (thread, batches) in receivers.into_iter().enumerate() {
+            let (session, watch, observers) = (Arc::clone(session), Arc::clone(watch), Arc::clone(observers));
+            let actor = addr.downgrade();
+            thread::Builder::new().name(format!("tfweb-run-{thread}")).spawn(move || {
+                let session = WatchedSession { session: &*session, watch: &watch, thread };
+                run_batches(&batches, &session, &actor, &observers);
             })?;
         }
         Ok(addr)
     }
 
+    /// Gives each free thread to the ModelActor that has waited longest.
     fn grant(&mut self) {
         while !self.idle.is_empty() {
             let Some(asking) = self.asking.pop_front() else {
                 break;
             };
-            // A model that is gone meanwhile leaves the credit for the next.
+            // A ModelActor that has ended in the meantime leaves the credit to the next.
             if asking.connected() {
-                let thread = self.idle.pop().expect("checked above; this is a bug");
+                let thread = self.idle.pop().expect("a thread is free, as checked above; this is a bug");
                 asking.do_send(RunCredit { thread });
             }
         }
-        self.progress.set_asked(!self.asking.is_empty());
+        self.watch.set_waiting(!self.asking.is_empty());
     }
 }
 
@@ -140,15 +137,15 @@ impl Handler<RunReport> for SessionActor {
     }
 }
 
-/// Runs batches until the actor, and with it the sender, is gone.
-fn run_thread(
+/// Runs batches on one run thread until the actor ends, and its sender with it.
+fn run_batches(
     batches: &mpsc::Receiver<RunBatch>,
     session: &dyn Session,
     actor: &actix::WeakAddr<SessionActor>,
-    tracer: Option<&dyn RunTracer>,
+    observers: &[Arc<dyn RunObserver>],
 ) {
     while let Ok(RunBatch { credit, signature, requests }) = batches.recv() {
-        run_batch(session, signature, requests, tracer);
+        run_batch(session, signature, requests, &*observers[signature]);
         if let Some(actor) = actor.upgrade() {
             actor.do_send(RunReport { credit });
         }

@@ -4,8 +4,10 @@
 //! rows in what actors observe, fetches in the fetcher. Only a scrape brings them together.
 
 mod exposition;
+mod histogram;
 mod process;
 mod registry;
+mod runs;
 mod signature;
 mod stats;
 mod text;
@@ -17,6 +19,7 @@ use crate::http::{is_get, App, Methods};
 use crate::protocol::native::{finish, other_method};
 
 pub use registry::{Registry, VersionMetrics};
+pub use runs::RunCounter;
 pub use signature::{Reason, SignatureMetrics, Stage};
 
 /// What a scraper says that would rather have OpenMetrics.

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tfweb_actors::histogram::Histogram;
-use tfweb_actors::ModelObservation;
+use tfweb_actors::RowGauges;
 use tfweb_engine::Code;
 
+use super::histogram::Histogram;
+use super::runs::RunFigures;
 use crate::predict::Timings;
 use crate::record::Protocol;
 
@@ -128,8 +129,10 @@ impl Reason {
 
 /// Figures of one signature of one version.
 pub struct SignatureMetrics {
-    /// What waits and runs.
-    pub observation: Arc<ModelObservation>,
+    /// How many rows wait and run.
+    pub gauges: Arc<RowGauges>,
+    /// The sizes of session runs.
+    pub runs: Arc<RunFigures>,
     requests: [[AtomicU64; ENDS]; Protocol::ALL.len()],
     times: [Histogram; Stage::ALL.len()],
 }
@@ -137,7 +140,7 @@ pub struct SignatureMetrics {
 impl Default for SignatureMetrics {
     fn default() -> Self {
         let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
-        Self { observation: Arc::default(), requests: Default::default(), times }
+        Self { gauges: Arc::default(), runs: Arc::default(), requests: Default::default(), times }
     }
 }
 

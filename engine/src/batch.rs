@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::dtype::Scalar;
 use crate::error::Error;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
-use crate::with_scalar;
+use crate::values::Scalar;
+use crate::with_scalar::with_scalar;
 
 /// The dimensions of input `input` of all `requests` put together: one request's own, or the sum of their rows.
 ///

@@ -21,7 +21,6 @@ use std::fmt;
 use crate::error::Error;
 use crate::graph::Demands;
 use crate::shape::{Dims, PartialShape};
-use crate::signature::{Signature, TensorSpec};
 
 /// The shape that all inputs of a run would broadcast to has fewer elements than this, sizes of 0 counted as 1. Half of
 /// TensorFlow's own limit.
@@ -90,37 +89,35 @@ impl fmt::Display for FeedShape {
     }
 }
 
-impl Signature {
-    /// Checks that tensors of these dimensions, one for each input, may be fed together.
-    ///
-    /// # Errors
-    /// `InvalidArgument` naming the first input that may not.
-    pub fn check_feeds<'a>(&self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
-        let (mut together, mut largest, mut odd) = (Dims::new(), 0, None);
-        for (TensorSpec { name, feed, .. }, dims) in self.inputs.iter().zip(dims) {
-            if !feed.agrees(dims) {
-                let error = || format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
-                if !feed.demands.takes_any_shape {
-                    return Err(Error::invalid(error()));
-                }
-                odd.get_or_insert_with(error);
+/// Checks that tensors of these dimensions may be fed together. Each input comes with its name, its feed shape and its dimensions.
+///
+/// # Errors
+/// `InvalidArgument` naming the first input that may not be fed.
+pub(crate) fn check_feeds<'a>(inputs: impl Iterator<Item = (&'a str, &'a FeedShape, &'a [usize])>) -> Result<(), Error> {
+    let (mut together, mut largest, mut odd) = (Dims::new(), 0, None);
+    for (name, feed, dims) in inputs {
+        if !feed.agrees(dims) {
+            let error = || format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
+            if !feed.demands.takes_any_shape {
+                return Err(Error::invalid(error()));
             }
-            if feed.is_too_empty(dims) {
-                let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^24" };
-                return Err(Error::invalid(format!("input {name:?}: expected {most}, got shape {dims:?}")));
-            }
-            largest = largest.max(product(dims).unwrap_or(u64::MAX));
-            broadcast(&mut together, dims);
+            odd.get_or_insert_with(error);
         }
-        let elements = product(&together).filter(|elements| *elements < BROADCAST_ELEMENTS_MAX);
-        let Some(elements) = elements else {
-            let text = format!("expected inputs whose shapes broadcast to fewer than 2^62 elements, got {:?}", &together[..]);
-            return Err(Error::invalid(text));
-        };
-        match odd {
-            Some(error) if elements > largest => Err(Error::invalid(error)),
-            Some(_) | None => Ok(()),
+        if feed.is_too_empty(dims) {
+            let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^24" };
+            return Err(Error::invalid(format!("input {name:?}: expected {most}, got shape {dims:?}")));
         }
+        largest = largest.max(product(dims).unwrap_or(u64::MAX));
+        broadcast(&mut together, dims);
+    }
+    let elements = product(&together).filter(|elements| *elements < BROADCAST_ELEMENTS_MAX);
+    let Some(elements) = elements else {
+        let text = format!("expected inputs whose shapes broadcast to fewer than 2^62 elements, got {:?}", &together[..]);
+        return Err(Error::invalid(text));
+    };
+    match odd {
+        Some(error) if elements > largest => Err(Error::invalid(error)),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -142,28 +139,16 @@ fn product(dims: &[usize]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dtype::DType;
-
-    fn signature(feeds: &[FeedShape]) -> Signature {
-        let spec = |feed: &FeedShape| TensorSpec {
-            name: "x".into(),
-            tensor: "x:0".into(),
-            dtype: DType::Float32,
-            shape: PartialShape::UNKNOWN,
-            feed: feed.clone(),
-        };
-        Signature { name: "s".into(), method: String::new(), inputs: feeds.iter().map(spec).collect(), outputs: Vec::new() }
-    }
 
     /// Feeds tensors of these dimensions; none of the words are expected where they may be fed.
     #[track_caller]
     fn check(feeds: &[FeedShape], dims: &[&[usize]], expect: Option<&str>) {
-        let checked = signature(feeds).check_feeds(dims.iter().copied());
+        let checked = check_feeds(feeds.iter().zip(dims).map(|(feed, dims)| ("x", feed, *dims)));
         match expect {
             None => assert_eq!(checked, Ok(())),
             Some(words) => {
                 let error = checked.unwrap_err();
-                assert!(error.code == crate::Code::InvalidArgument && error.message.contains(words), "{error:?}");
+                assert!(error.code == crate::error::Code::InvalidArgument && error.message.contains(words), "{error:?}");
             }
         }
     }

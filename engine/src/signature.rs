@@ -1,7 +1,8 @@
 //! Signatures: what a model method takes and gives.
 
 use crate::dtype::DType;
-use crate::feed::FeedShape;
+use crate::error::Error;
+use crate::feed::{self, FeedShape};
 use crate::shape::PartialShape;
 
 /// One input or output of a signature.
@@ -43,6 +44,14 @@ impl Signature {
     #[must_use]
     pub fn unserved(&self) -> Option<&TensorSpec> {
         self.inputs.iter().chain(&self.outputs).find(|spec| !spec.dtype.is_served())
+    }
+
+    /// Checks that tensors of these dimensions, one for each input in order, may be fed together.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the first input that may not be fed.
+    pub fn check_feeds<'a>(&'a self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
+        feed::check_feeds(self.inputs.iter().zip(dims).map(|(spec, dims)| (spec.name.as_str(), &spec.feed, dims)))
     }
 
     /// The position of the input called `name`.

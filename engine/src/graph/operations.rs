@@ -168,7 +168,7 @@ const NEED_ELEMENTS: &[&str] = &[
     "RFFTND",
 ];
 
-/// No greatest rank: [`crate::RANK_MAX`] bounds what callers send.
+/// No greatest rank: `RANK_MAX` bounds what callers send.
 const MANY: usize = usize::MAX;
 
 /// The way of an operation with a tensor that comes to one of its inputs.

@@ -9,12 +9,15 @@
 //! - `probe`: tries each signature at load.
 
 mod abort;
+mod dtypes;
 mod elements;
 mod library;
 mod memory;
 mod probe;
-mod session;
+mod saved_model_session;
+mod transfer;
 
 pub use abort::delay_abort;
 pub use library::{load_library, version};
-pub use session::{InterOp, SavedModelSession};
+pub use probe::InterOp;
+pub use saved_model_session::SavedModelSession;

@@ -6,14 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::session::{InterOp, SavedModelSession};
 use crate::dtype::DType;
 use crate::error::{Code, Error};
-use crate::session::Session;
 use crate::shape::{element_count, Dims};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
-use crate::with_scalar;
+use crate::with_scalar::with_scalar;
 
 /// How long one signature's comparison may take: starting stays quick with many signatures.
 const COMPARE_TIME: Duration = Duration::from_millis(100);
@@ -25,6 +23,17 @@ const INPUT_BYTES_MAX: usize = 64 << 20;
 /// A grey image of one pixel, so that signatures which decode images run whole. TensorFlow's decoders of all formats take PNG.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
 
+/// Where the operations of a run execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterOp {
+    /// Whichever a trial at load finds faster for the signature.
+    Auto,
+    /// In the thread that calls [`Session::run`]: no hand-over, best for small graphs.
+    Caller,
+    /// In TensorFlow's own pool: branches of wide graphs run side by side.
+    Pool,
+}
+
 /// What the trial of one signature found.
 pub(super) struct Probe {
     pub(super) run_in_caller: bool,
@@ -32,14 +41,18 @@ pub(super) struct Probe {
 }
 
 /// Tries one signature on zeros.
-pub(super) fn probe(session: &SavedModelSession, index: usize, inter_op: InterOp) -> Probe {
+pub(super) fn probe(
+    signature: &Signature,
+    inter_op: InterOp,
+    run: impl Fn(&[Tensor], bool) -> Result<Vec<Tensor>, Error>,
+) -> Probe {
     let mut probe = Probe { run_in_caller: inter_op == InterOp::Caller, warning: None };
     let mut failure = None;
-    for inputs in trials(&session.signatures()[index]) {
-        match session.run_in(index, &[&inputs], inter_op != InterOp::Pool) {
+    for inputs in trials(signature) {
+        match run(&inputs, inter_op != InterOp::Pool) {
             Ok(_) => {
                 if inter_op == InterOp::Auto {
-                    probe.run_in_caller = caller_is_faster(session, index, &inputs);
+                    probe.run_in_caller = caller_is_faster(|in_caller| run(&inputs, in_caller));
                 }
                 return probe;
             }
@@ -78,10 +91,10 @@ fn blank(spec: &TensorSpec, string: &'static [u8]) -> Option<Tensor> {
     }))
 }
 
-fn caller_is_faster(session: &SavedModelSession, index: usize, inputs: &[Tensor]) -> bool {
+fn caller_is_faster(run: impl Fn(bool) -> Result<Vec<Tensor>, Error>) -> bool {
     let time = |in_caller| {
         let start = Instant::now();
-        let _ = session.run_in(index, &[inputs], in_caller);
+        let _ = run(in_caller);
         start.elapsed()
     };
     // The fastest of each, taken in turn: other work on the machine slows both, and none speeds one up.

@@ -7,9 +7,9 @@ use tensorflow::{
     Code as TfCode, FetchToken, Graph, Operation, Output, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
 };
 
-use super::elements::dtype_of;
-use super::memory::{merge, take_output, Feed};
-use super::probe;
+use super::dtypes::dtype_of;
+use super::probe::{probe, InterOp};
+use super::transfer::{merge, take_output, Feed};
 use crate::batch::merged_dims;
 use crate::error::{Code, Error};
 use crate::feed::FeedShape;
@@ -32,17 +32,6 @@ const RUN_IN_CALLER: [u8; 11] = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 /// The largest SavedModel file whose graph is read for what its operations demand. A larger one holds its weights as constants,
 /// and its inputs take the shapes that TensorFlow inferred.
 const READ_BYTES_MAX: u64 = 256 << 20;
-
-/// Where the operations of a run execute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InterOp {
-    /// Whichever a trial at load finds faster for the signature.
-    Auto,
-    /// In the thread that calls [`Session::run`]: no hand-over, best for small graphs.
-    Caller,
-    /// In TensorFlow's own pool: branches of wide graphs run side by side.
-    Pool,
-}
 
 /// A SavedModel in a session of its own; runs may go on in several threads at once.
 pub struct SavedModelSession {
@@ -99,7 +88,8 @@ impl SavedModelSession {
         }
         let mut this = Self { session: bundle.session, signatures, methods };
         for index in 0..this.methods.len() {
-            let found = probe::probe(&this, index, inter_op);
+            let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller);
+            let found = probe(&this.signatures[index], inter_op, run);
             this.methods[index].run_in_caller = found.run_in_caller;
             this.methods[index].warning = found.warning;
         }
@@ -113,7 +103,7 @@ impl SavedModelSession {
     }
 
     /// Runs a signature in the given way, whatever was measured for it.
-    pub(super) fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
+    fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
         let method = &self.methods[signature];
         let inputs = 0..method.feeds.len();
         let dims: Vec<Dims> = inputs.map(|input| merged_dims(requests, input)).collect::<Result<_, _>>()?;

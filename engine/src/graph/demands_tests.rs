@@ -1,6 +1,6 @@
 //! Graphs written as text: a line for each node, `name = Op(input, input)`; a call's operation is `PartitionedCall:function`.
 
-use super::proto::{ArgDef, AttrValue, FunctionDefLibrary, NameAttrList, OpDef};
+use super::super::proto::{ArgDef, AttrValue, FunctionDef, FunctionDefLibrary, NameAttrList, NodeDef, OpDef};
 use super::*;
 
 fn node(line: &str) -> NodeDef {

@@ -10,6 +10,7 @@
 //! `UPDATE_OFFENDERS=1 cargo test --test suite architecture` writes it anew: read the difference before you commit it.
 
 mod made_up;
+mod page;
 mod paths;
 mod rules;
 mod tree;
@@ -30,6 +31,17 @@ fn sources_keep_their_order() {
     let listed: BTreeSet<String> = text.lines().map(str::to_owned).collect();
     let complaint = differences(&found, &listed);
     assert!(complaint.is_empty(), "tests/suite/architecture.rs has the rules, {} who breaks them:{complaint}", list.display());
+}
+
+#[test]
+fn each_line_of_the_page_names_its_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the page");
+    let files = tree::read(root);
+    let found = page::offenders(&page, &files);
+    assert!(found.is_empty(), "ARCHITECTURE.md: {found:#?}");
+    let wrong = "\n## What holds\n\n- One thing. `a_test_that_nobody_wrote`\n- Another.\n\n## Why";
+    assert_eq!(page::offenders(wrong, &files).len(), 2);
 }
 
 /// Tells which offenders are not in the list, and which of the list are none; nothing where both are the same.

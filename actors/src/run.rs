@@ -81,7 +81,8 @@ impl Runner<'_> {
     }
 
     fn try_run(&self, inputs: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
-        // A panic leaves nothing of tfweb's half changed: the run owns no state, and the session is used through its interface only.
+        // A panic leaves nothing of tfweb's half changed: the run owns no state, and the session is used through its interface
+        // only.
         catch_unwind(AssertUnwindSafe(|| self.session.run(self.signature, inputs)))
             .unwrap_or_else(|_| Err(Error::internal("the run panicked; this is a bug, see the server's log")))
     }

@@ -12,10 +12,12 @@ use crate::tensor::Tensor;
 use crate::values::Scalar;
 use crate::with_scalar::with_scalar;
 
-/// Computes the dimensions of input `input` of all `requests` merged. One request keeps its own; several have the sum of their rows.
+/// Computes the dimensions of input `input` of all `requests` merged. One request keeps its own; several have the sum of their
+/// rows.
 ///
 /// # Errors
-/// `InvalidArgument` if the rows cannot be stacked. The batcher merges only requests that stack, so this error means a bug there.
+/// `InvalidArgument` if the rows cannot be stacked. The batcher merges only requests that stack, so only outputs cause it
+/// ([`join`]).
 pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> {
     let first = requests.first().ok_or_else(|| Error::internal("a run without requests; this is a bug"))?;
     let mut dims = Dims::from_slice(first[input].dims());

@@ -12,9 +12,9 @@ pub trait Session: Send + Sync {
 
     /// Runs the signature at index `signature` once on the rows of all `requests`.
     ///
-    /// Each request holds its tensors in the order of the signature's inputs. The rows of several requests are stacked along the first
-    /// dimension. A single request is fed as it is, whatever its shape. Gives the outputs of all rows together, in the signature's
-    /// order. They share the memory of the run.
+    /// Each request holds its tensors in the order of the signature's inputs. The rows of several requests are stacked along the
+    /// first dimension. A single request is fed as it is, whatever its shape. Gives the outputs of all rows together, in the
+    /// signature's order. They share the memory of the run.
     ///
     /// # Errors
     /// `InvalidArgument` if TensorFlow blames the inputs; other codes if it does not.

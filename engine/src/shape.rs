@@ -44,7 +44,7 @@ impl PartialShape {
         matches!(self.dims(), Some([None, ..]))
     }
 
-    /// The shape of one row: this one without its first dimension.
+    /// The shape of one row, which is this shape without its first dimension.
     #[must_use]
     pub fn row(&self) -> Self {
         Self(self.dims().map(|dims| dims.get(1..).unwrap_or_default().to_vec()))

@@ -49,7 +49,7 @@ impl Signature {
     /// Checks that tensors of these dimensions, one for each input in order, may be fed together.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the first input that may not be fed.
+    /// `InvalidArgument`, which names the first input that may not be fed.
     pub fn check_feeds<'a>(&'a self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
         feed::check_feeds(self.inputs.iter().zip(dims).map(|(spec, dims)| (spec.name.as_str(), &spec.feed, dims)))
     }

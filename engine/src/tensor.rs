@@ -1,7 +1,7 @@
 //! Tensors: dimensions and shared, immutable values.
 //!
-//! A tensor is a window onto a [`Storage`], which other tensors may share. Taking rows of a tensor, or handing it to another thread,
-//! copies no element.
+//! A tensor is a window onto a [`Storage`], which other tensors may share. Taking rows of a tensor, or handing it to another
+//! thread, copies no element.
 
 use std::sync::Arc;
 

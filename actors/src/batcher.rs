@@ -131,7 +131,8 @@ mod tests {
         }
     }
 
-    /// Queues requests, each written as `<rows><kind>` with an `x` behind it if it is abandoned. Expects the batches that they form.
+    /// Queues requests, each written as `<rows><kind>` with an `x` behind it if it is abandoned. Expects the batches that they
+    /// form.
     #[track_caller]
     fn check(max: usize, queue: &str, expect: &str) {
         check_parts(max, max, queue, expect);

@@ -25,12 +25,14 @@
 //!
 //! - Mailboxes do not hold the load: `Addr::send` and `do_send` do not bound them. A [`Permit`](tfweb_limits::Permit) does. It is
 //!   taken before a request is sent and lives until the answer, so there are never more messages than permits.
-//! - Answers do not pass through actors. A run thread answers each request itself, through the oneshot channel that the request holds.
-//! - Actors do no work on tensors. Decoding happens on the threads of the ports, copying on run threads. Handlers only move requests.
+//! - Answers do not pass through actors. A run thread answers each request itself, through the oneshot channel that the request
+//!   holds.
+//! - Actors do no work on tensors. Decoding happens on the threads of the ports, copying on run threads. Handlers only move
+//!   requests.
 //! - Runs do not use `SyncArbiter`, whose queue is unbounded. Run threads are plain threads, and credits bound their work.
 //! - Actors are not restarted. A panic in a run is answered as an error, and its thread lives on; a panic within a fetch fails that
-//!   fetch. A panic in an actor ends the process ([`exit_on_actor_panic`]), for a server whose actors are half dead would fail every
-//!   later request.
+//!   fetch. A panic in an actor ends the process ([`exit_on_actor_panic`]), for a server whose actors are half dead would fail
+//!   every later request.
 
 #![forbid(unsafe_code)]
 

@@ -126,7 +126,8 @@ impl ModelHandle {
         self.watch.stuck_for()
     }
 
-    /// Runs the signature on one request's inputs, which are in the signature's order. `trace` is the request's span if it is traced.
+    /// Runs the signature on one request's inputs, which are in the signature's order. `trace` is the request's span if it is
+    /// traced.
     ///
     /// # Errors
     /// - `InvalidArgument` at once if the inputs have shapes that must not be fed.

@@ -30,8 +30,11 @@ pub struct ObservedRun<'a> {
     pub error: Option<&'static str>,
 }
 
-/// Is told of every run of one signature. The run's own thread calls it before the requests are answered, so it must be quick.
+/// Is told of every run of one signature, on the run's own thread and before the requests are answered. So it must be quick.
 pub trait RunObserver: Send + Sync {
-    /// Takes note of a run. Gives the run's own span if it records one.
+    /// Takes note of a run that begins with `rows` rows of `requests` requests or parts of requests.
+    fn begins(&self, rows: usize, requests: usize);
+
+    /// Takes note of a run that has ended. Gives the run's own span if the observer records one.
     fn ran(&self, run: &ObservedRun<'_>) -> Option<TraceLink>;
 }

@@ -2,8 +2,8 @@
 //!
 //! A thread of the HTTP port wakes up to several sockets at once and decodes one request after another. A message for each request
 //! would wake the actor's thread at the first of them. On a busy machine that takes the core from the HTTP thread in the middle of
-//! its turn: one hand-over a request, and batches of one. So a thread of an actix arbiter puts its requests here, and a task that it
-//! spawns runs behind all sockets that are ready now and sends the requests together. With one socket ready, that is at once.
+//! its turn: one hand-over a request, and batches of one. So a thread of an actix arbiter puts its requests here, and a task that
+//! it spawns runs behind all sockets that are ready now and sends the requests together. With one socket ready, that is at once.
 //!
 //! A thread without an arbiter, such as those of the gRPC port, sends each request by itself.
 

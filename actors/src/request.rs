@@ -46,7 +46,8 @@ impl Request {
         caller: Caller,
         gauges: Arc<RowGauges>,
     ) -> Self {
-        // The inputs may disagree about their rows, for some protocols do not check shapes. TensorFlow judges such a request, alone.
+        // The inputs may disagree about their rows, for some protocols do not check shapes. TensorFlow judges such a request,
+        // alone.
         let rows = rows_of(&inputs, batch_rows_max > 1);
         let (batchable, rows_total) = (rows.is_some(), rows.unwrap_or(1));
         let rows = CountedRows::queue(rows_total, batch_rows_max, gauges);

@@ -41,9 +41,11 @@ impl Runner<'_> {
         for request in &mut requests {
             request.mark_started(begun);
         }
+        let rows = requests.iter().map(Waiting::rows).sum();
+        self.observer.begins(rows, requests.len());
         let inputs: Vec<&[Tensor]> = requests.iter().map(|request| request.inputs.as_slice()).collect();
         let result = self.try_run(&inputs);
-        let link = self.observe(&requests, begun, result.as_ref().err());
+        let link = self.observe(&requests, rows, begun, result.as_ref().err());
         match result {
             Ok(outputs) => {
                 self.failures = 0;
@@ -79,18 +81,19 @@ impl Runner<'_> {
     }
 
     fn try_run(&self, inputs: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
-        // A panic leaves nothing of tfweb's half changed: the run owns no state, and the session is used through its interface only.
+        // A panic leaves nothing of tfweb's half changed: the run owns no state, and the session is used through its interface
+        // only.
         catch_unwind(AssertUnwindSafe(|| self.session.run(self.signature, inputs)))
             .unwrap_or_else(|_| Err(Error::internal("the run panicked; this is a bug, see the server's log")))
     }
 
-    /// Tells the observer of a run. Gives the run's span if the observer records one.
-    fn observe(&self, requests: &[Request], begun: Instant, error: Option<&Error>) -> Option<TraceLink> {
+    /// Tells the observer of a run that has ended. Gives the run's span if the observer records one.
+    fn observe(&self, requests: &[Request], rows: usize, begun: Instant, error: Option<&Error>) -> Option<TraceLink> {
         let links: Vec<TraceLink> = requests.iter().filter_map(|request| request.trace).collect();
         self.observer.ran(&ObservedRun {
             begun,
             ended: Instant::now(),
-            rows: requests.iter().map(Waiting::rows).sum(),
+            rows,
             requests: requests.len(),
             links: &links,
             error: error.map(|error| error.code.name()),

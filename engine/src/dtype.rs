@@ -8,13 +8,13 @@ macro_rules! dtypes {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum DType {
             $(#[doc = concat!("TensorFlow's `", $name, "`.")] $variant,)*
-            /// Any other type TensorFlow may name (resource, variant, quantized …): recognised, never served.
+            /// Any other type of TensorFlow, by its number: resource, variant, quantized types. tfweb serves none of them.
             Other(u32),
         }
 
         impl DType {
             /// Finds the dtype of a number of TensorFlow's `DataType` enum (`tensorflow/core/framework/types.proto`).
-            /// Reference types (the number + 100) are fed and fetched as the type they refer to.
+            /// A reference type has the number of its type + 100 and counts as that type: it is fed and fetched like it.
             #[must_use]
             pub const fn from_number(number: u32) -> Self {
                 match if number > 100 { number - 100 } else { number } {
@@ -23,7 +23,7 @@ macro_rules! dtypes {
                 }
             }
 
-            /// The number in TensorFlow's `DataType` enum.
+            /// The dtype's number in TensorFlow's `DataType` enum.
             #[must_use]
             pub const fn number(self) -> u32 {
                 match self {
@@ -32,7 +32,7 @@ macro_rules! dtypes {
                 }
             }
 
-            /// TensorFlow's Python name: `float32`, `string`.
+            /// The dtype's name in TensorFlow's Python API: `float32`, `string`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -64,7 +64,7 @@ dtypes! {
 }
 
 impl DType {
-    /// Whether tensors of this type can be decoded, run and encoded.
+    /// Whether tfweb decodes, runs and encodes tensors of this dtype.
     #[must_use]
     pub const fn is_served(self) -> bool {
         !matches!(self, Self::Complex64 | Self::Complex128 | Self::Other(_))

@@ -1,7 +1,7 @@
-//! The bottom floor of tfweb: tensors, signatures, and sessions that run them.
+//! The engine of tfweb: tensors, signatures, and sessions that run them.
 //!
-//! Knows nothing of HTTP, actors or wire formats. [`Session`] is all that the floor above needs; what implements it for real
-//! is [`tensorflow`], the only place in the repository with `unsafe` code.
+//! The engine knows nothing of HTTP, actors or wire formats. Code above it runs a model through the trait [`Session`].
+//! [`tensorflow`] implements the trait with libtensorflow; its folder is the only place in the repository with `unsafe` code.
 
 #![deny(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! Scalars in bytes that came over a wire: shown where they lie, even at an address that elements may not have. A run copies
-//! such bytes into TensorFlow's memory as they are; only who wants to look at elements pays for moving them.
+//! Scalars as the bytes of a message, left where they lie even if elements must not have that address.
+//!
+//! A run copies such bytes into TensorFlow's memory as they are. Code that asks for elements pays for moving them.
 
 use std::sync::OnceLock;
 
@@ -11,12 +12,15 @@ use crate::storage::Storage;
 /// Elements in row-major order, in the machine's byte order.
 pub(crate) struct Packed<T> {
     bytes: Bytes,
-    /// The elements at an address they may have, where `bytes` is at none and somebody has looked.
+    /// A copy of the elements at an aligned address, made when somebody asks for elements and `bytes` are not aligned.
     moved: OnceLock<Vec<T>>,
 }
 
 impl<T: AnyBitPattern> Packed<T> {
     /// Wraps bytes that are whole elements.
+    ///
+    /// # Panics
+    /// If they are not.
     pub(crate) fn new(bytes: Bytes) -> Self {
         assert!(bytes.len().is_multiple_of(size_of::<T>()), "whole elements; this is a bug");
         Self { bytes, moved: OnceLock::new() }

@@ -1,4 +1,7 @@
-//! The memory that tensors show.
+//! The memory behind tensors.
+//!
+//! A storage is shared and never changes. It may be a `Vec` that a decoder has filled, the bytes of a message, or the memory of a
+//! tensor that TensorFlow returned.
 
 use bytes::Bytes;
 
@@ -7,12 +10,12 @@ pub trait Storage<T>: Send + Sync {
     /// All elements.
     fn as_slice(&self) -> &[T];
 
-    /// How many there are.
+    /// How many elements there are.
     fn count(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// Their bytes, where they are not kept as elements.
+    /// The bytes of all elements, if the storage keeps bytes and not elements.
     fn packed(&self) -> Option<&[u8]> {
         None
     }
@@ -29,7 +32,7 @@ pub trait StringStorage: Send + Sync {
     /// How many strings there are.
     fn count(&self) -> usize;
 
-    /// The bytes of string `index`, NULs and all.
+    /// The bytes of string `index`. They may include NULs.
     fn get(&self, index: usize) -> &[u8];
 }
 

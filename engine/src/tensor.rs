@@ -1,7 +1,7 @@
 //! Tensors: dimensions and shared, immutable values.
 //!
-//! A tensor never owns its memory alone: it is a window onto a [`Storage`] that may be a `Vec` filled by a decoder or
-//! the memory of a tensor that libtensorflow returned. Taking rows of it, or handing it to another thread, copies nothing.
+//! A tensor is a window onto a [`Storage`], which other tensors may share. Taking rows of a tensor, or handing it to another
+//! thread, copies no element.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::shape::{element_count, Dims};
 use crate::storage::{Storage, StringStorage};
 use crate::values::{Buffer, Scalar, Strings, Values};
 
-/// A tensor: dimensions, and as many values as they call for.
+/// A tensor: dimensions, and as many elements as they call for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     dims: Dims,
@@ -20,7 +20,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Makes a tensor of scalars, sharing `storage`.
+    /// Makes a tensor of the scalars in `storage`.
     ///
     /// # Panics
     /// If the storage does not hold exactly as many elements as `dims` call for.
@@ -37,7 +37,7 @@ impl Tensor {
         Self::from_storage(dims, Arc::new(elements))
     }
 
-    /// Makes a tensor of scalars in the machine's byte order, without copying them where their bits are elements.
+    /// Makes a tensor of scalars in the machine's byte order. Copies them only if some patterns of bits are no valid elements.
     ///
     /// # Panics
     /// If `bytes` are not exactly the elements that `dims` call for.
@@ -45,7 +45,7 @@ impl Tensor {
         Self::from_storage(dims, T::storage(bytes))
     }
 
-    /// Makes a tensor of byte strings, sharing `storage`.
+    /// Makes a tensor of the byte strings in `storage`.
     ///
     /// # Panics
     /// If the storage does not hold exactly as many strings as `dims` call for.
@@ -54,7 +54,7 @@ impl Tensor {
         Self { dims, values: Values::String(Strings::new(storage)) }
     }
 
-    /// The element type.
+    /// The dtype of the elements.
     #[must_use]
     pub const fn dtype(&self) -> DType {
         self.values.dtype()
@@ -78,7 +78,7 @@ impl Tensor {
         element_count(&self.dims).expect("dimensions were checked against the storage; this is a bug")
     }
 
-    /// How many bytes the elements take; for strings, the sum of their lengths.
+    /// How many bytes the elements have. Strings count by their lengths.
     #[must_use]
     pub fn byte_count(&self) -> usize {
         self.values.byte_count()
@@ -90,25 +90,25 @@ impl Tensor {
         &self.values
     }
 
-    /// The scalars, if they are of type `T`.
+    /// The scalars, if the elements are of type `T`.
     #[must_use]
     pub fn as_slice<T: Scalar>(&self) -> Option<&[T]> {
         T::of_values(&self.values).map(Buffer::as_slice)
     }
 
-    /// The bytes of the scalars in the machine's byte order, if there are scalars. They may lie anywhere.
+    /// The bytes of the elements in the machine's byte order, unless the elements are strings. Their address may be unaligned.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         self.values.bytes()
     }
 
-    /// The same, if the scalars are of type `T`.
+    /// The bytes of the elements in the machine's byte order, if the elements are of type `T`. Their address may be unaligned.
     #[must_use]
     pub fn bytes_of<T: Scalar>(&self) -> Option<&[u8]> {
         T::of_values(&self.values).map(Buffer::bytes)
     }
 
-    /// The byte strings, if it holds such.
+    /// The byte strings, if the elements are strings.
     #[must_use]
     pub fn as_strings(&self) -> Option<&Strings> {
         if let Values::String(strings) = &self.values {
@@ -118,7 +118,7 @@ impl Tensor {
         }
     }
 
-    /// Shares `count` rows from row `start` on.
+    /// Gives `count` rows from row `start` on. They share the memory of this tensor.
     ///
     /// # Panics
     /// If there are not that many rows.
@@ -132,7 +132,7 @@ impl Tensor {
         Self { dims, values: self.values.window(start * row_elements, count * row_elements) }
     }
 
-    /// Shares row `index` without its outer dimension.
+    /// Gives row `index` without the first dimension. It shares the memory of this tensor.
     ///
     /// # Panics
     /// If there is no such row.

@@ -1,4 +1,4 @@
-//! A tensor's elements: windows onto shared memory, by dtype.
+//! A tensor's elements: windows onto shared memory, one kind for each dtype.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,33 +11,33 @@ use crate::dtype::DType;
 use crate::packed::Packed;
 use crate::storage::{Storage, StringStorage};
 
-/// A fixed-size element type: everything served but `string`.
+/// A Rust type of the elements of a dtype. Each dtype that is served has one, except `string`.
 pub trait Scalar: NoUninit + Default + fmt::Debug + PartialEq + Send + Sync {
-    /// The dtype whose elements this type holds, bit for bit.
+    /// The dtype whose elements have the same bits as this type.
     const DTYPE: DType;
 
-    /// Whether every pattern of bits is one of its elements.
+    /// Whether every pattern of bits is a valid element.
     const TAKES_ANY_BITS: bool;
 
-    /// Shows whole elements in the machine's byte order as a storage; without copying them, unless there are bits to be mended.
+    /// Makes a storage of elements in the machine's byte order. Copies them only if some patterns of bits are no valid elements.
     ///
     /// # Panics
-    /// If `bytes` are no whole elements.
+    /// If `bytes` are not whole elements.
     fn storage(bytes: Bytes) -> Arc<dyn Storage<Self>>;
 
-    /// Wraps a buffer of this type.
+    /// Wraps a buffer of this type as values.
     fn into_values(buffer: Buffer<Self>) -> Values;
 
-    /// Looks into values of this type; `None` for those of another.
+    /// Gives the buffer within values of this type. `None` for values of another type.
     fn of_values(values: &Values) -> Option<&Buffer<Self>>;
 
     /// Appends the element's bytes in little-endian order.
     fn write_le(self, out: &mut Vec<u8>);
 
-    /// Reads an element from its little-endian bytes.
+    /// Reads an element from its bytes in little-endian order.
     ///
     /// # Panics
-    /// If `bytes` is not exactly one element long.
+    /// If `bytes` is not exactly as long as one element.
     fn read_le(bytes: &[u8]) -> Self;
 }
 
@@ -118,7 +118,7 @@ pub struct Buffer<T> {
 }
 
 impl<T: Scalar> Buffer<T> {
-    /// Shows all of `storage`.
+    /// Makes a window onto all of `storage`.
     pub(crate) fn new(storage: Arc<dyn Storage<T>>) -> Self {
         let len = storage.count();
         Self { storage, start: 0, len }
@@ -130,7 +130,7 @@ impl<T: Scalar> Buffer<T> {
         &self.storage.as_slice()[self.start..self.start + self.len]
     }
 
-    /// The bytes of the elements in the window, in the machine's byte order, wherever they lie.
+    /// The bytes of the elements in the window, in the machine's byte order. Their address may be unaligned.
     pub(crate) fn bytes(&self) -> &[u8] {
         let size = size_of::<T>();
         match self.storage.packed().filter(|_| T::TAKES_ANY_BITS) {
@@ -157,28 +157,28 @@ pub struct Strings {
 }
 
 impl Strings {
-    /// Shows all of `storage`.
+    /// Makes a window onto all of `storage`.
     pub(crate) fn new(storage: Arc<dyn StringStorage>) -> Self {
         let len = storage.count();
         Self { storage, start: 0, len }
     }
 
-    /// How many strings the window shows.
+    /// How many strings are in the window.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the window shows none.
+    /// Whether the window has no strings.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The bytes of string `index` of the window, NULs and all.
+    /// The bytes of string `index` of the window. They may include NULs.
     ///
     /// # Panics
-    /// If the window shows no more than `index` strings.
+    /// If the window has no string `index`.
     #[must_use]
     pub fn get(&self, index: usize) -> &[u8] {
         assert!(index < self.len, "string {index} of {}", self.len);

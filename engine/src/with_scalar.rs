@@ -1,6 +1,7 @@
-//! [`with_scalar!`](crate::with_scalar): code for each scalar dtype, written once.
+//! The macro `with_scalar!`, which writes code for each scalar dtype once.
 
-/// Runs `$body` with `$T` bound to the Rust type of a scalar dtype; `$else` for `string` and what is not served.
+/// Evaluates `$body` with `$T` as the Rust type of a scalar dtype. Evaluates `$else` for `string` and for dtypes that are not
+/// served.
 #[macro_export]
 macro_rules! with_scalar {
     ($dtype:expr, $T:ident => $body:expr, else $else:expr) => {

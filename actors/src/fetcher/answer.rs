@@ -97,8 +97,8 @@ impl Head {
 
     /// Writes the head anew, so that awc has nothing to judge and reads the same framing.
     ///
-    /// awc takes an HTTP/1.1 answer without a length for an empty one. So the new head is HTTP/1.1 and states its framing, or HTTP/1.0
-    /// if the body ends with the connection. awc closes the connection after each.
+    /// awc takes an HTTP/1.1 answer without a length for an empty one. So the new head is HTTP/1.1 and states its framing, or
+    /// HTTP/1.0 if the body ends with the connection. awc closes the connection after each.
     pub(super) fn for_awc(&self) -> Vec<u8> {
         let (minor, framing) = match &self.body {
             Body::Length(bytes) => (1, format!("content-length: {bytes}\r\n")),

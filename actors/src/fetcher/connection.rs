@@ -4,8 +4,8 @@
 //! tell them apart. So an [`OriginConnection`] takes one request and gives one answer. After that it reads as ended and refuses to
 //! send, whatever awc does.
 //!
-//! awc by itself takes an interim answer for the final one, and the end of the connection for the end of the body, so that a part of
-//! a body passes for the whole. So this file follows the bytes, by the rules of [`answer`]:
+//! awc by itself takes an interim answer for the final one, and the end of the connection for the end of the body, so that a part
+//! of a body passes for the whole. So this file follows the bytes, by the rules of [`answer`]:
 //!
 //! - It skips interim answers, and gives awc a head that is written anew.
 //! - It hands on no byte behind the end of the answer.

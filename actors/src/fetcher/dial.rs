@@ -36,7 +36,8 @@ pub trait Resolve: fmt::Debug + Send + Sync {
 /// Asks the system, which looks into its hosts file and asks its name servers.
 #[derive(Debug)]
 pub struct SystemResolver {
-    /// One permit for each look-up. A look-up cannot be cut short: it keeps its thread and its permit for as long as the system takes.
+    /// One permit for each look-up. A look-up cannot be cut short: it keeps its thread and its permit for as long as the system
+    /// takes.
     lookups: Arc<Semaphore>,
 }
 
@@ -66,8 +67,8 @@ impl Resolve for SystemResolver {
 /// The HTTP clients of all fetches. They open a connection for each request.
 pub(super) struct Clients {
     plain: Client,
-    /// Speaks TLS below awc and not within it, so that [`OriginConnection`] sees where a TLS connection ends, too. This client gets an
-    /// `http` URL for each `https` URL.
+    /// Speaks TLS below awc and not within it, so that [`OriginConnection`] sees where a TLS connection ends, too. This client gets
+    /// an `http` URL for each `https` URL.
     secure: Client,
 }
 
@@ -167,8 +168,8 @@ fn without_brackets(host: &str) -> &str {
 /// Makes a TLS connector that verifies servers against the system's root certificates and Mozilla's. Containers often have none
 /// of their own.
 ///
-/// All connections share it, and with it the TLS sessions that rustls remembers. A new connection resumes such a session. That saves
-/// sending and verifying certificates, and in TLS 1.2 a round trip.
+/// All connections share it, and with it the TLS sessions that rustls remembers. A new connection resumes such a session. That
+/// saves sending and verifying certificates, and in TLS 1.2 a round trip.
 fn tls() -> TlsConnector {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let system = rustls_native_certs::load_native_certs();

@@ -82,7 +82,7 @@ impl FetcherHandle {
         }
     }
 
-    /// What the fetcher has done since it started, and what it is doing.
+    /// Reads how many fetches have ended since the fetcher started, and how many are under way.
     #[must_use]
     pub fn observe(&self) -> FetchObservation {
         self.counters.observe()

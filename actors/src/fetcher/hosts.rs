@@ -103,8 +103,8 @@ impl Hosts {
         Ok(Turn { _host_slot: host_slot, _slot: slot, _in_flight: in_flight.expect("no limit is reached; this is a bug") })
     }
 
-    /// Waits for memory for a body of at most `bytes` bytes. All of it is taken before the first byte is read. Bodies that each held a
-    /// part and waited for the rest would wait for each other.
+    /// Waits for memory for a body of at most `bytes` bytes. All of it is taken before the first byte is read. Bodies that each
+    /// held a part and waited for the rest would wait for each other.
     pub(super) async fn room(&self, host: &Host, bytes: usize) -> Room {
         let host_room = acquire(&host.room, units(bytes)).await;
         Room { _host_room: host_room, room: acquire(&self.room, units(bytes)).await }

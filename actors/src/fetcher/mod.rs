@@ -2,7 +2,7 @@
 //!
 //! - `handle`: [`FetcherHandle`], which is all that callers see.
 //! - `actor`: the FetcherActor, which owns the HTTP client, the limits and the table of fetches under way.
-//! - `policy`: what may be fetched, and how much at once.
+//! - `policy`: the URLs that may be fetched, and the limits of fetching.
 //! - [`rules`] and [`address`]: which URLs, hosts and addresses may be fetched. Both are pure.
 //! - `hosts`: turns and memory, of which one host gets a quarter at most.
 //! - `download`: one fetch. `dial` opens its connection, and `connection` follows the answer to its last byte.

@@ -1,4 +1,4 @@
-//! What the fetcher may fetch, and how much at once.
+//! The policy of the fetcher: the URLs that it may fetch, and the limits of time, number and memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::dial::Resolve;
 use super::rules::Rules;
 
-/// What may be fetched, and how much at once.
+/// The URLs that may be fetched, and the limits of fetching.
 #[derive(Clone, Debug)]
 pub struct FetchPolicy {
     /// Which URLs may be fetched.

@@ -20,6 +20,8 @@ pub(super) const POLICY: Policy = Policy { batch_rows_max: 32, queue_requests_ma
 struct NoObserver;
 
 impl RunObserver for NoObserver {
+    fn begins(&self, _: usize, _: usize) {}
+
     fn ran(&self, _: &ObservedRun<'_>) -> Option<TraceLink> {
         None
     }

@@ -1,4 +1,4 @@
-//! Follows a fed tensor through the graph and gathers what operations demand of its shape.
+//! Follows a fed tensor through the graph and gathers the demands that operations make on its shape.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use prost::Message;
 
 use super::nodes::{Body, Function, Node};
-use super::operations::{needs_elements, takes, Takes};
+use super::operations::{needs_elements, shape_rule, ShapeRule};
 use super::proto::GraphDef;
 
 /// A graph and the functions that it calls.
@@ -16,28 +16,28 @@ pub(crate) struct Graph {
     functions: HashMap<String, Function>,
 }
 
-/// The demands that operations make on the shape of a fed tensor that comes to them.
+/// The demands on the shape of a fed tensor by the operations that it reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Demands {
-    /// Whether every one of them takes any shape.
+    /// Whether each of the operations takes any shape.
     pub(crate) takes_any_shape: bool,
-    /// The ranks that all of them may take.
+    /// The ranks that all of the operations take.
     pub(crate) ranks: RangeInclusive<usize>,
-    /// The least size of the last dimension that all of them may take.
-    pub(crate) last_least: usize,
+    /// The smallest last dimension that all of the operations take.
+    pub(crate) last_size_min: usize,
 }
 
 impl Demands {
-    /// Of a graph that nothing is known of.
-    pub(crate) const UNKNOWN: Self = Self { takes_any_shape: false, ranks: 0..=usize::MAX, last_least: 0 };
+    /// The demands of an unknown graph.
+    pub(crate) const UNKNOWN: Self = Self { takes_any_shape: false, ranks: 0..=usize::MAX, last_size_min: 0 };
 }
 
-/// A place in the graph that the fed tensor comes to.
+/// A place in the graph that the fed tensor reaches.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Place<'a> {
-    /// None in the main graph.
+    /// The function whose body holds the place. `None` in the main graph.
     function: Option<&'a str>,
-    /// Of a node or an argument.
+    /// The name of a node or of an argument.
     name: &'a str,
     /// Whether the tensor still has the rank that was fed.
     has_rank: bool,
@@ -51,7 +51,7 @@ impl Graph {
         Ok(Self { main: Body::new(nodes), functions: functions.collect() })
     }
 
-    /// Finds what is demanded of a tensor fed in place of the node `feed`, where the nodes `fetches` are computed from it.
+    /// Finds the demands on a tensor that is fed in place of the node `feed`, when the nodes `fetches` are fetched.
     pub(crate) fn demands(&self, feed: &str, fetches: &[&str]) -> Demands {
         let computed = self.main.computed_for(feed, fetches);
         let mut demands = Demands { takes_any_shape: true, ..Demands::UNKNOWN };
@@ -65,14 +65,14 @@ impl Graph {
             for &(node, input) in body.consumers.get(place.name).into_iter().flatten() {
                 let node = &body.nodes[node];
                 if place.function.is_some() || computed.contains(node.name.as_str()) {
-                    self.visit(node, input, &place, &mut demands, &mut waiting);
+                    self.add_node(node, input, &place, &mut demands, &mut waiting);
                 }
             }
         }
         demands
     }
 
-    /// Whether an operation that is run for `fetches` ends the process where a dimension has no elements.
+    /// Whether an operation that runs for `fetches` ends the process if a dimension has no elements.
     pub(crate) fn needs_elements(&self, fetches: &[&str]) -> bool {
         let computed = self.main.computed_for("", fetches);
         let mut waiting: Vec<&Node> = self.main.nodes.iter().filter(|node| computed.contains(node.name.as_str())).collect();
@@ -87,17 +87,17 @@ impl Graph {
         false
     }
 
-    /// Adds what a node demands of its input, and where the tensor comes to from there.
-    fn visit<'a>(&'a self, node: &'a Node, input: usize, at: &Place<'a>, demands: &mut Demands, waiting: &mut Vec<Place<'a>>) {
+    /// Adds the demands of a node on its input `input`, and the places that the tensor reaches from there.
+    fn add_node<'a>(&'a self, node: &'a Node, input: usize, at: &Place<'a>, demands: &mut Demands, waiting: &mut Vec<Place<'a>>) {
         let behind = |has_rank| Place { function: at.function, name: &node.name, has_rank };
-        match takes(&node.op, input) {
-            Takes::AnyShape => waiting.push(behind(at.has_rank)),
-            Takes::Broadcast => waiting.push(behind(false)),
-            Takes::KeepsRank => {
+        match shape_rule(&node.op, input) {
+            ShapeRule::AnyShape => waiting.push(behind(at.has_rank)),
+            ShapeRule::Broadcast => waiting.push(behind(false)),
+            ShapeRule::KeepsRank => {
                 demands.takes_any_shape = false;
                 waiting.push(behind(at.has_rank));
             }
-            Takes::Call => {
+            ShapeRule::Call => {
                 let called = node.function.as_deref().and_then(|name| self.functions.get_key_value(name));
                 let argument = called.and_then(|(name, function)| Some((name, function.arguments.get(input)?)));
                 match argument {
@@ -108,20 +108,20 @@ impl Graph {
                     None => demands.takes_any_shape = false,
                 }
             }
-            Takes::Ranks(ranks) => {
+            ShapeRule::Ranks(ranks) => {
                 demands.takes_any_shape = false;
                 if at.has_rank {
                     let (least, greatest) = (*ranks.start(), *ranks.end());
                     demands.ranks = least.max(*demands.ranks.start())..=greatest.min(*demands.ranks.end());
                 }
             }
-            Takes::Last(least) => {
+            ShapeRule::LastSize(least) => {
                 demands.takes_any_shape = false;
                 if at.has_rank {
-                    demands.last_least = least.max(demands.last_least);
+                    demands.last_size_min = least.max(demands.last_size_min);
                 }
             }
-            Takes::Unknown => demands.takes_any_shape = false,
+            ShapeRule::Unknown => demands.takes_any_shape = false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A TensorFlow graph as its GraphDef tells of it, without its constants: which operations a fed tensor comes to. Pure.
+//! A TensorFlow graph, read from its GraphDef without the constants, to find the operations that a fed tensor reaches. Pure.
 //!
 //! - `demands`: follows a fed tensor through the graph and gathers the demands on its shape.
 //! - `nodes`: the nodes of a graph or a function, and which node takes the outputs of which.

@@ -9,7 +9,7 @@ use super::proto::{AttrValue, FunctionDef, NodeDef};
 pub(super) struct Body {
     pub(super) nodes: Vec<Node>,
     by_name: HashMap<String, usize>,
-    /// By the name of a node or an argument: the nodes that take its outputs, and at which of their inputs.
+    /// For the name of a node or argument: the nodes that take its outputs, and the number of the input at which each takes them.
     pub(super) consumers: HashMap<String, Vec<(usize, usize)>>,
 }
 
@@ -18,9 +18,9 @@ pub(super) struct Node {
     pub(super) name: String,
     pub(super) op: String,
     pub(super) inputs: Vec<String>,
-    /// The function that a call calls.
+    /// The function that this node calls, if it is a call.
     pub(super) function: Option<String>,
-    /// All functions that it may call, such as the body of a loop.
+    /// All functions that this node may run, such as the body of a loop.
     pub(super) functions: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Body {
 
 impl Node {
     fn new(node: NodeDef) -> Self {
-        // Without those that only order the nodes: they carry no tensor, and stand last.
+        // Inputs with `^` only order the nodes. They carry no tensor and stand last, so the others keep their numbers.
         let inputs = node.inputs.iter().filter(|input| !input.starts_with('^'));
         let inputs = inputs.map(|input| input.split(':').next().unwrap_or_default().to_owned()).collect();
         let named = |value: AttrValue| {

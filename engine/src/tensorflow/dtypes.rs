@@ -7,7 +7,7 @@ use crate::dtype::DType;
 
 macro_rules! data_types {
     ($($dtype:ident = $data_type:ident, $c_type:ident;)*) => {
-        /// The crate's name of a dtype that is served.
+        /// The name of a dtype in the crate `tensorflow`. `None` if the dtype is not served.
         pub(super) fn data_type_of(dtype: DType) -> Option<DataType> {
             match dtype {
                 $(DType::$dtype => Some(DataType::$data_type),)*
@@ -15,7 +15,10 @@ macro_rules! data_types {
             }
         }
 
-        /// The C API's name of a dtype that is served.
+        /// The name of a dtype in the C API.
+        ///
+        /// # Panics
+        /// If the dtype is not served.
         pub(super) fn c_type_of(dtype: DType) -> TF_DataType {
             match dtype {
                 $(DType::$dtype => TF_DataType::$c_type,)*
@@ -23,7 +26,8 @@ macro_rules! data_types {
             }
         }
 
-        /// Our name of the crate's data type; reference types (`float_ref`) are the type they refer to.
+        /// The dtype of a data type of the crate `tensorflow`. A reference type (`float_ref`) counts as the type to which it
+        /// refers.
         pub(super) fn dtype_of(data_type: DataType) -> DType {
             match data_type {
                 $(DataType::$data_type => DType::$dtype,)*

@@ -1,4 +1,4 @@
-//! Elements as TensorFlow lays them out, and dtypes as it numbers them.
+//! Scalars and strings as TensorFlow lays them out in memory.
 
 use std::fmt;
 use std::os::raw::c_void;
@@ -13,25 +13,25 @@ use super::memory::{Allocate, Memory};
 use crate::storage::{Storage, StringStorage};
 use crate::values::Scalar;
 
-/// One scalar as TensorFlow lays it out, which is as Rust does.
+/// One scalar. TensorFlow lays it out as Rust does.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Element<T>(T);
 
-/// One string as TensorFlow lays it out: a tagged union that may own heap memory. It frees nothing itself; the tensor it lies in
-/// does. (The trait asks for `Clone`; only empty ones are cloned, when a tensor is made.)
+/// One string as TensorFlow lays it out: a tagged union that may own heap memory. Its drop frees nothing; the tensor that holds it
+/// frees it. (`TensorType` requires `Clone`. Only empty strings are cloned, when a tensor is made.)
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(super) struct StringElement(tf::TF_TString);
 
 impl StringElement {
-    /// Copies `bytes` into it. A view would outlive them where an operation keeps the string.
+    /// Copies `bytes` into the string. A view would outlive them if an operation keeps the string.
     pub(super) fn set(&mut self, bytes: &[u8]) {
         // SAFETY: `self` is an initialised string; `bytes` are that many readable bytes, which TensorFlow copies.
         unsafe { tf::TF_StringCopy(&mut self.0, bytes.as_ptr().cast(), bytes.len()) }
     }
 
-    /// Its bytes.
+    /// The bytes of the string.
     pub(super) fn as_bytes(&self) -> &[u8] {
         // SAFETY: `self` lies in a string tensor's memory and was initialised by TensorFlow or by `Memory::new_inner`; pointer
         // and size describe bytes that live as long as the tensor, which `&self` borrows.
@@ -117,7 +117,7 @@ impl Allocate for StringElement {
     }
 }
 
-/// Frees what `StringElement::allocate` made: each string's heap memory, then the strings.
+/// Frees the strings that `StringElement::allocate` made: the heap memory of each, and then the array.
 unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_void) {
     let count = bytes / size_of::<StringElement>();
     // SAFETY: called once by TensorFlow with the pointer and length that `allocate` gave it.
@@ -131,7 +131,7 @@ unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_voi
 impl Default for StringElement {
     fn default() -> Self {
         let mut string = std::mem::MaybeUninit::<tf::TF_TString>::uninit();
-        // SAFETY: TF_StringInit makes an empty string of whatever was there.
+        // SAFETY: TF_StringInit makes an empty string of any memory of that size, initialised or not.
         unsafe {
             tf::TF_StringInit(string.as_mut_ptr());
             Self(string.assume_init())

@@ -1,8 +1,8 @@
 //! Tensors in TensorFlow's own memory.
 //!
-//! The crate `tensorflow` lets a type bring its own tensor representation (`TensorType::InnerType`); ours is [`Memory`]: the
-//! C tensor and where its elements lie. Scalars are copied into it once and read from it in place; strings likewise, byte
-//! for byte, where the crate's own would insist on UTF-8.
+//! The crate `tensorflow` lets a type bring its own representation of tensors (`TensorType::InnerType`). [`Memory`] is ours: the C
+//! tensor and the address of its elements. Elements are copied into it once and read from it in place. Strings may hold any bytes;
+//! the crate's own representation accepts only UTF-8.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -15,7 +15,7 @@ use tensorflow_sys_runtime as tf;
 use super::dtypes::dtype_of;
 use crate::dtype::DType;
 
-/// A C tensor, owned, and its elements.
+/// An owned C tensor, and the address of its elements.
 pub(super) struct Memory<T> {
     tensor: NonNull<tf::TF_Tensor>,
     elements: NonNull<T>,
@@ -23,8 +23,8 @@ pub(super) struct Memory<T> {
 }
 
 // SAFETY: c_api.h: "Graphs are thread-safe when used as directed below" and tf_tensor.h: "TF_Tensor holds a multi-dimensional
-// array of elements of a single data type"; it is a plain owned handle with no thread affinity, and after it has been filled
-// we only read it.
+// array of elements of a single data type". The tensor is a plain owned handle with no thread affinity, and once it is filled it is
+// only read.
 unsafe impl<T: Send> Send for Memory<T> {}
 // SAFETY: as above; shared access only reads.
 unsafe impl<T: Sync> Sync for Memory<T> {}
@@ -37,7 +37,7 @@ impl<T> Memory<T> {
     unsafe fn own(tensor: NonNull<tf::TF_Tensor>, count: usize) -> Self {
         // SAFETY: the tensor is valid by this function's contract.
         let data = unsafe { tf::TF_TensorData(tensor.as_ptr()) };
-        // The data of an empty tensor may be null, or an address that no element could have.
+        // The data of an empty tensor may be null or have an address that is not aligned.
         let elements = if count == 0 { None } else { NonNull::new(data.cast()) };
         Self { tensor, elements: elements.unwrap_or(NonNull::dangling()), count }
     }
@@ -78,9 +78,9 @@ impl<T> Clone for Memory<T> {
     }
 }
 
-/// How the elements of a tensor come to be.
+/// An element type that can make C tensors.
 pub(super) trait Allocate: TensorType {
-    /// Makes a C tensor with every element valid.
+    /// Makes a C tensor for `count` elements. The caller writes every element before anything reads one.
     fn allocate(dims: &[i64], count: usize) -> *mut tf::TF_Tensor;
 }
 

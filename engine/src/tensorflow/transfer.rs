@@ -1,4 +1,4 @@
-//! Tensors into TensorFlow's memory and out of it.
+//! Copies the rows of requests into TensorFlow's memory, and makes outputs tensors that share TensorFlow's memory.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::tensor::Tensor;
 use crate::values::Scalar;
 use crate::with_scalar::with_scalar;
 
-/// An input of a run, in TensorFlow's memory.
+/// An input of a run in TensorFlow's memory.
 pub(super) trait Feed {
-    /// Hands the tensor to a run.
+    /// Feeds the tensor to a run.
     fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32);
 
-    /// Gives the tensor back as one of ours, sharing its memory.
+    /// Makes it a tensor of the engine, which shares its memory.
     fn into_tensor(self: Box<Self>) -> Tensor;
 }
 
@@ -43,7 +43,7 @@ impl Feed for tensorflow::Tensor<StringElement> {
     }
 }
 
-/// Copies the rows of input `input` of all `requests` into one tensor in TensorFlow's memory: the one copy an input takes.
+/// Copies the rows of input `input` of all `requests` into one tensor in TensorFlow's memory. It is the only copy of an input.
 pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed>, Error> {
     let dims: Vec<u64> = merged_dims(requests, input)?.iter().map(|&dim| dim as u64).collect();
     let parts = requests.iter().map(|request| &request[input]);
@@ -54,8 +54,8 @@ pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed
         let mut room = merged.len() * size_of::<T>();
         for part in parts.filter_map(Tensor::bytes_of::<T>) {
             room = room.checked_sub(part.len()).expect("merged dimensions count every row; this is a bug");
-            // SAFETY: `room` shows that the part fits behind what was written; the two do not overlap, for the merged tensor is
-            // new. The bytes are whole elements of `T`, and such as `T` may have: `Tensor::bytes_of` gives no others.
+            // SAFETY: `room` shows that the part fits behind the parts before it. Source and target do not overlap, for the merged
+            // tensor is new. The bytes are whole and valid elements of `T`: `Tensor::bytes_of` gives no others.
             unsafe {
                 next.copy_from_nonoverlapping(part.as_ptr(), part.len());
                 next = next.add(part.len());
@@ -73,7 +73,7 @@ pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed
     }))
 }
 
-/// Takes output `index` of a finished run, sharing its memory.
+/// Takes output `index` of a run that has ended. The tensor shares the memory of the run.
 pub(super) fn take_output(run: &mut SessionRunArgs<'_>, index: usize, token: FetchToken) -> Result<Tensor, Error> {
     let dtype = run.output_data_type(index).map_or(DType::Other(0), dtype_of);
     if !dtype.is_served() {

@@ -53,8 +53,8 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
-    /// The value that the share `q` of all values does not exceed. Values count as spread evenly between two bounds, and a value above
-    /// all bounds counts as the last bound. `None` if no value was counted.
+    /// The value that the share `q` of all values does not exceed. Values count as spread evenly between two bounds, and a value
+    /// above all bounds counts as the last bound. `None` if no value was counted.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts and bounds are far below 2^53")]
     pub fn quantile(&self, q: f64) -> Option<f64> {

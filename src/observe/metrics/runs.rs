@@ -32,9 +32,12 @@ pub struct RunCounter {
 }
 
 impl RunObserver for RunCounter {
+    fn begins(&self, rows: usize, requests: usize) {
+        self.figures.rows.observe(rows as u64);
+        self.figures.requests.observe(requests as u64);
+    }
+
     fn ran(&self, run: &ObservedRun<'_>) -> Option<TraceLink> {
-        self.figures.rows.observe(run.rows as u64);
-        self.figures.requests.observe(run.requests as u64);
         self.tracer.as_ref().filter(|_| !run.links.is_empty())?.ran(run)
     }
 }
@@ -52,6 +55,8 @@ mod tests {
     struct Tracer(AtomicUsize);
 
     impl RunObserver for Tracer {
+        fn begins(&self, _: usize, _: usize) {}
+
         fn ran(&self, _: &ObservedRun<'_>) -> Option<TraceLink> {
             self.0.fetch_add(1, Ordering::Relaxed);
             Some(LINK)
@@ -62,6 +67,8 @@ mod tests {
     fn every_run_is_counted_and_only_runs_with_traced_requests_are_traced() {
         let (figures, tracer) = (Arc::new(RunFigures::default()), Arc::new(Tracer::default()));
         let counter = RunCounter { figures: Arc::clone(&figures), tracer: Some(tracer.clone()) };
+        counter.begins(7, 2);
+        counter.begins(7, 2);
         let now = Instant::now();
         let run = |links| ObservedRun { begun: now, ended: now, rows: 7, requests: 2, links, error: None };
         assert_eq!((counter.ran(&run(&[])), counter.ran(&run(&[LINK]))), (None, Some(LINK)));

@@ -327,13 +327,15 @@ def queued_deadline():
 
 
 def cancel():
-    """The server runs one request at a time."""
+    """The server runs one request at a time. The test says when a call is inside."""
     runs = lambda: predict("kitchen", "stateful", x=np.int64([0]))["runs"][0]
     before = runs()
     first = PREDICTION.Predict.future(request("kitchen", "slow", loops=np.int32([1000])), timeout=TIMEOUT)
-    time.sleep(0.3)
+    print("first", flush=True)
+    sys.stdin.readline()
     second = PREDICTION.Predict.future(request("kitchen", "stateful", x=np.int64([0])), timeout=TIMEOUT)
-    time.sleep(0.2)
+    print("second", flush=True)
+    sys.stdin.readline()
     second.cancel()
     first.result()
     same(runs(), before + 1)
@@ -514,8 +516,6 @@ def watch():
 def busy():
     """Be in the middle of a request until the server stops."""
     future = PREDICTION.Predict.future(request("kitchen", "slow", loops=np.int32([1500])), timeout=TIMEOUT)
-    time.sleep(0.3)
-    print("sent", flush=True)
     same(tf.make_ndarray(future.result().outputs["rows"]).tolist(), [1])
     print("answered", flush=True)
 
@@ -537,6 +537,7 @@ def steady(lost_max=0):
             except (AssertionError, grpc.RpcError) as error:
                 is_lost = isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.UNAVAILABLE
                 (lost if is_lost else failures).append(f"{type(error).__name__}: {error}")
+            # The pace of the load.
             time.sleep(0.01)
     over, answered, failures, lost = threading.Event(), [], [], []
     threads = [threading.Thread(target=work, args=[number]) for number in range(STEADY_THREADS)]

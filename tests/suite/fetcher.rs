@@ -16,7 +16,7 @@ use tfweb_actors::fetcher::{FetchPolicy, FetcherHandle, Outcome, Resolve};
 use tfweb_engine::Error;
 
 use crate::origin::{loopback, Origin};
-use crate::support::{config, is_alone, Random};
+use crate::support::{config, is_alone, until, Random};
 
 /// Gives a name's answers one after another, and the last again.
 #[derive(Debug, Default)]
@@ -151,9 +151,8 @@ fn every_end_is_counted() {
         assert_eq!((count(Outcome::Overloaded), count(Outcome::TimedOut)), (1, 3));
         let late = fetcher.fetch(&[&a], Instant::now() + Duration::from_millis(20)).await;
         assert!(late.unwrap_err().message.contains("time ran out"));
-        while count(Outcome::Cancelled) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        // The fetcher counts on a thread of its own.
+        until("the fetch is cancelled", || count(Outcome::Cancelled) == 1);
         assert_eq!((fetcher.observe().in_flight, fetcher.observe().waiting), (0, 0));
     });
 }

@@ -8,7 +8,7 @@
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself; `origin` and `tls` are what the URLs lead to.
 //! - `hostile_origin`: answers that try to be taken for other requests'.
-//! - `keeping`: models that come, change and go while they are served.
+//! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load.
 //! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `logs`: what the process logs; `traces`: what it sends to the `collector` of this suite. `grpc_client` calls for both.
@@ -63,6 +63,7 @@ mod shutdown;
 mod store;
 mod store_servers;
 mod support;
+mod swaps;
 mod tensorflow;
 mod tf_serving;
 mod tls;

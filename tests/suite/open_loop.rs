@@ -33,6 +33,7 @@ pub(crate) fn run(address: SocketAddr, request: Vec<u8>, rate: f64, time: Durati
             if due >= start + time {
                 break;
             }
+            // The pace of the load: `rate` requests a second.
             tokio::time::sleep_until(due.into()).await;
             let (request, idle) = (Rc::clone(&request), Rc::clone(&idle));
             sent.push(spawn_local(async move {

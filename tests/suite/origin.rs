@@ -185,6 +185,7 @@ impl Shared {
                 whole(wire, "", b"held")?;
             }
             "slow" => {
+                // The pace of a slow origin; the time is the request's own.
                 thread::sleep(Duration::from_millis(number() as u64));
                 whole(wire, "", b"slow")?;
             }
@@ -208,6 +209,7 @@ impl Shared {
                 wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
                 while !self.lock().closing {
                     wire.write_all(b".")?;
+                    // The pace of a slow origin, from which bytes come for ever.
                     thread::sleep(Duration::from_millis(number() as u64));
                 }
             }

@@ -47,7 +47,7 @@ fn three_times_the_capacity_hurts_nobody_who_was_let_in() {
     let times = |status: u16| of(status).map(|answer: &Answer| answer.time).collect::<Vec<_>>();
     let (mut accepted, mut refused) = (times(200), times(503));
     let late = of(504).count();
-    // A sleep takes a little longer than it says: what the session itself could do is measured, not computed.
+    // A sleep takes a little longer than it says. So the test measures how long the session's runs take on this machine.
     let run = (0..20)
         .map(|_| {
             let start = Instant::now();

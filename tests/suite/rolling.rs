@@ -47,6 +47,7 @@ pub(crate) struct Doors {
 impl Doors {
     /// A column of HAProxy's own statistics for a replica's HTTP, counted from 0.
     fn column(&self, number: usize, name: &str) -> Option<String> {
+        // Callers ask until they see what they wait for; more often would be load.
         thread::sleep(LOOK);
         let csv = Connection::open(self.admin).ok()?.call(&Request::get("/;csv")).ok()?.text();
         let place = csv.lines().next()?.trim_start_matches("# ").split(',').position(|column| column == name)?;
@@ -138,7 +139,8 @@ fn ask(address: SocketAddr, client: usize, seen: &Seen) {
         let (request, expected) = request(client, step);
         let call = |connection: Option<Connection>| {
             let mut connection = connection.map_or_else(|| Connection::open(address), Ok)?;
-            // In two pieces, as most clients do; what is sent on before it is whole cannot be sent again.
+            // In two pieces, as most clients do. HAProxy cannot repeat a request that it has begun to pass on. The pause is the
+            // pace of the load.
             connection.send_bytes(&request.head())?;
             thread::sleep(PAUSE);
             connection.send_bytes(&request.body)?;

@@ -6,10 +6,11 @@
 //! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
 //! - `batching`: what shares a run, and who gets which answer, seen from clients.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
-//! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself; `origin` and `tls` are what the URLs lead to.
+//! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself. The URLs lead to an `origin`, over `tls` or not.
+//! - `odd_origins`: URL inputs that lead to hostile, broken and old servers.
 //! - `hostile_origin`: answers that try to be taken for other requests'.
 //! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load.
-//! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
+//! - `store`, `archives`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `logs`: what the process logs; `traces`: what it sends to the `collector` of this suite. `grpc_client` calls for both.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
@@ -31,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod architecture;
+mod archives;
 mod balancer;
 mod batching;
 mod client;
@@ -51,6 +53,7 @@ mod lifecycle;
 mod logs;
 mod memory;
 mod metrics;
+mod odd_origins;
 mod offers;
 mod open_loop;
 mod operations;

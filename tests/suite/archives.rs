@@ -1,4 +1,4 @@
-//! Models brought from archives that web servers have: whole, and fetched again only when they have changed.
+//! Models from archives on web servers: they come whole, and again only when the archive has changed.
 
 use std::io::{Cursor, Write};
 use std::path::Path;

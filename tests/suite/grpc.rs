@@ -1,4 +1,4 @@
-//! The gRPC door, called by TensorFlow Serving's own Python client (`tests/clients/tf_serving_grpc.py`, which has the checks).
+//! The gRPC port, called by TensorFlow Serving's own Python client. `tests/clients/grpc_checks` has the checks.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;

@@ -82,7 +82,7 @@ fn until_states(server: &RunningServer, expect: &[(u64, &str)]) {
     });
 }
 
-/// What 1 gives: 2.5 of half_plus_two, 3.5 of half_plus_three.
+/// Asks a model for the value of 1: half_plus_two answers 2.5, half_plus_three 3.5.
 fn answer(server: &RunningServer, target: &str) -> (u16, String) {
     server.post(target, r#"{"x": [1]}"#)
 }
@@ -246,7 +246,7 @@ fn who_bears_the_token_adds_moves_and_removes_models() {
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_THREE.into()));
     assert_eq!(with(post("m", TWO), "secret").status, 200);
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_TWO.into()), "moved");
-    // What cannot be served changes nothing.
+    // A model that cannot be served changes nothing.
     let failed = with(post("m", "no/such/model"), "secret");
     assert!(failed.status == 404 && failed.text().contains("no/such/model"), "{failed:?}");
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_TWO.into()));
@@ -273,7 +273,7 @@ fn who_bears_the_token_adds_moves_and_removes_models() {
 struct Listed<'a> {
     name: &'a str,
     shelf: &'a Shelf,
-    /// What else the file says of it.
+    /// Further fields, as the file writes them.
     more: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! What the process logs: lines that machines can read, a line for each request, and nothing lost at the end.
+//! The log of the process: machines can read its lines, each request has one, and none is lost at the end.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};

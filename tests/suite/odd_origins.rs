@@ -1,4 +1,4 @@
-//! Servers that URL inputs lead to, seen from clients: hostile, broken, old, and those whose certificates are not to be trusted.
+//! URL inputs that lead to hostile, broken or old servers, or to servers whose certificates are not to be trusted.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What who operates a server uses: the health check of its image, variables that platforms set, the port for operation.
+//! Tests for those who operate a server: the health check of its image, variables that platforms set, the admin port.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! How the `tfweb` process ends: whom it still answers, how soon it is gone, and with which exit code.
+//! How the `tfweb` process ends: which requests it still answers, how soon it ends, and with which exit code.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +37,7 @@ fn begin(connection: &mut Connection, request: &Request) -> io::Result<()> {
     Ok(())
 }
 
-/// Begins requests of about so many milliseconds each.
+/// Begins `count` requests that each take about `loops` milliseconds.
 fn in_flight(process: &Process, count: usize, loops: usize) -> Vec<Connection> {
     let request = Request::post("/slow", json!({ "loops": [loops] }).to_string());
     let send = |_| {

@@ -41,7 +41,7 @@ impl Local {
         Origin::open(&uri, || Ok(self.cache()), env).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What is there that is neither a lock nor part of a whole snapshot.
+    /// Lists the files of downloads that did not end.
     fn leftovers(&self) -> Vec<String> {
         files(self.directory.path()).into_keys().filter(|path| path.contains(".part")).collect()
     }

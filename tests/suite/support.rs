@@ -21,7 +21,7 @@ use tfweb_engine::Session;
 
 use crate::client::{Connection, Request, Response};
 
-/// How long anything may take that is waited for: only what never comes meets it.
+/// The limit of every wait for something that will come soon. Only a wait for something that never comes reaches it.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(1);
@@ -236,7 +236,7 @@ impl RunningServer {
         requests.into_iter().map(send).collect()
     }
 
-    /// Waits until so many requests are inside a model, and queued.
+    /// Waits until `count` requests are inside a model, and their actors have them.
     #[track_caller]
     pub(crate) fn until_inside(&self, model: &str, count: usize) {
         let handle = self.handles.iter().find(|((name, _), _)| name == model).map(|(_, handle)| handle).expect("a model");

@@ -15,7 +15,7 @@ const SWAPS: u64 = 20;
 /// Answers that a round without swaps measures: enough for a p99.
 const CALM_ANSWERS: usize = 5000;
 
-/// What the clients are told and what they tell while they ask.
+/// The words between the clients and the test while the clients ask.
 #[derive(Default)]
 struct Progress {
     answers: AtomicUsize,

@@ -1,5 +1,5 @@
-//! URL inputs seen from clients: where they may stand, what is refused, who waits for whom. `odd_origins` has the servers that
-//! the URLs lead to.
+//! URL inputs seen from clients: where they may stand, which are refused, and which requests wait. `odd_origins` tests servers that
+//! answer badly.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};

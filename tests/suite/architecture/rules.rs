@@ -9,7 +9,7 @@ const LINE: [&[&str]; 7] =
     [&["server"], &["config"], &["protocols"], &["serving", "transport"], &["models"], &["observe"], &["status"]];
 /// Stand above the line: they may use all of it, and nothing of it uses them.
 const TOP: [&str; 3] = ["lib", "main", "healthcheck"];
-/// What the line alone does not forbid.
+/// Pairs that the order of the line would allow, and the rules do not: the first does not know the second.
 const STRANGERS: [(&str, &str); 1] = [("transport", "models")];
 const ENTRIES_MAX: usize = 12;
 const FILE_LINES_MAX: usize = 400;
@@ -140,7 +140,7 @@ fn between_crates(files: &Files) -> BTreeSet<String> {
     found
 }
 
-/// What limits may know of engine.
+/// The items of the engine that the crate limits may name.
 const ENGINE_IN_LIMITS: [&str; 2] = ["Error", "Code"];
 
 fn engine_in_limits(sources: &Crate) -> BTreeSet<String> {

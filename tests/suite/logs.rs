@@ -1,11 +1,10 @@
-//! What the process logs: lines that machines can read, a line for each request, and nothing lost at the end.
+//! The log of the process: machines can read its lines, each request has one, and none is lost at the end.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{json, Value};
 use tfweb::observe::log::{Log, LogFormat};
@@ -336,9 +335,9 @@ fn a_reader_that_stalls_stops_no_request() {
     }
     let status = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("a `kill` command");
     assert!(status.success());
+    // At its end it waits a second for somebody who reads the last lines.
+    until("the server has stopped", || Connection::open(address).is_err());
     let reader = thread::spawn(move || {
-        // It waits a second for the last lines at its end; that is when somebody reads again.
-        thread::sleep(Duration::from_millis(300));
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).map(|_| rest)
     });

@@ -72,18 +72,18 @@ impl FetcherActor {
             return flight;
         }
         let (downloader, counters) = (Rc::clone(&self.downloader), Arc::clone(&self.counters));
-        let landing = Landing { flights: Rc::clone(&self.flights), url: url.clone(), counters: Some(Arc::clone(&counters)) };
+        let entry = TableEntry { flights: Rc::clone(&self.flights), url: url.clone(), counters: Some(Arc::clone(&counters)) };
         let fetch = async move {
-            let mut landing = landing;
-            let fetched = AssertUnwindSafe(downloader.fetch(landing.url.clone())).catch_unwind().await;
+            let mut entry = entry;
+            let fetched = AssertUnwindSafe(downloader.fetch(entry.url.clone())).catch_unwind().await;
             let fetched = fetched.unwrap_or_else(|_| Err(Failure::panicked()));
-            landing.counters = None;
+            entry.counters = None;
             match &fetched {
                 Ok(bytes) => {
                     counters.end(Outcome::Fetched);
                     counters.add_bytes(bytes.len());
                 }
-                Err(failure) => note(&counters, landing.url.as_str(), failure),
+                Err(failure) => note(&counters, entry.url.as_str(), failure),
             }
             fetched
         };
@@ -96,14 +96,14 @@ impl FetcherActor {
 }
 
 /// Takes a fetch off the table when it ends. Counts a fetch that is dropped before its end as cancelled.
-struct Landing {
+struct TableEntry {
     flights: Flights,
     url: Url,
     /// `None` once the fetch has ended.
     counters: Option<Arc<Counters>>,
 }
 
-impl Drop for Landing {
+impl Drop for TableEntry {
     fn drop(&mut self) {
         self.flights.borrow_mut().remove(&self.url);
         if let Some(counters) = &self.counters {

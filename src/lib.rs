@@ -1,7 +1,7 @@
 //! Serves TensorFlow SavedModels over HTTP. The way of a request:
 //!
 //! 1. [`http`]: the door gives it an id and finds the route of its protocol.
-//! 2. [`protocol`]: looks up the signature in the [`catalog`], reads the [`body`] within its limits and decodes it ([`json`])
+//! 2. [`protocol`]: looks up the signature in the [`catalog`], reads the [`body`] within its limits and decodes it ([`json`](tfweb_codec::json))
 //!    into tensors of the signature's dtypes and shapes.
 //! 3. [`predict`]: the use case, the same for every protocol; has what [`urls`] name fetched
 //!    ([`tfweb_actors::fetcher::FetcherHandle`]) and hands the tensors to the signature's actor
@@ -26,7 +26,6 @@ pub mod health;
 pub mod healthcheck;
 pub mod http;
 mod http2;
-pub mod json;
 pub mod keeping;
 mod listener;
 pub mod liveness;

@@ -9,7 +9,8 @@ use tfweb_engine::{Code, Error, Signature, Tensor};
 use crate::catalog::Servable;
 use crate::metrics::Stage;
 use crate::record::Record;
-use crate::urls::{self, PendingUrl};
+use crate::urls;
+use tfweb_codec::json::PendingUrl;
 
 /// What a request asks to be run.
 pub struct Call {

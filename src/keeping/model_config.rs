@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use tfweb_engine::Error;
 
-use tfweb_store::ModelUri;
 use tfweb_proto::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
 use tfweb_proto::tensorflow::serving::model_server_config::Config;
 use tfweb_proto::tensorflow::serving::{ModelConfig, ModelServerConfig};
 use tfweb_proto::DESCRIPTORS;
+use tfweb_store::ModelUri;
 
 use super::policy::VersionPolicy;
 use super::ModelSpec;

@@ -10,8 +10,8 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use tfweb_engine::{quoted, Code, Error, Session, Tensor};
 
-use crate::protocol::tf_serving_grpc::decode::{decode, Room};
-use crate::protocol::tf_serving_grpc::infer::examples;
+use tfweb_codec::examples;
+use tfweb_codec::tensor_proto::{decode, Room};
 use tfweb_proto::tensorflow::serving::prediction_log::LogType;
 use tfweb_proto::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
 
@@ -105,7 +105,7 @@ fn predict(session: &dyn Session, mut request: PredictRequest) -> Result<(), Err
 
 fn run_examples(session: &dyn Session, spec: Option<ModelSpec>, input: Option<Input>) -> Result<(), Error> {
     let index = signature(session, spec)?;
-    let examples = examples(input)?;
+    let examples = examples::from_input(input)?;
     let inputs = [Tensor::from_strings(&[examples.len()], Arc::new(examples))];
     session.run(index, &[&inputs]).map(drop)
 }
@@ -120,9 +120,9 @@ fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Er
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tfweb_engine::fake::{Behaviour, FakeSession};
     use tfweb_proto::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};
     use tfweb_proto::tensorflow::{feature, BytesList, Example, Feature, Features, TensorProto};
-    use tfweb_engine::fake::{Behaviour, FakeSession};
 
     /// A record of a request to a signature with three rows of float32.
     fn logged(signature: &str) -> Vec<u8> {

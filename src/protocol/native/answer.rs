@@ -5,8 +5,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use tfweb_engine::{Signature, Tensor};
 
 use crate::http;
-use crate::json::encode;
-use crate::json::Form;
+use tfweb_codec::json::encode;
+use tfweb_codec::json::Form;
 
 /// Writes outputs in the request's form. Where an output has not a row for each example, there is nothing to divide by
 /// example, and the answer is what TensorFlow gave: whole tensors.

@@ -10,7 +10,7 @@ use futures::{stream, TryStreamExt};
 use serde::de::IgnoredAny;
 use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
-use crate::json::{self, Decoded, Form};
+use tfweb_codec::json::{self, Decoded, Form};
 
 /// The most parts of a form: more rows than a run ever takes, few enough to keep in memory.
 const PARTS_MAX: usize = 4096;

@@ -28,12 +28,12 @@ use tfweb_engine::{quoted, Code, Error};
 use crate::body;
 use crate::catalog::{Version, Which};
 use crate::http::{self, App, Methods};
-use crate::json::Form;
 use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::protocol::server_timing;
 use crate::record::{Protocol, Record};
 use crate::status;
+use tfweb_codec::json::Form;
 
 pub use describe::model_state;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use prost::Message;
 use tfweb_engine::{Code, Error, TensorSpec};
 
-use super::encode::{encode, number, size};
 use super::Door;
 use crate::catalog::{Servable, State, VersionStatus};
+use tfweb_codec::tensor_proto::{dim_size, dtype_number, encode};
 use tfweb_proto::tensorflow::error::Code as WireCode;
 use tfweb_proto::tensorflow::serving::model_version_status::State as WireState;
 use tfweb_proto::tensorflow::serving::{
@@ -85,11 +85,11 @@ fn definition(servable: &Servable) -> SignatureDef {
 
 fn info(spec: &TensorSpec) -> TensorInfo {
     let dims = spec.shape.dims();
-    let dim = |dim: &Option<usize>| Dim { size: dim.map_or(-1, size), name: String::new() };
+    let dim = |dim: &Option<usize>| Dim { size: dim.map_or(-1, dim_size), name: String::new() };
     let dim = dims.unwrap_or_default().iter().map(dim).collect();
     TensorInfo {
         encoding: Some(Encoding::Name(spec.tensor.clone())),
-        dtype: number(spec.dtype),
+        dtype: dtype_number(spec.dtype),
         tensor_shape: Some(TensorShapeProto { dim, unknown_rank: dims.is_none() }),
     }
 }

@@ -3,19 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
-use prost::Message;
 use tfweb_engine::{Code, Error, Tensor};
 
 use super::{Door, Found};
 use crate::catalog::Servable;
 use crate::metrics::Stage;
 use crate::predict::{predict, Call};
-use crate::protocol::inference::{inputs, regressions, with_context, Classes, Task};
+use crate::protocol::inference::{inputs, regressions, Classes, Task};
 use crate::record::Record;
+use tfweb_codec::examples;
 use tfweb_proto::tensorflow::serving::inference_result;
-use tfweb_proto::tensorflow::serving::input::Kind;
 use tfweb_proto::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications, InferenceResult, InferenceTask,
     Input, MultiInferenceRequest, MultiInferenceResponse, Regression, RegressionRequest, RegressionResponse, RegressionResult,
@@ -129,25 +127,9 @@ async fn run(
     record: &mut Record,
 ) -> Result<(usize, Vec<Tensor>), Error> {
     let start = Instant::now();
-    let examples = examples(input)?;
+    let examples = examples::from_input(input)?;
     let rows = examples.len();
     let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
     record.took(Stage::Decode, start);
     Ok((rows, predict(servable, None, call, record).await?))
-}
-
-/// The examples, serialized, each with the context before it.
-///
-/// # Errors
-/// `InvalidArgument` without examples; `OutOfRange` for a context that is too large for them.
-pub(crate) fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
-    let (context, examples) = match input.and_then(|input| input.kind) {
-        Some(Kind::ExampleList(list)) => (Vec::new(), list.examples),
-        Some(Kind::ExampleListWithContext(list)) => (list.context.unwrap_or_default().encode_to_vec(), list.examples),
-        None => (Vec::new(), Vec::new()),
-    };
-    if examples.is_empty() {
-        return Err(Error::invalid("Input is empty."));
-    }
-    with_context(&context, examples.iter().map(|example| example.encode_to_vec().into()).collect())
 }

@@ -10,15 +10,11 @@
 //! Codes and texts of errors are TensorFlow Serving's, where it has some. Shapes are not checked against the signature: what
 //! TensorFlow takes, it may have.
 
-pub(crate) mod decode;
 mod describe;
-mod encode;
 mod health;
-pub(crate) mod infer;
+mod infer;
 mod predict;
 mod reload;
-#[cfg(test)]
-mod tensor_tests;
 
 use std::sync::Arc;
 use std::time::Instant;

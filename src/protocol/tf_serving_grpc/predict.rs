@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
 
-use super::decode::{decode, Room};
-use super::encode::encode;
 use super::Door;
 use crate::catalog::Servable;
 use crate::metrics::Stage;
 use crate::predict::{predict, Call};
 use crate::record::Record;
+use tfweb_codec::tensor_proto::{decode, encode, Room};
 use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use tfweb_proto::tensorflow::TensorProto;
 

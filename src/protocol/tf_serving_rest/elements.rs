@@ -1,4 +1,4 @@
-//! Which JSON values this door's inputs take: as [`crate::json`] reads them, straight into the tensor's memory, but with
+//! Which JSON values this door's inputs take: as [`tfweb_codec::json`] reads them, straight into the tensor's memory, but with
 //! TensorFlow Serving's rules. A number with a fraction is no whole number, text is no number, bytes are strings only, and
 //! shapes come from the values alone.
 
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde::de::{DeserializeSeed, Deserializer};
 use tfweb_engine::{DType, PartialShape, Scalar, Tensor};
 
-use crate::json::context::{Context, Found, Problem};
-use crate::json::elements::{Elements, Wrapped};
-use crate::json::shape::SeenShape;
-use crate::json::strings::{self, PackedStrings};
-use crate::json::values::{Scope, Value};
+use tfweb_codec::json::context::{Context, Found, Problem};
+use tfweb_codec::json::elements::{Elements, Wrapped};
+use tfweb_codec::json::shape::SeenShape;
+use tfweb_codec::json::strings::{self, PackedStrings};
+use tfweb_codec::json::values::{Scope, Value};
 
 /// Shapes are never checked against the signature's: TensorFlow runs what it is fed.
 static ANY_SHAPE: PartialShape = PartialShape::UNKNOWN;

@@ -8,7 +8,7 @@ use tfweb_engine::{Error, Tensor, TensorSpec, Values};
 use super::decimal::Decimal;
 use super::dtypes::error_name;
 use super::inputs::Form;
-use crate::json::encode::write_text;
+use tfweb_codec::json::encode::write_text;
 
 /// What marks string outputs that are bytes rather than text.
 const BYTES_SUFFIX: &str = "_bytes";

@@ -11,7 +11,8 @@ use super::document::Document;
 use super::elements::decode_base64;
 use super::encode::write_string;
 use super::raw::{self, Kind};
-use crate::protocol::inference::{regressions, with_context, Classes, Task};
+use crate::protocol::inference::{regressions, Classes, Task};
+use tfweb_codec::examples::with_context;
 use tfweb_proto::tensorflow::feature::Kind as FeatureKind;
 use tfweb_proto::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
 

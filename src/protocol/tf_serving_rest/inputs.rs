@@ -11,7 +11,7 @@ use tfweb_engine::{Error, Signature, Tensor};
 use super::document::Document;
 use super::elements::Input;
 use super::raw::{self, Kind};
-use crate::json::context::Context;
+use tfweb_codec::json::context::Context;
 
 /// The form of a request and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -37,11 +37,11 @@ use crate::apart;
 use crate::body;
 use crate::catalog::{self, Catalog, Servable, Which, DEFAULT_SIGNATURE};
 use crate::http::{App, Failure};
-use crate::json::encode::write_text;
 use crate::metrics::Stage;
 use crate::predict::{Call, Timings};
 use crate::protocol::{inference, server_timing};
 use crate::record::{Protocol, Record};
+use tfweb_codec::json::encode::write_text;
 
 use predict::{Asked, Predict};
 use route::{Route, Verb, Version};

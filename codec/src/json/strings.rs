@@ -13,7 +13,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 ///
 /// # Errors
 /// What is wrong with the text. `out` is as before.
-pub(crate) fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+pub fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let start = out.len();
     let mut decoded = STANDARD.decode_vec(text, out);
     if decoded.is_err() && text.contains(['-', '_']) {
@@ -29,7 +29,7 @@ pub(crate) fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), String>
 /// Byte strings one after another in a single piece of memory: a body of many short strings must not cost many times
 /// its own size.
 #[derive(Debug, Default)]
-pub(crate) struct PackedStrings {
+pub struct PackedStrings {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     urls: Vec<(usize, String)>,
@@ -37,12 +37,12 @@ pub(crate) struct PackedStrings {
 
 impl PackedStrings {
     /// Makes room for `count` more strings.
-    pub(crate) fn reserve(&mut self, count: usize) {
+    pub fn reserve(&mut self, count: usize) {
         self.ends.reserve(count);
     }
 
     /// Appends a string.
-    pub(crate) fn push(&mut self, text: &str) {
+    pub fn push(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
         self.ends.push(self.bytes.len());
     }
@@ -51,20 +51,20 @@ impl PackedStrings {
     ///
     /// # Errors
     /// What is wrong with the text.
-    pub(crate) fn push_base64(&mut self, text: &str) -> Result<(), String> {
+    pub fn push_base64(&mut self, text: &str) -> Result<(), String> {
         decode_base64(text, &mut self.bytes)?;
         self.ends.push(self.bytes.len());
         Ok(())
     }
 
     /// Appends a string that is empty until it is fetched.
-    pub(crate) fn push_url(&mut self, url: &str) {
+    pub fn push_url(&mut self, url: &str) {
         self.urls.push((self.ends.len(), url.to_owned()));
         self.push("");
     }
 
     /// The strings to be fetched, by their position, in order.
-    pub(crate) fn take_urls(&mut self) -> Vec<(usize, String)> {
+    pub fn take_urls(&mut self) -> Vec<(usize, String)> {
         std::mem::take(&mut self.urls)
     }
 }

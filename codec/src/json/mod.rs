@@ -5,13 +5,14 @@
 pub mod decode;
 pub mod encode;
 
-pub(crate) mod context;
-pub(crate) mod elements;
+pub mod context;
+pub mod elements;
 mod floats;
+mod inputs;
 mod numbers;
-pub(crate) mod shape;
-pub(crate) mod strings;
-pub(crate) mod values;
+pub mod shape;
+pub mod strings;
+pub mod values;
 mod wrappers;
 
 #[cfg(test)]
@@ -23,4 +24,6 @@ mod tests;
 #[cfg(test)]
 mod value_tests;
 
+pub use context::REQUEST_URLS_MAX;
 pub use decode::{decode, Decoded, Form};
+pub use inputs::PendingUrl;

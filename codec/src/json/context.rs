@@ -6,15 +6,17 @@
 use std::fmt::{self, Write as _};
 
 use serde::de;
-use tfweb_actors::fetcher::REQUEST_URLS_MAX;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
+
+/// The most URLs that a body may name: the fetcher takes no more in one request.
+pub const REQUEST_URLS_MAX: usize = 256;
 
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";
 
 /// A JSON value as it came, for the elements to accept or an error to describe.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Found<'a> {
+pub enum Found<'a> {
     /// A whole number that is not negative.
     Unsigned(u64),
     /// A negative whole number.
@@ -77,7 +79,7 @@ const fn is_integer(dtype: DType) -> bool {
 
 /// What a reader could not accept.
 #[derive(Debug)]
-pub(crate) enum Problem {
+pub enum Problem {
     /// A value that does not fit.
     Unfit {
         /// What was expected, where it is not a value of the input's dtype and shape.
@@ -93,17 +95,17 @@ pub(crate) enum Problem {
 
 impl Problem {
     /// A value that is not what the input's dtype and shape call for.
-    pub(crate) fn got(got: impl Into<String>) -> Self {
+    pub fn got(got: impl Into<String>) -> Self {
         Self::Unfit { expected: None, got: got.into(), note: None }
     }
 
     /// A value where something else than the input's dtype and shape was expected.
-    pub(crate) fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
+    pub fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Unfit { expected: Some(expected.into()), got: got.into(), note: None }
     }
 
     /// Adds what helps to understand a value that does not fit.
-    pub(crate) fn noting(self, text: impl Into<String>) -> Self {
+    pub fn noting(self, text: impl Into<String>) -> Self {
         match self {
             Self::Unfit { expected, got, note: _ } => Self::Unfit { expected, got, note: Some(text.into()) },
             Self::Other(..) => self,
@@ -113,17 +115,17 @@ impl Problem {
 
 /// What the readers of one body share.
 #[derive(Debug)]
-pub(crate) struct Context {
+pub struct Context {
     /// How many elements may still be reserved ahead: no more than the rest of the body could spell.
-    pub(crate) reserve_elements: usize,
+    pub reserve_elements: usize,
     /// The example being read when reading stopped.
-    pub(crate) example: Option<usize>,
+    pub example: Option<usize>,
     /// The input being read when reading stopped, by its position in the signature.
-    pub(crate) input: Option<usize>,
+    pub input: Option<usize>,
     /// How many urls came so far.
     urls: usize,
     /// Whether values are examples' own, without the outer dimension.
-    pub(crate) without_rows: bool,
+    pub without_rows: bool,
     /// The indices of the lists being read when reading stopped, innermost first.
     place: Dims,
     problem: Option<Problem>,
@@ -131,7 +133,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Starts on a body of `body_bytes` bytes.
-    pub(crate) fn new(body_bytes: usize) -> Self {
+    pub fn new(body_bytes: usize) -> Self {
         Self {
             // The shortest element is a digit and a comma.
             reserve_elements: body_bytes / 2 + 1,
@@ -145,7 +147,7 @@ impl Context {
     }
 
     /// Counts a url.
-    pub(crate) fn count_url(&mut self) -> Result<(), Problem> {
+    pub fn count_url(&mut self) -> Result<(), Problem> {
         self.urls += 1;
         if self.urls <= REQUEST_URLS_MAX {
             return Ok(());
@@ -155,14 +157,14 @@ impl Context {
 
     /// Keeps what could not be accepted, and gives the error that ends the reading.
     #[cold]
-    pub(crate) fn refuse<E: de::Error>(&mut self, problem: Problem) -> E {
+    pub fn refuse<E: de::Error>(&mut self, problem: Problem) -> E {
         self.problem = Some(problem);
         E::custom("")
     }
 
     /// Keeps a value of the right place that elements of `dtype` cannot hold, and gives the error that ends the reading.
     #[cold]
-    pub(crate) fn refuse_element<E: de::Error>(&mut self, found: Found<'_>, dtype: DType) -> E {
+    pub fn refuse_element<E: de::Error>(&mut self, found: Found<'_>, dtype: DType) -> E {
         let problem = Problem::got(found.to_string());
         self.refuse(match found.note(dtype) {
             Some(note) => problem.noting(note),
@@ -172,12 +174,12 @@ impl Context {
 
     /// Notes the index at which a list stopped, on the way out of it.
     #[cold]
-    pub(crate) fn leave_list(&mut self, index: usize) {
+    pub fn leave_list(&mut self, index: usize) {
         self.place.push(index);
     }
 
     /// The error to answer with, after serde stopped with `error`.
-    pub(crate) fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
+    pub fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
         let problem = self.problem.take().or_else(|| {
             let beyond = self.input.is_some() && error.to_string().starts_with(OUT_OF_RANGE);
             beyond.then(|| Problem::got("a number out of range"))

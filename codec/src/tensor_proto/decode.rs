@@ -9,9 +9,9 @@ use tfweb_engine::{bf16, element_count, f16, with_scalar, Code, DType, Dims, Err
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
 /// Room for elements that a message does not hold, because one value stands for many.
-pub(crate) struct Room {
+pub struct Room {
     /// Bytes left of it.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
 }
 
 impl Room {
@@ -30,7 +30,7 @@ impl Room {
 ///
 /// # Errors
 /// `InvalidArgument` naming the input, what was expected and what came; `Unimplemented` for dtypes that are not served.
-pub(crate) fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mut Room) -> Result<Tensor, Error> {
+pub fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mut Room) -> Result<Tensor, Error> {
     let got = u32::try_from(proto.dtype).map_or(DType::Other(0), DType::from_number);
     if got != dtype {
         let got = if got.is_served() { got.to_string() } else { format!("DataType {}", proto.dtype) };

@@ -13,7 +13,7 @@ use super::values::{Scope, Value};
 
 /// Where an object such as `{"b64": "…"}` may stand for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrapped {
+pub enum Wrapped {
     /// In the place of any element.
     Element,
     /// In the place of an input's whole value.
@@ -23,7 +23,7 @@ pub(crate) enum Wrapped {
 }
 
 /// Collects the elements of one input in the order they are read.
-pub(crate) trait Elements {
+pub trait Elements {
     /// Their dtype.
     const DTYPE: DType;
     /// Where wrappers may stand.
@@ -163,32 +163,32 @@ collections! {
 }
 
 /// One input while its values are being read.
-pub(crate) struct Input<'s> {
+pub struct Input<'s> {
     /// How many values were given: one, or one per example.
-    pub(crate) values_read: usize,
+    pub values_read: usize,
     shape: SeenShape<'s>,
     collection: Collection,
 }
 
 impl<'s> Input<'s> {
     /// Starts on an input; `None` where its dtype is not served.
-    pub(crate) fn new(spec: &'s TensorSpec) -> Option<Self> {
+    pub fn new(spec: &'s TensorSpec) -> Option<Self> {
         Some(Self { values_read: 0, shape: SeenShape::new(&spec.shape), collection: Collection::new(spec.dtype)? })
     }
 
     /// Reads one value, whose lists start at dimension `start`: 0 for whole tensors, 1 for a row.
-    pub(crate) fn read<'de, D: Deserializer<'de>>(&mut self, json: D, context: &mut Context, start: usize) -> Result<(), D::Error> {
+    pub fn read<'de, D: Deserializer<'de>>(&mut self, json: D, context: &mut Context, start: usize) -> Result<(), D::Error> {
         self.values_read += 1;
         self.collection.read(json, &mut Scope { shape: &mut self.shape, context, start })
     }
 
     /// Elements that are still to be fetched, by their position, in order. They are empty until then.
-    pub(crate) fn take_urls(&mut self) -> Vec<(usize, String)> {
+    pub fn take_urls(&mut self) -> Vec<(usize, String)> {
         self.collection.take_urls()
     }
 
     /// Makes the tensor of what was read; `rows` where each value was a row.
-    pub(crate) fn into_tensor(self, rows: Option<usize>) -> Tensor {
+    pub fn into_tensor(self, rows: Option<usize>) -> Tensor {
         self.collection.into_tensor(&self.shape.finish(rows))
     }
 }

@@ -3,8 +3,8 @@
 use tfweb_engine::{Code, DType, Error, FeedShape, PartialShape, Signature, Tensor, TensorSpec};
 
 use super::encode::write_tensor;
+use super::inputs::PendingUrl;
 use super::{decode, Decoded};
-use crate::urls::PendingUrl;
 
 /// Makes an input or output of text such as `x: float32 [-1, 2]`; `?` is a shape of unknown rank.
 fn spec(text: &str) -> TensorSpec {

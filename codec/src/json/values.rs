@@ -48,11 +48,13 @@ macro_rules! visit_scalars {
 pub(crate) use visit_scalars;
 
 /// What the readers of one value share beside its elements; one pointer, for the sake of the innermost loop.
-pub(crate) struct Scope<'a, 's> {
-    pub(crate) shape: &'a mut SeenShape<'s>,
-    pub(crate) context: &'a mut Context,
+pub struct Scope<'a, 's> {
+    /// The input's shape, as far as it is known.
+    pub shape: &'a mut SeenShape<'s>,
+    /// Where the body's readers are.
+    pub context: &'a mut Context,
     /// The dimension at which the value's own lists start: 0 for whole tensors, 1 for a row.
-    pub(crate) start: usize,
+    pub start: usize,
 }
 
 impl Scope<'_, '_> {
@@ -87,10 +89,13 @@ impl Scope<'_, '_> {
 }
 
 /// Reads what stands at dimension `depth`: a list, or an element where the rank is reached.
-pub(crate) struct Value<'a, 'b, 's, C> {
-    pub(crate) elements: &'a mut C,
-    pub(crate) scope: &'a mut Scope<'b, 's>,
-    pub(crate) depth: usize,
+pub struct Value<'a, 'b, 's, C> {
+    /// The input's elements so far.
+    pub elements: &'a mut C,
+    /// What is read beside them.
+    pub scope: &'a mut Scope<'b, 's>,
+    /// The dimension.
+    pub depth: usize,
 }
 
 impl<'b, 's, C: Elements> Value<'_, 'b, 's, C> {

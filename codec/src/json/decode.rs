@@ -11,8 +11,8 @@ use tfweb_engine::{quoted, Code, DType, Error, Signature, Tensor, TensorSpec};
 
 use super::context::{Context, Found, Problem};
 use super::elements::Input;
+use super::inputs::PendingUrl;
 use super::values::visit_scalars;
-use crate::urls::PendingUrl;
 
 /// What a JSON body asked for.
 #[derive(Debug)]

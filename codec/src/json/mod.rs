@@ -1,24 +1,33 @@
 //! JSON in and out: request bodies become tensors in the signature's order, tensors become answers.
 //!
-//! Called by the protocols that speak JSON. Pure: no I/O, no clock; nothing here knows of HTTP or of sessions.
+//! [`decode()`] and [`encode`] are the bodies of tfweb's own API. Other dialects bring their [`ReadRules`] and [`WriteRules`], and read
+//! through [`Inputs`]. Pure: no I/O, no clock; nothing here knows of HTTP or of sessions.
 
-pub mod decode;
 pub mod encode;
 
-pub mod context;
-pub mod elements;
-mod floats;
+mod context;
+mod decode;
+mod elements;
+mod found;
+mod input;
 mod inputs;
+mod native;
 mod numbers;
-pub mod shape;
-pub mod strings;
-pub mod values;
+mod rules;
+mod scope;
+mod shape;
+mod shortest;
+mod strings;
+mod values;
 mod wrappers;
+mod write;
 
 #[cfg(test)]
 mod decode_tests;
 #[cfg(test)]
 mod encode_tests;
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -26,4 +35,10 @@ mod value_tests;
 
 pub use context::REQUEST_URLS_MAX;
 pub use decode::{decode, Decoded, Form};
-pub use inputs::PendingUrl;
+pub use found::Found;
+pub use inputs::{Inputs, Named, OneValue, OtherKeys, PendingUrl};
+pub use native::NativeRules;
+pub use numbers::{Float, Integer};
+pub use rules::{ReadRules, WriteRules};
+pub use strings::decode_base64;
+pub use write::{write_base64, write_tensor, write_text};

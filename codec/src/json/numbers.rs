@@ -1,22 +1,48 @@
-//! Which JSON values the elements of each dtype accept.
+//! JSON numbers as elements: the nearest float, the same integer. Each dialect decides which of them it takes.
 
 use tfweb_engine::{bf16, f16, Scalar};
 
-use super::context::Found;
+use super::found::Found;
 
-/// A scalar that JSON values turn into.
-pub(super) trait FromJson: Scalar {
-    /// The element that `found` stands for; `None` where this dtype has none.
-    fn from_json(found: Found<'_>) -> Option<Self>;
+/// A float that JSON numbers turn into.
+pub trait Float: Scalar {
+    /// Not a number.
+    const NAN: Self;
+    /// Positive infinity.
+    const INFINITY: Self;
+    /// Negative infinity.
+    const NEG_INFINITY: Self;
+
+    /// The float nearest to a number, rounded once; infinite where the number is too large. `None` for all but numbers.
+    fn nearest(number: Found<'_>) -> Option<Self>;
+
+    /// Whether this is neither infinite nor NaN.
+    fn is_finite(self) -> bool;
 }
 
-/// The text of the three values that JSON has no numbers for.
-fn non_finite(text: &str) -> Option<f32> {
-    match text {
-        "NaN" => Some(f32::NAN),
-        "Infinity" => Some(f32::INFINITY),
-        "-Infinity" => Some(f32::NEG_INFINITY),
-        _ => None,
+/// An integer that JSON numbers turn into.
+pub trait Integer: Scalar + TryFrom<u64> + TryFrom<i64> + TryFrom<i128> {
+    /// The integer that a number spells without fraction and exponent. `None` where it is out of range, and for all but such
+    /// numbers.
+    #[inline(always)]
+    fn same(number: Found<'_>) -> Option<Self> {
+        match number {
+            Found::Unsigned(value) => value.try_into().ok(),
+            Found::Signed(value) => value.try_into().ok(),
+            Found::Float(_) | Found::Text(_) | Found::Bool(_) | Found::Null | Found::List | Found::Object => None,
+        }
+    }
+
+    /// The integer that a float is exactly. `None` where it is none, where it is out of range, and where the float may have been
+    /// rounded from another number.
+    fn whole(value: f64) -> Option<Self> {
+        // A float of exactly -2^63 may be a rounded -9223372036854775809; -2^63 itself comes as `Found::Signed`.
+        let is_whole = value.fract() == 0.0 && value > -(2.0_f64.powi(63)) && value < 2.0_f64.powi(64);
+        if is_whole {
+            (value as i128).try_into().ok()
+        } else {
+            None
+        }
     }
 }
 
@@ -34,80 +60,39 @@ pub(super) fn round_to_odd(value: f64) -> f32 {
 }
 
 macro_rules! floats {
-    ($($type:ty),*) => {$(
-        impl FromJson for $type {
+    ($($type:ty: $from:ty, $convert:expr;)*) => {$(
+        impl Float for $type {
+            const NAN: Self = <$type>::NAN;
+            const INFINITY: Self = <$type>::INFINITY;
+            const NEG_INFINITY: Self = <$type>::NEG_INFINITY;
+
             #[inline(always)]
-            fn from_json(found: Found<'_>) -> Option<Self> {
-                match found {
-                    Found::Float(value) => Some(value as $type).filter(|element| element.is_finite()),
-                    // Every whole number of 64 bits is in range.
-                    Found::Unsigned(value) => Some(value as $type),
-                    Found::Signed(value) => Some(value as $type),
-                    Found::Text(text) => non_finite(text).map(<$type>::from),
-                    Found::Bool(_) | Found::Null | Found::List | Found::Object => None,
-                }
-            }
-        }
-    )*};
-}
-
-floats!(f32, f64);
-
-macro_rules! short_floats {
-    ($($type:ty),*) => {$(
-        impl FromJson for $type {
-            fn from_json(found: Found<'_>) -> Option<Self> {
-                let number = match found {
-                    Found::Float(value) => value,
-                    Found::Unsigned(value) => value as f64,
-                    Found::Signed(value) => value as f64,
-                    Found::Text(text) => return non_finite(text).map(<$type>::from_f32),
-                    Found::Bool(_) | Found::Null | Found::List | Found::Object => return None,
-                };
-                Some(<$type>::from_f32(round_to_odd(number))).filter(|element| element.is_finite())
-            }
-        }
-    )*};
-}
-
-short_floats!(f16, bf16);
-
-/// The whole number that a float is exactly; `None` where it is none, or not certain to be the one the text spelled.
-fn whole(value: f64) -> Option<i128> {
-    // A float of exactly -2^63 may be a rounded -9223372036854775809; -2^63 itself comes as `Found::Signed`.
-    let is_whole = value.fract() == 0.0 && value > -(2.0_f64.powi(63)) && value < 2.0_f64.powi(64);
-    is_whole.then_some(value as i128)
-}
-
-macro_rules! integers {
-    ($($type:ty),*) => {$(
-        impl FromJson for $type {
-            #[inline(always)]
-            fn from_json(found: Found<'_>) -> Option<Self> {
-                match found {
-                    Found::Unsigned(value) => value.try_into().ok(),
-                    Found::Signed(value) => value.try_into().ok(),
-                    Found::Float(value) => whole(value)?.try_into().ok(),
+            fn nearest(number: Found<'_>) -> Option<Self> {
+                match number {
+                    Found::Float(value) => Some($convert(value as $from)),
+                    Found::Unsigned(value) => Some($convert(value as $from)),
+                    Found::Signed(value) => Some($convert(value as $from)),
                     Found::Text(_) | Found::Bool(_) | Found::Null | Found::List | Found::Object => None,
                 }
             }
+
+            #[inline(always)]
+            fn is_finite(self) -> bool {
+                <$type>::is_finite(self)
+            }
         }
     )*};
 }
 
-integers!(i8, i16, i32, i64, u8, u16, u32, u64);
-
-impl FromJson for bool {
-    fn from_json(found: Found<'_>) -> Option<Self> {
-        match found {
-            Found::Bool(value) => Some(value),
-            Found::Unsigned(_)
-            | Found::Signed(_)
-            | Found::Float(_)
-            | Found::Text(_)
-            | Found::Null
-            | Found::List
-            | Found::Object => None,
-        }
-    }
+floats! {
+    f32: f32, std::convert::identity;
+    f64: f64, std::convert::identity;
+    f16: f64, |value| f16::from_f32(round_to_odd(value));
+    bf16: f64, |value| bf16::from_f32(round_to_odd(value));
 }
+
+macro_rules! integers {
+    ($($type:ty),*) => {$(impl Integer for $type {})*};
+}
+
+integers!(i8, i16, i32, i64, u8, u16, u32, u64);

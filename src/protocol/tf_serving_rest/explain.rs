@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
+use tfweb_codec::json::ReadRules as _;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
 
 use super::document::Document;
 use super::dtypes::error_name;
-use super::elements::has_form;
+use super::elements::{decode_base64, Rules};
 use super::raw::{self, Kind};
 
 /// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.
@@ -186,7 +187,7 @@ fn element(value: &RawValue, dtype: DType) -> Result<(), Error> {
     if kind == Kind::Object && dtype == DType::String {
         return base64(value);
     }
-    if kind != Kind::Object && !has_form(dtype) {
+    if kind != Kind::Object && !Rules::has_form(dtype) {
         let text = format!("Conversion of JSON Value: {} to type: {}", raw::shown(value), error_name(dtype));
         return Err(Error::new(Code::Unimplemented, text));
     }
@@ -231,7 +232,7 @@ fn representable(value: &RawValue, kind: Kind) -> Result<(), Error> {
 fn base64(value: &RawValue) -> Result<(), Error> {
     match raw::base64_text(value) {
         None => Err(Error::invalid(format!("JSON Value: {} not formatted correctly for base64 data", raw::shown(value)))),
-        Some(text) => super::elements::decode_base64(&text).map(drop).ok_or_else(|| Error::invalid("Unable to base64 decode")),
+        Some(text) => decode_base64(&text).map(drop).ok_or_else(|| Error::invalid("Unable to base64 decode")),
     }
 }
 

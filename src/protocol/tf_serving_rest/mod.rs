@@ -41,7 +41,7 @@ use crate::metrics::Stage;
 use crate::predict::{Call, Timings};
 use crate::protocol::{inference, server_timing};
 use crate::record::{Protocol, Record};
-use tfweb_codec::json::encode::write_text;
+use tfweb_codec::json::write_text;
 
 use predict::{Asked, Predict};
 use route::{Route, Verb, Version};

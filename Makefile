@@ -64,8 +64,8 @@ models: .venv/models
 	@touch $@
 
 # What the suite starts beside tfweb, from Debian. Where that cannot be, the tests that need them say that they are skipped.
-TEST_PACKAGES := haproxy prometheus default-jdk-headless curl nghttp2-client
-TEST_COMMANDS := haproxy prometheus java curl h2load
+TEST_PACKAGES := haproxy prometheus default-jdk-headless curl nghttp2-client nodejs
+TEST_COMMANDS := haproxy prometheus java curl h2load node
 .venv/test-packages: .venv/tensorflow-$(TENSORFLOW)
 	@export PATH="$$PATH:/usr/sbin" DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
 	if (for command in $(TEST_COMMANDS); do command -v $$command || exit 1; done) >/dev/null; then touch $@; \

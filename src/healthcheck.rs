@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use tfweb_engine::{Code, Error};
 
-use crate::config::Probe;
-
 /// How long the answer may take: a server that is well gives it at once, and Docker's own limit is 30 s.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// The most bytes of an answer that are worth showing.
 const SHOWN_BYTES_MAX: usize = 1000;
 
-/// Asks. Gives what the server says of itself if it is ready.
+/// Asks the `/readyz` of a server. Gives its answer if it is ready.
 ///
 /// # Errors
 /// `Unavailable` if it is not, or does not answer.
-pub fn ask(probe: &Probe) -> Result<String, Error> {
+pub fn ask(url: &str) -> Result<String, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal(error.to_string()))?;
     // Not a failure that there is another already.
@@ -25,7 +23,7 @@ pub fn ask(probe: &Probe) -> Result<String, Error> {
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WAIT);
         // It is this machine that is asked, by an address that no certificate names, and it is told nothing.
         let client = client.tls_danger_accept_invalid_certs(true).build()?;
-        let mut answer = client.get(&probe.url).send().await?;
+        let mut answer = client.get(url).send().await?;
         let said = answer.chunk().await?.unwrap_or_default();
         let shown = &said[..said.len().min(SHOWN_BYTES_MAX)];
         Ok((answer.status(), String::from_utf8_lossy(shown).into_owned()))
@@ -38,6 +36,6 @@ pub fn ask(probe: &Probe) -> Result<String, Error> {
     };
     match answer.map_err(failed)? {
         (status, said) if status.is_success() => Ok(said),
-        (status, said) => Err(Error::new(Code::Unavailable, format!("{} says {}: {said}", probe.url, status.as_u16()))),
+        (status, said) => Err(Error::new(Code::Unavailable, format!("{url} says {}: {said}", status.as_u16()))),
     }
 }

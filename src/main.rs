@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tfweb::config::{drop_service_links, Config, Flags, Usage};
-use tfweb::telemetry::log::Log;
+use tfweb::observe::log::Log;
 
 /// Requests are taken apart on one thread and answered on another; the system's allocator is slow at that. TensorFlow keeps
 /// its own.
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(usage) => return print(&usage),
     };
-    let log = match Log::start(config.telemetry.log_format) {
+    let log = match Log::start(config.log_format) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("tfweb: no log: {error}");
@@ -48,9 +48,9 @@ fn main() -> ExitCode {
 /// Exits with 0 if the server of these flags is ready, else with 1: Docker reserves other codes.
 fn check_health(flags: &Flags) -> ExitCode {
     let asked = flags
-        .probe()
+        .healthcheck_url()
         .map_err(|usage| usage.text)
-        .and_then(|probe| tfweb::healthcheck::ask(&probe).map_err(|error| format!("tfweb: {error}")));
+        .and_then(|url| tfweb::healthcheck::ask(&url).map_err(|error| format!("tfweb: {error}")));
     match asked {
         Ok(said) => {
             let _ = writeln!(std::io::stdout(), "{said}");

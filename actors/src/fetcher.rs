@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -32,7 +32,8 @@ use data_url::DataUrl;
 use futures::channel::oneshot;
 use futures::future::{try_join_all, LocalBoxFuture, Shared, WeakShared};
 use futures::FutureExt;
-use tfweb_engine::{quoted, Code, Error};
+use tfweb_engine::{quoted, Error};
+use tfweb_limits::{Deadline, Stage, REQUEST_URLS_MAX};
 use url::Url;
 
 use dial::Clients;
@@ -44,9 +45,6 @@ use rules::{without_secrets, Refusal, Rules, Target};
 
 pub use dial::{Resolve, SystemResolver};
 pub use observation::{FetchObservation, Outcome};
-
-/// The most URLs of one request: more would keep a slow server busy for one caller.
-pub const REQUEST_URLS_MAX: usize = 256;
 
 /// What may be fetched, and how much at once.
 #[derive(Clone, Debug)]
@@ -100,7 +98,7 @@ impl FetcherHandle {
     ///
     /// # Cancel safety
     /// Dropped, what nobody else waits for is not fetched on.
-    pub async fn fetch(&self, urls: &[&str], deadline: Instant) -> Result<Vec<Bytes>, Error> {
+    pub async fn fetch(&self, urls: &[&str], deadline: Deadline) -> Result<Vec<Bytes>, Error> {
         if urls.len() > REQUEST_URLS_MAX {
             return Err(Error::invalid(format!("a request may name at most {REQUEST_URLS_MAX} urls, got {}", urls.len())));
         }
@@ -121,7 +119,7 @@ impl FetcherHandle {
         let (reply, answer) = oneshot::channel();
         // At most one for each request that waits here.
         self.actor.do_send(Fetch { urls: web, reply });
-        match tokio::time::timeout_at(deadline.into(), answer).await {
+        match deadline.limit(answer).await {
             Ok(Ok(Ok(fetched))) => {
                 for (place, body) in places.into_iter().zip(fetched) {
                     bodies[place] = body;
@@ -130,7 +128,7 @@ impl FetcherHandle {
             }
             Ok(Ok(Err((index, failure)))) => Err(error_of(urls[places[index]], &failure)),
             Ok(Err(oneshot::Canceled)) => Err(Error::internal("the fetcher is gone; this is a bug")),
-            Err(_) => Err(Error::new(Code::DeadlineExceeded, "the request's time ran out while its urls were fetched")),
+            Err(_) => Err(Deadline::passed(Stage::Fetch)),
         }
     }
 

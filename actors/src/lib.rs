@@ -8,7 +8,7 @@
 //!       └───────────────────────────────── reply (oneshot) ───────────────────────────────┘
 //! ```
 //!
-//! - [`ModelHandle`] is all that callers see: it admits (a [`admission::Permit`] bounds what is inside), sends, and waits until
+//! - [`ModelHandle`] is all that callers see: it admits (a [`Permit`](tfweb_limits::Permit) bounds what is inside), sends, and waits until
 //!   the deadline.
 //! - A ModelActor owns the requests that wait for one signature; what to run together is decided by the pure [`batcher`].
 //! - The SessionActor owns the session and its run threads, and hands out run credits.
@@ -24,11 +24,9 @@
 
 #![forbid(unsafe_code)]
 
-pub mod admission;
 pub mod batcher;
 pub mod fetcher;
 pub mod histogram;
-pub mod inflate;
 mod model;
 mod observation;
 mod outbox;
@@ -43,7 +41,7 @@ mod supervision;
 mod tests;
 mod trace;
 
-pub use model::{start_model, ModelHandle, Policy, RETRY_AFTER};
+pub use model::{start_model, ModelHandle, Policy};
 pub use observation::ModelObservation;
 pub use progress::Heartbeat;
 pub use request::Prediction;

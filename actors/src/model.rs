@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session, Signature, Tensor};
+use tfweb_limits::{Admission, Deadline, Full, Stage};
 
-use crate::admission::{Admission, Full};
 use crate::batcher::Batcher;
 use crate::observation::ModelObservation;
 use crate::outbox;
@@ -126,7 +126,7 @@ impl ModelHandle {
     ///
     /// # Cancel safety
     /// Dropped, the request is left out of every batch not yet formed.
-    pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Instant, trace: Option<TraceLink>) -> Result<Prediction, Error> {
+    pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Deadline, trace: Option<TraceLink>) -> Result<Prediction, Error> {
         self.signature.check_feeds(inputs.iter().map(Tensor::dims))?;
         // Of a large request one batch counts: it waits for its turn, and a row in a larger part takes less time.
         self.check_time(rows_of(&inputs, self.is_batchable()).unwrap_or(1).min(self.batch_rows_max), deadline)?;
@@ -139,14 +139,14 @@ impl ModelHandle {
         request.trace = trace;
         outbox::send(&self.actor, request);
         let mut caller = CallerGuard { handle: self, answered: false };
-        let waited = tokio::time::timeout_at(deadline.into(), answer).await;
+        let waited = deadline.limit(answer).await;
         caller.answered = waited.is_ok();
         match waited {
             Ok(Ok(answer)) => answer,
             Ok(Err(oneshot::Canceled)) => Err(Error::internal("the model's actor is gone; this is a bug")),
             Err(_) => {
-                let stage = if started.load(Ordering::Relaxed) { "ran" } else { "was queued" };
-                Err(Error::new(Code::DeadlineExceeded, format!("the request's time ran out while it {stage}")))
+                let stage = if started.load(Ordering::Relaxed) { Stage::Run } else { Stage::Queue };
+                Err(Deadline::passed(stage))
             }
         }
     }
@@ -158,12 +158,12 @@ const EXPECTED_QUARTERS_MAX: u32 = 3;
 
 impl ModelHandle {
     /// Refuses a request whose time would run out while it waits for those before it.
-    fn check_time(&self, rows: usize, deadline: Instant) -> Result<(), Error> {
+    fn check_time(&self, rows: usize, deadline: Deadline) -> Result<(), Error> {
         let expected = self.observation.expected_time(rows);
         if expected.is_zero() {
             return Ok(());
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.left();
         if expected / EXPECTED_QUARTERS_MAX * 4 <= left {
             return Ok(());
         }
@@ -283,6 +283,3 @@ impl Handler<Purge> for ModelActor {
         self.batcher.purge();
     }
 }
-
-/// How long callers of an overloaded model should wait before they try again.
-pub const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
-use tfweb_engine::{batch, Code, Error, Tensor};
+use tfweb_engine::{batch, Error, Tensor};
+use tfweb_limits::{Deadline, Permit, Stage};
 
-use crate::admission::Permit;
 use crate::batcher::Waiting;
 use crate::observation::{CountedRows, ModelObservation};
 use crate::trace::TraceLink;
@@ -43,7 +43,7 @@ pub(crate) struct Request {
     /// Rows of the whole request; more than `rows` once parts were taken off.
     rows_total: usize,
     batchable: bool,
-    deadline: Instant,
+    deadline: Deadline,
     since: Instant,
     /// Where it is traced.
     pub(crate) trace: Option<TraceLink>,
@@ -81,7 +81,7 @@ impl Request {
     pub(crate) fn new(
         inputs: Vec<Tensor>,
         batch_rows_max: usize,
-        deadline: Instant,
+        deadline: Deadline,
         sender: oneshot::Sender<Answer>,
         started: Arc<AtomicBool>,
         permit: Permit,
@@ -97,10 +97,10 @@ impl Request {
 
     /// Answers `DeadlineExceeded` if its time has passed; else gives it back.
     pub(crate) fn unless_late(self, now: Instant) -> Option<Self> {
-        if now < self.deadline {
+        if !self.deadline.has_passed(now) {
             return Some(self);
         }
-        self.fail(&Error::new(Code::DeadlineExceeded, "the request's time ran out while it was queued"));
+        self.fail(&Deadline::passed(Stage::Queue));
         None
     }
 

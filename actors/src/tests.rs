@@ -9,6 +9,7 @@ use futures::future::join_all;
 use futures::FutureExt;
 use tfweb_engine::fake::{Behaviour, FakeSession};
 use tfweb_engine::{Code, Error, Session, Tensor};
+use tfweb_limits::Deadline;
 
 use crate::{start_model, ModelHandle, Policy, Prediction};
 
@@ -25,8 +26,8 @@ fn column(values: &[f32]) -> Vec<Tensor> {
     vec![Tensor::from_vec(&[values.len()], values.to_vec())]
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(20)
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
 }
 
 fn values(answer: Result<Prediction, Error>) -> Vec<f32> {
@@ -37,7 +38,7 @@ fn values(answer: Result<Prediction, Error>) -> Vec<f32> {
 async fn until(condition: impl Fn() -> bool) {
     let deadline = soon();
     while !condition() {
-        assert!(Instant::now() < deadline, "waited too long");
+        assert!(!deadline.left().is_zero(), "waited too long");
         actix::clock::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -116,7 +117,7 @@ async fn rows_of_large_requests_do_not_count_one_by_one_as_time() {
         let large = async {
             until(|| handle.queued_requests() > 50).await;
             until(|| handle.queued_requests() <= 50).await;
-            handle.predict(column(&[1.0; 2000]), Instant::now() + Duration::from_secs(5), None).await
+            handle.predict(column(&[1.0; 2000]), Deadline::after(Duration::from_secs(5)), None).await
         };
         let answers = join_all(ones.chain([large.boxed_local()])).await;
         let refused = answers.into_iter().filter(|answer| matches!(answer, Err(error) if error.code == Code::Unavailable));
@@ -273,7 +274,7 @@ async fn a_full_queue_says_so_at_once() {
 async fn a_deadline_names_its_stage_and_costs_no_run() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
     fake.hold();
-    let in_ms = |ms| Instant::now() + Duration::from_millis(ms);
+    let in_ms = |ms| Deadline::after(Duration::from_millis(ms));
     let second = async {
         until(|| fake.run_rows().len() == 1).await;
         handle.predict(column(&[1.0]), in_ms(40), None).await
@@ -296,11 +297,11 @@ async fn a_late_request_costs_no_run_even_if_its_caller_has_not_noticed() {
         async move { handle.predict(column(&[0.0]), soon(), None).await }
     });
     until(|| fake.run_rows().len() == 1).await;
-    let deadline = Instant::now() + Duration::from_millis(20);
+    let deadline = Deadline::after(Duration::from_millis(20));
     let mut late = std::pin::pin!(handle.predict(column(&[1.0]), deadline, None));
     // Sent, and then not looked at: its own timer cannot tell it.
     assert!(futures::poll!(late.as_mut()).is_pending());
-    until(|| Instant::now() > deadline).await;
+    until(|| deadline.left().is_zero()).await;
     fake.release();
     running.await.unwrap().unwrap();
     assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [3.0]);
@@ -362,7 +363,7 @@ async fn inputs_that_disagree_on_rows_run_alone() {
 async fn what_would_be_late_is_refused_when_it_comes() {
     let policy = Policy { batch_rows_max: 1, ..POLICY };
     let (fake, handle) = start(Behaviour::Slow(Duration::from_millis(20)), policy);
-    let in_a_second = || Instant::now() + Duration::from_secs(1);
+    let in_a_second = || Deadline::after(Duration::from_secs(1));
     // Nothing is known yet, so all are let in.
     let mut waiting: Vec<_> = (0..30).map(|_| Box::pin(handle.predict(column(&[1.0]), soon(), None))).collect();
     for request in &mut waiting {
@@ -370,7 +371,7 @@ async fn what_would_be_late_is_refused_when_it_comes() {
     }
     until(|| fake.run_rows().len() >= 4).await;
     let start = Instant::now();
-    let refused = handle.predict(column(&[1.0]), Instant::now() + Duration::from_millis(200), None).await.unwrap_err();
+    let refused = handle.predict(column(&[1.0]), Deadline::after(Duration::from_millis(200)), None).await.unwrap_err();
     assert_eq!((refused.code, start.elapsed() < Duration::from_millis(100)), (Code::Unavailable, true), "{refused}");
     assert!(refused.message.contains("what is queued takes about"), "{refused}");
     assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [2.0], "who has time may wait");

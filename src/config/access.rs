@@ -1,4 +1,4 @@
-//! The flags of who may call, and of TLS.
+//! The flags of tokens and TLS.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,38 +6,39 @@ use std::sync::Arc;
 use structopt::StructOpt;
 use tfweb_engine::Error;
 
-use super::Usage;
-use crate::access::{Access, Tokens};
-use crate::tls::{Tls, TlsFiles};
+use super::values::Usage;
+use crate::transport::tls::{Tls, TlsFiles};
+use crate::transport::tokens::{Access, Tokens};
 
-/// What the user typed about access.
+/// The flags of tokens and TLS as typed.
 #[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "Tokens and TLS")]
 pub struct AccessFlags {
-    /// Secret that callers must send as `Authorization: Bearer`; may repeat (in the variable: commas); without any, everybody may call
+    /// Token that callers must send as `Authorization: Bearer TOKEN`. The flag may repeat; in the variable, commas separate tokens. Without any token everybody may call
     #[structopt(long = "api_token", env = "TFWEB_API_TOKEN", value_name = "TOKEN", number_of_values = 1, hide_env_values = true)]
     pub api_token: Vec<String>,
-    /// File of such secrets, one a line; read again when it changes
+    /// File with such tokens, one on each line. tfweb reads it again when it changes
     #[structopt(long = "api_token_file", env = "TFWEB_API_TOKEN_FILE", value_name = "FILE", parse(from_os_str))]
     pub api_token_file: Option<PathBuf>,
-    /// Secret that lets its bearer add, move and remove models, and call; nobody may without it
+    /// Token for administrators, who may add, move and remove models, and also call them. Without such a token nobody may change models over the network
     #[structopt(long = "admin_token", env = "TFWEB_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,
-    /// File of such secrets, one a line; read again when it changes
+    /// File with tokens for administrators, one on each line. tfweb reads it again when it changes
     #[structopt(long = "admin_token_file", env = "TFWEB_ADMIN_TOKEN_FILE", value_name = "FILE", parse(from_os_str))]
     pub admin_token_file: Option<PathBuf>,
-    /// Certificate chain (PEM) for TLS on both ports; read again when it changes
+    /// File with the certificate chain (PEM) for TLS on the HTTP and the gRPC port. tfweb reads it again when it changes
     #[structopt(long = "tls_cert", env = "TFWEB_TLS_CERT", value_name = "FILE", parse(from_os_str))]
     pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM)
+    /// File with the private key (PEM) of the certificate
     #[structopt(long = "tls_key", env = "TFWEB_TLS_KEY", value_name = "FILE", parse(from_os_str))]
     pub tls_key: Option<PathBuf>,
-    /// Certificates (PEM) of those who may vouch for clients, which then must have a certificate
+    /// File with the certificates (PEM) of authorities that sign certificates of clients. Only clients with such a certificate can then connect
     #[structopt(long = "tls_client_ca", env = "TFWEB_TLS_CLIENT_CA", value_name = "FILE", parse(from_os_str))]
     pub tls_client_ca: Option<PathBuf>,
 }
 
 impl AccessFlags {
-    /// Whether anybody may change what is served.
+    /// Whether administrators have a token, with which they can add models.
     pub(super) fn has_admin(&self) -> bool {
         self.admin_token.is_some() || self.admin_token_file.is_some()
     }

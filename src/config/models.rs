@@ -1,48 +1,55 @@
-//! The flags that say which models are served, and which of their versions.
+//! The flags of models and their versions.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use structopt::StructOpt;
 
-use super::Usage;
-use crate::keeping::policy::{self, VersionPolicy};
-use crate::keeping::{model_config, ModelSpec};
+use super::values::Usage;
+use crate::models::config_file::{is_model_name, ModelConfigFile};
+use crate::models::{version_labels, ModelSpec, VersionPolicy};
 use tfweb_store::ModelUri;
 
-/// The longest time between two looks: a day.
+/// The longest time between two checks for changes: a day.
 const POLL_SECONDS_LIMIT: f64 = 86_400.0;
-/// The shortest: more looks would cost more than they could find.
+/// The shortest time between two checks: with less, most checks would find nothing new.
 const POLL_SECONDS_LEAST: f64 = 0.05;
 
-/// What the user typed about models.
+/// The flags of models as typed.
 #[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "Models")]
 pub struct ModelFlags {
-    /// SavedModel, or directory of numbered versions: local path, s3://, gs://, az://, abfs://, hdfs://, webhdfs://, hf://, or http(s):// of an archive; name=URI names it; may repeat (in the variable: commas)
+    /// SavedModel, or directory with numbered versions of one: a local path, or a URI of s3://, gs://, az://, abfs://, hdfs://, webhdfs://, hf://, or http(s):// of an archive. name=URI gives the model a name. The flag may repeat; in the variable, commas separate models
     #[structopt(long = "model", env = "TFWEB_MODEL", value_name = "URI", number_of_values = 1)]
     pub model: Vec<String>,
-    /// Name for a single --model whose URI has none in front
+    /// Name of the model, if there is one --model and it has no name
     #[structopt(long = "model_name", env = "TFWEB_MODEL_NAME", value_name = "NAME")]
     pub model_name: Option<String>,
-    /// Comma separated tags; must equal one of the model's tag sets
-    #[structopt(long = "tags", env = "TFWEB_TAGS", default_value = "serve")]
+    /// Tags, separated by commas. They must equal one of the model's tag sets
+    #[structopt(long = "tags", env = "TFWEB_TAGS", value_name = "TAGS", default_value = "serve")]
     pub tags: String,
-    /// Which versions are served: latest, latest:N, all, or numbers between commas
+    /// Versions to serve: latest, latest:N, all, or numbers separated by commas
     #[structopt(long = "version_policy", env = "TFWEB_VERSION_POLICY", value_name = "POLICY", default_value = "latest")]
     pub version_policy: String,
-    /// Names for versions, such as stable=123,canary=124
-    #[structopt(long = "version_labels", env = "TFWEB_VERSION_LABELS", value_name = "LABELS", default_value = "")]
+    /// Names of versions, such as stable=123,canary=124
+    #[structopt(
+        long = "version_labels",
+        env = "TFWEB_VERSION_LABELS",
+        value_name = "LABELS",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub version_labels: String,
-    /// Seconds between looks for new versions, 0 for none; 5 for local directories of versions and none for others, if not given
+    /// Seconds between two checks for new versions; 0 for no checks. Default: 5 for local directories of versions, 0 for others
     #[structopt(long = "poll_seconds", env = "TFWEB_POLL_SECONDS", value_name = "SECONDS")]
     pub poll_seconds: Option<String>,
-    /// Directory for models that are brought from elsewhere; tfweb in the user's cache directory, if not given
+    /// Directory for downloaded models. Default: tfweb in the user's cache directory
     #[structopt(long = "cache_dir", env = "TFWEB_CACHE_DIR", value_name = "DIR", parse(from_os_str))]
     pub cache_dir: Option<PathBuf>,
-    /// File that lists models in TensorFlow Serving's text format
+    /// File that lists models, in TensorFlow Serving's text format
     #[structopt(long = "model_config_file", env = "TFWEB_MODEL_CONFIG_FILE", value_name = "FILE", parse(from_os_str))]
     pub model_config_file: Option<PathBuf>,
-    /// Seconds between looks whether that file has changed; 0 for none
+    /// Seconds between two checks whether --model_config_file has changed; 0 for no checks
     #[structopt(
         long = "model_config_poll_seconds",
         env = "TFWEB_MODEL_CONFIG_POLL_SECONDS",
@@ -50,30 +57,21 @@ pub struct ModelFlags {
         default_value = "0"
     )]
     pub model_config_poll_seconds: String,
-    /// Be ready only while every model can be called, not as soon as one can
+    /// Answer /readyz with 200 only while every model can be called. Without this flag one model is enough
     #[structopt(long = "strict_readiness")]
     pub strict_readiness: bool,
 }
 
-/// A file that lists models, followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModelConfigFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// How often to look whether it has changed; never if none.
-    pub poll: Option<Duration>,
-}
-
 impl ModelFlags {
-    /// The models that flags name, by themselves; there may be none where they can come later.
-    pub(super) fn specs(&self, may_come: bool) -> Result<Vec<ModelSpec>, Usage> {
+    /// The models that flags name. `may_be_added` says whether models can be added later, so that none is enough now.
+    pub(super) fn specs(&self, may_be_added: bool) -> Result<Vec<ModelSpec>, Usage> {
         let wrong = |flag: &str, error: String| Usage::wrong(format!("--{flag}: {error}"));
         let policy: VersionPolicy = self.version_policy.parse().map_err(|error| wrong("version_policy", error))?;
-        let labels = policy::labels(&self.version_labels).map_err(|error| wrong("version_labels", error))?;
+        let labels = version_labels(&self.version_labels).map_err(|error| wrong("version_labels", error))?;
         let poll = self.poll_seconds.as_deref().map(|text| seconds("poll_seconds", text)).transpose()?;
         let mut specs: Vec<ModelSpec> = Vec::new();
         for model in &self.model {
-            let (named, uri) = named(model).map_err(|error| wrong("model", error))?;
+            let (named, uri) = name_and_uri(model).map_err(|error| wrong("model", error))?;
             let name = named.or_else(|| self.model_name.clone().filter(|_| self.model.len() == 1)).unwrap_or_else(|| uri.name());
             if specs.iter().any(|other| other.name == name) {
                 return Err(wrong("model", format!("two models are called `{name}`; name them: --model name=URI")));
@@ -82,7 +80,7 @@ impl ModelFlags {
         }
         if let Some(name) = &self.model_name {
             let problem = match specs.as_slice() {
-                _ if !model_config::is_model_name(name) => {
+                _ if !is_model_name(name) => {
                     format!("expected a name of letters, digits, `_`, `-` and `.`, got `{name}`")
                 }
                 [only] if only.name == *name => String::new(),
@@ -93,7 +91,7 @@ impl ModelFlags {
                 return Err(wrong("model_name", problem));
             }
         }
-        if specs.is_empty() && self.model_config_file.is_none() && !may_come {
+        if specs.is_empty() && self.model_config_file.is_none() && !may_be_added {
             return Err(wrong("model", "expected a SavedModel, got nothing".into()));
         }
         Ok(specs)
@@ -106,10 +104,10 @@ impl ModelFlags {
     }
 }
 
-/// `name=URI`, or a URI alone.
-fn named(model: &str) -> Result<(Option<String>, ModelUri), String> {
+/// Reads `name=URI`, or a URI alone.
+fn name_and_uri(model: &str) -> Result<(Option<String>, ModelUri), String> {
     let (name, uri) = match model.split_once('=') {
-        Some((name, uri)) if model_config::is_model_name(name) => (Some(name.to_owned()), uri),
+        Some((name, uri)) if is_model_name(name) => (Some(name.to_owned()), uri),
         _ => (None, model),
     };
     Ok((name, ModelUri::parse(uri).map_err(|error| error.message)?))

@@ -1,36 +1,36 @@
-//! The flags of how the server is operated: how it ends, where it is watched, and how it is asked whether it is well.
+//! The flags of operating the server: how it stops, the admin port, and the health check.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use structopt::StructOpt;
 
-use super::{number, Flags, Usage};
+use super::values::{number, Usage};
 
-/// How long the listeners still serve after readiness is gone, at least: answers tell clients to close their connections
-/// meanwhile. With less, clients that use a connection again send requests into it while it closes.
+/// The minimum time for which listeners serve on after `/readyz` turned to 503. During it, answers tell clients to close their
+/// connections. With less time, clients that use a connection again send requests into it while it closes.
 const DRAIN_DELAY_LEAST: Duration = Duration::from_millis(250);
-/// How long a stop waits for requests beyond their own time, if not said.
+/// How long a stop waits for requests beyond their own time, unless the flag is given.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
-/// The longest time that a stop can be given: two days, so that requests of a day can finish.
+/// The longest time that a stop can be given: two days, so that requests that take a day can finish.
 const DRAIN_MS_LIMIT: u64 = 2 * 86_400_000;
 
-/// What the user typed about operation.
+/// The flags of operation as typed.
 #[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "Health and stopping")]
 pub struct OperationFlags {
-    /// How long to serve on after SIGTERM, with /readyz at 503, so that load balancers notice before the port closes; 250 ms at least even with 0, for clients that reuse connections
+    /// Time in milliseconds for which the server still serves after SIGTERM, while /readyz answers 503, so that load balancers notice before the port closes. The minimum is 250 ms, also with 0
     #[structopt(long = "drain_delay_ms", env = "TFWEB_DRAIN_DELAY_MS", value_name = "MS", default_value = "0", parse(try_from_str = number))]
     pub drain_delay_ms: u64,
-    /// Most time from SIGTERM to the end, that delay included; what is unfinished then is cut off. The delay, the time of a request and 5 seconds, if not given
+    /// Maximum time in milliseconds from SIGTERM to the end, including --drain_delay_ms. The server then cuts off unfinished requests and exits with code 75. Default: --drain_delay_ms, --request_timeout_ms and 5 seconds together
     #[structopt(long = "drain_timeout_ms", env = "TFWEB_DRAIN_TIMEOUT_MS", value_name = "MS", parse(try_from_str = number))]
     pub drain_timeout_ms: Option<u64>,
-    /// Port of plain HTTP for who operates the server: health, and metrics, which then leave the other port; asks for no token; 0 picks a free one and prints it
+    /// Further HTTP port for operators, plain and without tokens: health and metrics. The other port then has no metrics. With 0 the system picks a free port, and the log names it
     #[structopt(long = "admin_port", env = "TFWEB_ADMIN_PORT", value_name = "PORT", parse(try_from_str = number))]
     pub admin_port: Option<u16>,
-    /// Address for that port; --host if not given
+    /// Address for the admin port. Default: --host
     #[structopt(long = "admin_host", env = "TFWEB_ADMIN_HOST", value_name = "HOST")]
     pub admin_host: Option<String>,
-    /// Serve nothing: ask the server that runs here with these flags whether it is ready; exit with 0 if so, else with 1
+    /// Serve nothing. Ask the server that runs on this machine with the same flags whether it is ready; exit with 0 if it is, with 1 if not
     #[structopt(long = "healthcheck")]
     pub healthcheck: bool,
 }
@@ -38,17 +38,10 @@ pub struct OperationFlags {
 /// How the server stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// How long it serves on, not ready.
+    /// How long it serves on while `/readyz` answers 503.
     pub delay: Duration,
-    /// Most time for all of it.
+    /// The maximum time for the whole stop.
     pub timeout: Duration,
-}
-
-/// Where health is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Probe {
-    /// Of `/readyz`.
-    pub url: String,
 }
 
 impl OperationFlags {
@@ -69,38 +62,11 @@ impl OperationFlags {
         Ok(Drain { delay, timeout })
     }
 
-    /// Where to listen for who operates the server.
+    /// Where the admin port listens; none without `--admin_port`.
     pub(super) fn admin_address(&self, host: &str) -> Result<Option<(String, u16)>, Usage> {
         if self.admin_port.is_none() && self.admin_host.is_some() {
             return Err(Usage::wrong("--admin_host: expected --admin_port with it"));
         }
         Ok(self.admin_port.map(|port| (self.admin_host.clone().unwrap_or_else(|| host.to_owned()), port)))
-    }
-}
-
-impl Flags {
-    /// Where the server of these flags says whether it is ready.
-    ///
-    /// # Errors
-    /// [`Usage`] where it cannot be asked.
-    pub fn probe(&self) -> Result<Probe, Usage> {
-        let wrong = |text: &str| Usage::wrong(format!("--healthcheck: {text}"));
-        let (scheme, host, port) = match self.operations.admin_address(&self.host)? {
-            Some((host, port)) => ("http", host, port),
-            None if self.access.tls_client_ca.is_some() => {
-                return Err(wrong("expected --admin_port, since --tls_client_ca lets in nobody without a certificate"));
-            }
-            None => (if self.access.tls_cert.is_some() { "https" } else { "http" }, self.host.clone(), self.port),
-        };
-        if port == 0 {
-            return Err(wrong("expected the port that the server listens on, got 0"));
-        }
-        let host = match host.parse() {
-            Ok(IpAddr::V4(address)) if address.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-            Ok(IpAddr::V6(address)) if address.is_unspecified() => format!("[{}]", Ipv6Addr::LOCALHOST),
-            Ok(IpAddr::V6(address)) => format!("[{address}]"),
-            Ok(IpAddr::V4(_)) | Err(_) => host,
-        };
-        Ok(Probe { url: format!("{scheme}://{host}:{port}/readyz") })
     }
 }

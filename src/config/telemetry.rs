@@ -1,61 +1,48 @@
-//! The flags of what is logged and traced.
+//! The flags of logs and traces.
 
 use std::env;
 
 use structopt::StructOpt;
 use url::Url;
 
-use super::Usage;
+use super::values::Usage;
+use crate::observe::log::LogFormat;
+use crate::observe::Settings;
 
-/// Where OTLP takes traces, below a collector's own address.
+/// The path at which a collector takes traces by OTLP.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// What the user typed about logs and traces.
+/// The flags of logs and traces as typed.
 #[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "Logs and traces")]
 pub struct TelemetryFlags {
-    /// How to log: text for people, or JSON, an object a line
-    #[structopt(long = "log_format", env = "TFWEB_LOG_FORMAT", default_value = "text", possible_values = &["text", "json"])]
+    /// Format of the log: text for people, or one JSON object on each line
+    #[structopt(long = "log_format", env = "TFWEB_LOG_FORMAT", value_name = "FORMAT", default_value = "text", possible_values = &["text", "json"])]
     pub log_format: String,
-    /// Log a line for each request
+    /// Log one line for each request
     #[structopt(long = "access_log")]
     pub access_log: bool,
-    /// Collector that takes traces, by OTLP over HTTP, such as http://localhost:4318
+    /// URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://localhost:4318
     #[structopt(long = "otlp_endpoint", env = "TFWEB_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 }
 
-/// How to log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// An object a line.
-    Json,
-}
-
-/// What is to be told of the server's doings, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TelemetryConfig {
-    /// How to log.
-    pub log_format: LogFormat,
-    /// Whether each request is logged.
-    pub access_log: bool,
-    /// Where traces go, in full; nowhere if none.
-    pub otlp_endpoint: Option<String>,
-}
-
 impl TelemetryFlags {
-    pub(super) fn config(self) -> Result<TelemetryConfig, Usage> {
+    pub(super) fn format(&self) -> LogFormat {
+        if self.log_format == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        }
+    }
+
+    pub(super) fn settings(self) -> Result<Settings, Usage> {
         let variable = |name: &str| env::var(name).ok().filter(|value: &String| !value.is_empty());
-        Ok(TelemetryConfig {
-            log_format: if self.log_format == "json" { LogFormat::Json } else { LogFormat::Text },
-            access_log: self.access_log,
-            otlp_endpoint: endpoint(self.otlp_endpoint, variable)?,
-        })
+        Ok(Settings { access_log: self.access_log, otlp_endpoint: endpoint(self.otlp_endpoint, variable)? })
     }
 }
 
-/// Where traces go: what the flag says, or else OpenTelemetry's own variables.
+/// The URL to send traces to: the flag's, or else that of OpenTelemetry's own variables.
 fn endpoint(flag: Option<String>, variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>, Usage> {
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);

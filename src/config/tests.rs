@@ -1,7 +1,14 @@
-//! What flags mean, and which are refused.
+//! Tests of what flags mean, of refused flags and of `--help`.
+
+use std::collections::BTreeSet;
+
+use std::time::Duration;
+
+use structopt::StructOpt;
 
 use super::*;
-use crate::keeping::policy::VersionPolicy;
+use crate::models::config_file::ModelConfigFile;
+use crate::models::VersionPolicy;
 
 fn config(line: &str) -> Result<Config, Usage> {
     let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
@@ -25,7 +32,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(config.tags, ["serve"]);
     let grpc = config.grpc.unwrap();
     assert_eq!((grpc.port, grpc.is_default_port, grpc.message_bytes_max), (50051, true, 64 << 20));
-    assert!((1..=4).contains(&config.run_threads) && !config.batch_transpose);
+    assert!((1..=4).contains(&config.run_threads) && !config.protocols.batch_transpose);
 }
 
 #[test]
@@ -61,6 +68,41 @@ fn help_names_every_flag() {
     assert!(flags.split_whitespace().all(|flag| usage.text.contains(&format!("--{flag}"))), "{}", usage.text);
 }
 
+/// The flags that a help text lists, in its order: `--help` for the line `    -h, --help`. Lines of explanation are indented further.
+fn flags_in(help: &str) -> Vec<&str> {
+    let lines = help.lines().filter(|line| ["    -", "        -"].iter().any(|indented| line.starts_with(indented)));
+    lines.filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--"))).collect()
+}
+
+#[test]
+fn help_lists_each_flag_under_one_heading() {
+    let help = config("--help").unwrap_err().text;
+    let listed = flags_in(&help);
+    // clap's own text has no headings, and all flags that there are.
+    let mut ungrouped = Vec::new();
+    Flags::clap().write_long_help(&mut ungrouped).unwrap();
+    let ungrouped = String::from_utf8(ungrouped).unwrap();
+    let known: BTreeSet<&str> = flags_in(&ungrouped).into_iter().chain(["--help", "--version"]).collect();
+    assert_eq!(listed.len(), known.len(), "each once: {listed:?}");
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), known);
+    let headings: Vec<&str> = help.lines().filter(|line| line.ends_with(':') && !line.starts_with(' ')).collect();
+    assert_eq!(headings.len(), 9, "{headings:?}");
+}
+
+#[test]
+fn each_flag_has_its_variable() {
+    let help = config("--help").unwrap_err().text;
+    let unwrapped = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut flags = Flags::parse(["tfweb".to_owned()]).unwrap();
+    let switches = flags.switches().map(|(variable, _)| variable);
+    for flag in flags_in(&help).into_iter().filter(|flag| !["--help", "--version", "--healthcheck"].contains(flag)) {
+        let variable = format!("TFWEB_{}", flag.trim_start_matches('-').to_uppercase());
+        let is_read = ["=", "]"].iter().any(|end| unwrapped.contains(&format!("[env: {variable}{end}")))
+            || switches.contains(&variable.as_str());
+        assert!(is_read, "{flag}: expected {variable}");
+    }
+}
+
 #[test]
 fn models_are_named_by_their_place() {
     let name = |model: &str| config(&format!("--model {model}")).unwrap().models[0].name.clone();
@@ -94,8 +136,9 @@ fn models_may_be_listed_or_come_later() {
 #[test]
 fn grpc_can_be_switched_off() {
     assert_eq!(config("--model m --grpc_port 0").unwrap().grpc, None);
-    let socket = config("--model m --grpc_port 0 --grpc_socket_path /run/tfweb --grpc_typed_values").unwrap().grpc.unwrap();
-    assert_eq!((socket.port, socket.socket_path, socket.typed_values), (0, Some("/run/tfweb".into()), true));
+    let typed = config("--model m --grpc_port 0 --grpc_socket_path /run/tfweb --grpc_typed_values").unwrap();
+    let socket = typed.grpc.unwrap();
+    assert_eq!((socket.port, socket.socket_path, typed.protocols.grpc_typed_values), (0, Some("/run/tfweb".into()), true));
     assert!(!config("--model m --grpc_port 9000").unwrap().grpc.unwrap().is_default_port);
     refused("--model m --grpc_message_size 0", "--grpc_message_size: expected at least 1");
     refused("--model m --grpc_message_size 3000000000", "--grpc_message_size: expected at most 2147483647");
@@ -138,7 +181,7 @@ fn tls_has_a_certificate_and_a_key() {
 fn health_is_asked_where_the_server_listens() {
     let probe = |line: &str| {
         let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
-        Flags::parse(args).and_then(|flags| flags.probe()).map(|probe| probe.url).map_err(|usage| usage.text)
+        Flags::parse(args).and_then(|flags| flags.healthcheck_url()).map_err(|usage| usage.text)
     };
     for (line, expect) in [
         ("", "http://127.0.0.1:8080/readyz"),

@@ -7,46 +7,53 @@ use structopt::StructOpt;
 use tfweb_actors::fetcher::rules::Rules;
 use tfweb_actors::fetcher::{FetchPolicy, SystemResolver};
 
-use super::{number, within, Usage};
+use super::values::{number, within, Usage};
 
-/// The most fetches that can be asked for: each may hold a descriptor.
+/// The largest number of fetches that the flag takes: each may hold a file descriptor.
 const CONCURRENCY_LIMIT: usize = 4096;
-/// The most redirects that can be asked for; browsers follow as many.
+/// The largest number of redirects that the flag takes. Browsers follow as many.
 const REDIRECTS_LIMIT: usize = 20;
-/// The longest time a fetch can be given: an hour.
+/// The longest time that a fetch can be given: an hour.
 const TIMEOUT_MS_LIMIT: usize = 3_600_000;
 
-/// What the user typed about URL inputs.
+/// The flags of URL inputs as typed.
 #[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "URL inputs")]
 pub struct UrlFlags {
-    /// Host or network that urls may lead to although it is not public: HOST, HOST:PORT or ADDRESS/PREFIX; may repeat (in the variable: commas)
+    /// Host or network that URLs may lead to although its address is not public: HOST, HOST:PORT or ADDRESS/PREFIX. The flag may repeat; in the variable, commas separate hosts
     #[structopt(long = "url_allow", env = "TFWEB_URL_ALLOW", value_name = "HOST", number_of_values = 1)]
     pub url_allow: Vec<String>,
-    /// The only hosts that urls may name, comma separated; *.example.org stands for all below it
-    #[structopt(long = "url_domains", env = "TFWEB_URL_DOMAINS", value_name = "HOSTS", default_value = "")]
+    /// The only hosts that URLs may name, separated by commas; *.example.org stands for all hosts below example.org. Default: any host
+    #[structopt(
+        long = "url_domains",
+        env = "TFWEB_URL_DOMAINS",
+        value_name = "HOSTS",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub url_domains: String,
-    /// Take no urls
+    /// Refuse requests with URLs
     #[structopt(long = "no_url")]
     pub no_url: bool,
-    /// Most redirects on the way to one body
+    /// Maximum number of redirects that one fetch follows
     #[structopt(long = "url_redirects", env = "TFWEB_URL_REDIRECTS", value_name = "REDIRECTS", default_value = "3", parse(try_from_str = number))]
     pub url_redirects: usize,
-    /// Most bytes of one fetched body, after decompression
+    /// Maximum size of a fetched body in bytes, after decompression. A larger body is answered with 413
     #[structopt(long = "url_size", env = "TFWEB_URL_SIZE", value_name = "BYTES", default_value = "16777216", parse(try_from_str = number))]
     pub url_size: usize,
-    /// Most time for one fetch, connecting and waiting for its turn included
+    /// Maximum time for one fetch in milliseconds, including the time it waits for its turn
     #[structopt(long = "url_timeout_ms", env = "TFWEB_URL_TIMEOUT_MS", value_name = "MS", default_value = "10000", parse(try_from_str = number))]
     pub url_timeout_ms: usize,
-    /// Fetches at once; one host gets a quarter of them
+    /// Number of fetches at the same time. One host gets at most a quarter of them
     #[structopt(long = "url_concurrency", env = "TFWEB_URL_CONCURRENCY", value_name = "FETCHES", default_value = "64", parse(try_from_str = number))]
     pub url_concurrency: usize,
-    /// Most bytes of fetched bodies in memory; one host and one request get a quarter of them each
+    /// Maximum size of all fetched bodies in memory, in bytes. One host gets at most a quarter of it, and so does one request
     #[structopt(long = "url_memory", env = "TFWEB_URL_MEMORY", value_name = "BYTES", default_value = "268435456", parse(try_from_str = number))]
     pub url_memory: usize,
 }
 
 impl UrlFlags {
-    /// Checks the flags; none where URLs are switched off.
+    /// Checks the flags; none where the server takes no URLs.
     pub(super) fn policy(&self, queue_max: usize) -> Result<Option<FetchPolicy>, Usage> {
         let wrong = |flag: &str, error: String| Usage::wrong(format!("--{flag}: {error}"));
         let allow = self.url_allow.iter().map(|text| text.parse().map_err(|error| wrong("url_allow", error)));

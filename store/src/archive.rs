@@ -13,10 +13,10 @@ use tokio::io::AsyncWriteExt;
 use super::cache::{Manifest, ManifestFile, Part, Place};
 use super::http::{self, cause};
 use super::listing::{File, Fingerprint, Listing, Version};
+use super::lock::{blocking, lock};
 use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
-use super::lock::{blocking, lock};
 
 /// What snapshots of an archive are called, for it may hold several versions.
 const WHOLE: &str = "archive";

@@ -13,12 +13,12 @@ use tokio::sync::OnceCell;
 
 use super::cache::{Lock, Manifest, ManifestFile, Part, Place};
 use super::connect::{connect, explain};
+use super::http;
 use super::listing::{File, Listing, Version, FILES_MAX};
+use super::lock::{blocking, lock};
 use super::operator::OperatorConfig;
 use super::progress::Progress;
 use super::uri::ModelUri;
-use super::http;
-use super::lock::{blocking, lock};
 
 /// The most files that are read at once: enough to hide how far away a store is.
 const FILES_AT_ONCE: usize = 8;

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use tfweb_engine::{Code, Error};
 
+#[cfg(feature = "http")]
+use super::archive::Archive;
 use super::cache::Cache;
 use super::download::Store;
 use super::env::Env;
 use super::listing::{Listing, Version};
 use super::lock::blocking;
-use super::operator::OperatorConfig;
 #[cfg(not(feature = "http"))]
 use super::operator::not_built;
+use super::operator::OperatorConfig;
 use super::uri::ModelUri;
-#[cfg(feature = "http")]
-use super::archive::Archive;
 use super::{connect, local};
 
 /// A place that has a model, or versions of one.

@@ -14,6 +14,7 @@ use futures::future::{join_all, BoxFuture};
 use tfweb_actors::fetcher::rules::{Rules, Target};
 use tfweb_actors::fetcher::{FetchPolicy, FetcherHandle, Outcome, Resolve};
 use tfweb_engine::Error;
+use tfweb_limits::Deadline;
 
 use crate::origin::{loopback, Origin};
 use crate::support::{config, is_alone, Random};
@@ -54,7 +55,7 @@ pub(crate) fn with_fetcher<T>(policy: FetchPolicy, test: impl AsyncFnOnce(&Fetch
 }
 
 pub(crate) async fn fetch(fetcher: &FetcherHandle, url: &str) -> Result<Vec<u8>, Error> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Deadline::after(Duration::from_secs(30));
     fetcher.fetch(&[url], deadline).await.map(|bodies| bodies[0].to_vec())
 }
 
@@ -149,7 +150,7 @@ fn every_end_is_counted() {
         let three = join_all([&a, &b, &c].map(|url| fetch(fetcher, url))).await;
         assert!(three.iter().all(Result::is_err));
         assert_eq!((count(Outcome::Overloaded), count(Outcome::TimedOut)), (1, 3));
-        let late = fetcher.fetch(&[&a], Instant::now() + Duration::from_millis(20)).await;
+        let late = fetcher.fetch(&[&a], Deadline::after(Duration::from_millis(20))).await;
         assert!(late.unwrap_err().message.contains("time ran out"));
         while count(Outcome::Cancelled) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -41,11 +41,15 @@ pub(crate) fn client(target: &str, checks: &[&str]) -> Command {
     let mut command = Command::new(root().join(".venv/bin/python"));
     command.arg(root().join("tests/clients/tf_serving_grpc.py")).arg(target).args(checks);
     command.env("PYTHONPATH", root().join(".venv-grpc")).current_dir(root());
-    // Proxies are none of these tests' business.
+    without_proxies(&mut command);
+    command
+}
+
+/// Takes from a command the variables that name proxies: tests call only this machine.
+pub(crate) fn without_proxies(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().to_lowercase().ends_with("_proxy")) {
         command.env_remove(name);
     }
-    command
 }
 
 /// Runs checks of the client against a server.

@@ -30,18 +30,18 @@ fn fake(flags: &str) -> RunningServer {
 }
 
 /// Whether a command is there and says this of itself; tells where it does not.
-fn has(command: &str, argument: &str, text: &str) -> bool {
+pub(crate) fn has(command: &str, argument: &str, text: &str) -> bool {
     let output = Command::new(command).arg(argument).output();
     let has = output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(text));
     if !has {
-        eprintln!("skipped: no {command} here that has {text}");
+        eprintln!("skipped: expected `{command} {argument}` to say {text:?}");
     }
     has
 }
 
 /// Runs a command; gives what it says.
 #[track_caller]
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command.output().expect("it starts");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));

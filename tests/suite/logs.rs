@@ -8,8 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use tfweb::config::LogFormat;
-use tfweb::telemetry::log::Log;
+use tfweb::observe::log::{Log, LogFormat};
 
 use crate::client::{Connection, Request};
 use crate::grpc_client;

@@ -1,5 +1,6 @@
 //! The tests of tfweb from outside: real models in real TensorFlow, real sockets, and where a process matters the real binary.
 //!
+//! - `architecture`: which folders, files and crates of the sources may use which.
 //! - `transcripts`: requests and the answers to them as text, in `tests/transcripts`. Most of what the API promises is there.
 //! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
 //! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
@@ -17,6 +18,7 @@
 //! - `offers`: offers to upgrade a connection, by Java's default client too.
 //! - `tokens`, `https`: who is let in at the doors.
 //! - `operations`: health checks, variables of platforms, the port for operation.
+//! - `readme`: the examples of the README, by curl, Python and JavaScript, and its tables of flags.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
 //! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
 //! - `shapes`: shapes and values that no model was made for, over every door.
@@ -25,10 +27,11 @@
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
 //! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy,
-//! Java, a Docker engine, curl, Go or h2load, `balancer`, `offers`, `container` and `http2` say what they skip.
+//! Java, a Docker engine, curl, Go, h2load or node, `balancer`, `offers`, `container`, `http2` and `readme` say what they skip.
 
 #![forbid(unsafe_code)]
 
+mod architecture;
 mod balancer;
 mod batching;
 mod client;
@@ -55,6 +58,7 @@ mod operations;
 mod origin;
 mod overload;
 mod process;
+mod readme;
 mod rolling;
 mod shapes;
 mod shutdown;

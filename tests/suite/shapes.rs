@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 use futures::future::join_all;
+use tfweb_engine::{DType, Session, Signature, TensorSpec};
 use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
-use tfweb_engine::{DType, Session, Signature, TensorSpec};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;

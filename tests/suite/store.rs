@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::write::GzEncoder;
 use flate2::Compression;
-use tfweb_store::{Cache, Env, Listing, ModelUri, Origin};
 use tfweb_engine::{Code, Error};
+use tfweb_store::{Cache, Env, Listing, ModelUri, Origin};
 
 use crate::client::Request;
 use crate::process::Process;

@@ -9,15 +9,14 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
-use tfweb::catalog::{Model, State, VersionStatus};
 use tfweb::config::{Config, Flags};
-use tfweb::keeping::defaults::Defaults;
-use tfweb::keeping::{self, Keepers, ModelSpec};
+use tfweb::models::defaults::Defaults;
+use tfweb::models::{self, Model, ModelSet, ModelSpec, State, VersionStatus};
 use tfweb::server::{Models, Server, Stopped};
-use tfweb_store::{look_at_directory, ModelUri};
 use tfweb_actors::ModelHandle;
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
 use tfweb_engine::Session;
+use tfweb_store::{look_at_directory, ModelUri};
 
 use crate::client::{Connection, Request, Response};
 
@@ -156,25 +155,23 @@ impl RunningServer {
         server
     }
 
-    /// Serves the models that the flags name as the binary does: kept by keepers, each loaded for this server alone.
+    /// Serves the models that the flags name as the binary does: watched, and each loaded for this server alone.
     pub(crate) fn kept(flags: &str) -> Self {
         let config = config(flags);
         load_library(config.tensorflow_lib.as_deref()).unwrap_or_else(|error| panic!("{error}"));
         Self::run(config, async |config, models| {
-            let keepers = Arc::new(tfweb::keep(config, models));
-            keepers.start(&config.models).await;
-            Some(keepers)
+            let set = Arc::new(models.set(config));
+            set.start(&config.models).await;
+            Some(set)
         })
     }
 
     fn serve(config: Config, loaded: Vec<Loaded>) -> Self {
-        Self::run(config, async move |_, models| {
+        Self::run(config, async move |config, models| {
+            let loader = models.loader(config);
             for Loaded { name, version: number, session } in loaded {
-                let version = {
-                    let loaded = keeping::Loaded { session, defaults: Defaults::new() };
-                    models.catalog.start((&name, number), loaded, Duration::ZERO)
-                }
-                .expect("run threads");
+                let loaded = models::Loaded { session, defaults: Defaults::new() };
+                let version = loader.start(&name, number, loaded, Duration::ZERO).expect("run threads");
                 let status = VersionStatus { number, state: State::Available, error: None, served: Some(version) };
                 models.catalog.put(Model { name, versions: vec![status], ..Model::default() });
             }
@@ -182,15 +179,15 @@ impl RunningServer {
         })
     }
 
-    fn run(config: Config, fill: impl AsyncFnOnce(&Config, &Models) -> Option<Arc<Keepers>> + Send + 'static) -> Self {
+    fn run(config: Config, fill: impl AsyncFnOnce(&Config, &Models) -> Option<Arc<ModelSet>> + Send + 'static) -> Self {
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix::System::new().block_on(async {
                 let models = Models::new(&config).unwrap_or_else(|error| panic!("{error}"));
                 let catalog = Arc::clone(&models.catalog);
-                let keepers = fill(&config, &models).await;
-                let server = Server::start(&config, models, keepers).expect("the server starts");
+                let set = fill(&config, &models).await;
+                let server = Server::start(&config, models, set).expect("the server starts");
                 let mut handles = HashMap::new();
                 for model in catalog.models().iter() {
                     for servable in model.served().flat_map(|version| &version.servables) {

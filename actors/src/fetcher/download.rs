@@ -9,6 +9,7 @@ use awc::http::{header, StatusCode};
 use awc::ClientResponse;
 use bytes::Bytes;
 use futures::StreamExt;
+use tfweb_limits::{Encoding, InflateError, Inflater};
 use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
@@ -16,7 +17,6 @@ use super::dial::Clients;
 use super::failure::Failure;
 use super::hosts::{Host, Hosts};
 use super::rules::Rules;
-use crate::inflate::{Encoding, InflateError, Inflater};
 
 /// Compressed bytes are inflated so many at a time: a thousandfold of them is done in a few milliseconds, after which others
 /// have their turn on this thread.

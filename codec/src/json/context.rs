@@ -7,11 +7,9 @@ use std::fmt::Write as _;
 
 use serde::de;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
+use tfweb_limits::REQUEST_URLS_MAX;
 
 use super::found::Found;
-
-/// The most URLs that a body may name: the fetcher takes no more in one request.
-pub const REQUEST_URLS_MAX: usize = 256;
 
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";

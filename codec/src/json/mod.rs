@@ -33,7 +33,6 @@ mod tests;
 #[cfg(test)]
 mod value_tests;
 
-pub use context::REQUEST_URLS_MAX;
 pub use decode::{decode, Decoded, Form};
 pub use found::Found;
 pub use inputs::{Inputs, Named, OneValue, OtherKeys, PendingUrl};

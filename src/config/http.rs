@@ -1,0 +1,41 @@
+//! The flags of the HTTP port: where it listens, and how large a body may be.
+
+use std::path::PathBuf;
+
+use structopt::StructOpt;
+
+use super::values::{number, Usage};
+
+/// The flags of HTTP as typed.
+#[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "HTTP")]
+pub struct HttpFlags {
+    /// Address to listen on for HTTP and gRPC
+    #[structopt(long = "host", env = "TFWEB_HOST", value_name = "HOST", default_value = "0.0.0.0")]
+    pub host: String,
+    /// Port for HTTP/1.1 and HTTP/2. With 0 the system picks a free port, and the log names it. The variable PORT is read if neither this flag nor TFWEB_PORT is given
+    #[structopt(long = "port", env = "TFWEB_PORT", value_name = "PORT", default_value = "8080", parse(try_from_str = number))]
+    pub port: u16,
+    /// Maximum size of a request's body in bytes, after decompression. A larger body is answered with 413
+    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
+    pub request_size: usize,
+    /// Take one JSON object as one example: its values have no batch dimension, and neither have those of the answer
+    #[structopt(long = "batch_transpose")]
+    pub batch_transpose: bool,
+    /// Send no CORS headers. Browsers then block requests from pages of other origins
+    #[structopt(long = "no_cors")]
+    pub no_cors: bool,
+    /// Directory of files to serve under /web/, and at every other path that no route takes
+    #[structopt(long = "static_path", env = "TFWEB_STATIC_PATH", value_name = "DIR", parse(from_os_str))]
+    pub static_path: Option<PathBuf>,
+}
+
+impl HttpFlags {
+    /// The directory of static files, which exists.
+    pub(super) fn static_path(&self) -> Result<Option<PathBuf>, Usage> {
+        match &self.static_path {
+            Some(path) if !path.is_dir() => Err(Usage::wrong(format!("--static_path: `{}` is not a directory", path.display()))),
+            path => Ok(path.clone()),
+        }
+    }
+}

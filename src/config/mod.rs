@@ -1,0 +1,22 @@
+//! Reads the command line and the environment into [`Flags`], and checks them into a [`Config`], whose values have types and units.
+
+mod access;
+mod flags;
+mod grpc;
+mod healthcheck_url;
+mod help;
+mod http;
+mod models;
+mod operations;
+mod running;
+mod settings;
+mod telemetry;
+#[cfg(test)]
+mod tests;
+mod urls;
+mod values;
+
+pub use flags::{drop_service_links, Flags};
+pub use operations::Drain;
+pub use settings::Config;
+pub use values::Usage;

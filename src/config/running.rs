@@ -1,0 +1,63 @@
+//! The flags of running models: batches, threads, and how long requests may wait.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use structopt::StructOpt;
+use tfweb_engine::tensorflow::InterOp;
+
+use super::values::{number, within, Usage};
+
+/// Run threads, unless the flag is given: past four, TensorFlow's own threads already fill most machines.
+const RUN_THREADS_MAX: usize = 4;
+/// The largest number of run threads that the flag takes: far past any use, and still a number that a system can start.
+const RUN_THREADS_LIMIT: usize = 256;
+/// The longest time that a request can be given: a day.
+const REQUEST_TIMEOUT_MS_LIMIT: usize = 86_400_000;
+
+/// The flags of running models as typed.
+#[derive(StructOpt, Clone, Debug)]
+#[structopt(name = "Running and batching")]
+pub struct RunFlags {
+    /// Maximum number of rows in a batch that several requests share. With 1 each request runs alone and whole
+    #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = number))]
+    pub batch_size: usize,
+    /// Maximum number of requests that wait or run in one model. Further requests are answered with 503 and Retry-After
+    #[structopt(long = "queue_size", env = "TFWEB_QUEUE_SIZE", value_name = "REQUESTS", default_value = "1024", parse(try_from_str = number))]
+    pub queue_size: usize,
+    /// Maximum time for a request in milliseconds, including the time it waits. A request that takes longer is answered with 504
+    #[structopt(long = "request_timeout_ms", env = "TFWEB_REQUEST_TIMEOUT_MS", value_name = "MS", default_value = "30000", parse(try_from_str = number))]
+    pub request_timeout_ms: usize,
+    /// Number of session runs that one model executes at the same time. Default: the number of cores, but at most 4
+    #[structopt(long = "run_threads", env = "TFWEB_RUN_THREADS", value_name = "THREADS", parse(try_from_str = number))]
+    pub run_threads: Option<usize>,
+    /// Where TensorFlow executes the operations of a run: in the thread of the run (caller), in TensorFlow's thread pool (pool), or where a trial at load is faster (auto)
+    #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", value_name = "WHERE", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
+    pub inter_op: String,
+    /// libtensorflow, or the directory that contains it. Default: tfweb searches Python's environments and /usr/local/lib
+    #[structopt(long = "tensorflow_lib", env = "TFWEB_TENSORFLOW_LIB", value_name = "PATH", parse(from_os_str))]
+    pub tensorflow_lib: Option<PathBuf>,
+}
+
+impl RunFlags {
+    /// The maximum time for a request.
+    pub(super) fn request_timeout(&self) -> Result<Duration, Usage> {
+        let timeout_ms = within("request_timeout_ms", self.request_timeout_ms, REQUEST_TIMEOUT_MS_LIMIT)?;
+        Ok(Duration::from_millis(timeout_ms as u64))
+    }
+
+    /// The number of session runs side by side for each model, at least 1.
+    pub(super) fn run_threads(&self) -> Result<usize, Usage> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        within("run_threads", self.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), RUN_THREADS_LIMIT)
+    }
+
+    /// Where operations execute.
+    pub(super) fn inter_op(&self) -> InterOp {
+        match self.inter_op.as_str() {
+            "caller" => InterOp::Caller,
+            "pool" => InterOp::Pool,
+            _ => InterOp::Auto,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A file of models (`--model_config_file`), in TensorFlow Serving's text format.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prost_reflect::{DescriptorPool, DynamicMessage};
+use tfweb_engine::Error;
+
+use tfweb_proto::tensorflow::serving::file_system_storage_path_source_config::servable_version_policy::PolicyChoice;
+use tfweb_proto::tensorflow::serving::model_server_config::Config;
+use tfweb_proto::tensorflow::serving::{ModelConfig, ModelServerConfig};
+use tfweb_proto::DESCRIPTORS;
+use tfweb_store::ModelUri;
+
+use super::spec::ModelSpec;
+use super::version_policy::VersionPolicy;
+
+const MESSAGE: &str = "tensorflow.serving.ModelServerConfig";
+/// The most bytes of such a file: thousands of models.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// A file that lists models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// How often to read it again; never if none.
+    pub poll: Option<Duration>,
+}
+
+fn pool() -> &'static DescriptorPool {
+    static POOL: OnceLock<DescriptorPool> = OnceLock::new();
+    POOL.get_or_init(|| DescriptorPool::decode(DESCRIPTORS).expect("made by the build; this is a bug"))
+}
+
+/// Reads a file of models.
+///
+/// # Errors
+/// `InvalidArgument` naming the file, the place and what was expected.
+pub fn read(path: &Path) -> Result<Vec<ModelSpec>, Error> {
+    let wrong = |error: &dyn std::fmt::Display| Error::invalid(format!("`{}`: {error}", path.display()));
+    let bytes = std::fs::metadata(path).map_err(|error| wrong(&error))?.len();
+    if bytes > FILE_BYTES_MAX {
+        return Err(wrong(&format!("{bytes} bytes, limit {FILE_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    parse(&text).map_err(|error| wrong(&error))
+}
+
+/// Reads the text of such a file.
+fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
+    let message = pool().get_message_by_name(MESSAGE).ok_or("its message is not known; this is a bug")?;
+    let config = DynamicMessage::parse_text_format(message, text).map_err(|error| error.to_string())?;
+    specs(&config.transcode_to().map_err(|error| error.to_string())?)
+}
+
+/// The models of a configuration.
+///
+/// # Errors
+/// What was expected and what came, naming the model.
+pub fn specs(config: &ModelServerConfig) -> Result<Vec<ModelSpec>, String> {
+    // A file that is just being written is empty for a moment: that must not be taken for the wish to serve nothing.
+    let Some(Config::ModelConfigList(list)) = &config.config else {
+        return Err("expected model_config_list, got nothing; `model_config_list {}` is an empty one".to_owned());
+    };
+    let mut specs: Vec<ModelSpec> = Vec::new();
+    for config in &list.config {
+        let spec = spec(config)?;
+        if specs.iter().any(|other| other.name == spec.name) {
+            return Err(format!("two models are called `{}`", spec.name));
+        }
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+fn spec(config: &ModelConfig) -> Result<ModelSpec, String> {
+    let name = config.name.clone();
+    let wrong = |error: &dyn std::fmt::Display| format!("model `{name}`: {error}");
+    if !is_model_name(&name) {
+        return Err(wrong(&"expected a name of letters, digits, `_`, `-` and `.`"));
+    }
+    let platform = config.model_platform.as_str();
+    if !["", "tensorflow"].contains(&platform) {
+        return Err(wrong(&format!("model_platform: expected \"tensorflow\", got \"{platform}\"")));
+    }
+    let uri = ModelUri::parse(&config.base_path).map_err(|error| wrong(&format!("base_path: {error}")))?;
+    let choice = config.model_version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref());
+    let policy = choice.map_or(Ok(VersionPolicy::default()), policy_of).map_err(|error| wrong(&error))?;
+    let labels = config.version_labels.iter().map(|(label, &number)| {
+        let number = u64::try_from(number).map_err(|_| wrong(&"version_labels: expected versions of 0 or more"))?;
+        Ok((label.clone(), number))
+    });
+    let labels = labels.collect::<Result<_, String>>()?;
+    Ok(ModelSpec { policy, name, uri, labels, poll: None })
+}
+
+fn policy_of(choice: &PolicyChoice) -> Result<VersionPolicy, String> {
+    match choice {
+        PolicyChoice::Latest(latest) => Ok(VersionPolicy::Latest(latest.num_versions.max(1) as usize)),
+        PolicyChoice::All(_) => Ok(VersionPolicy::All),
+        PolicyChoice::Specific(specific) => {
+            let numbers: Result<Vec<u64>, _> = specific.versions.iter().map(|&number| u64::try_from(number)).collect();
+            numbers.map(VersionPolicy::Specific).map_err(|_| "specific: expected versions of 0 or more".to_owned())
+        }
+    }
+}
+
+/// Whether a text can be a model's name in routes.
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_read_as_tensorflow_serving_writes_them() {
+        let text = r#"
+            # Comments are welcome.
+            model_config_list {
+              config { name: "a" base_path: "/models/a" model_platform: "tensorflow" }
+              config: {
+                name: 'b', base_path: "s3://bucket/b"
+                model_version_policy { specific { versions: 42 versions: 43 } }
+                version_labels { key: "stable" value: 42 }
+                version_labels { key: "canary" value: 43 }
+              };
+              config { name: "c" base_path: "/c" model_version_policy: { all: {} } }
+              config { name: "d" base_path: "/d" model_version_policy: { latest: { num_versions: 3 } } }
+              config { name: "e" base_path: "/e" model_version_policy: { latest {} } }
+            }"#;
+        let specs = parse(text).unwrap();
+        let policies: Vec<&VersionPolicy> = specs.iter().map(|spec| &spec.policy).collect();
+        let specific = VersionPolicy::Specific(vec![42, 43]);
+        let latest = VersionPolicy::Latest;
+        assert_eq!(policies, [&latest(1), &specific, &VersionPolicy::All, &latest(3), &latest(1)]);
+        assert_eq!((specs[0].name.as_str(), specs[1].uri.to_string().as_str()), ("a", "s3://bucket/b"));
+        assert_eq!(specs[1].labels, [("stable".to_owned(), 42), ("canary".to_owned(), 43)].into());
+        assert_eq!(parse("model_config_list {}").unwrap(), []);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expect) in [
+            ("model_config_list { config { nome: \"a\" } }", "nome"),
+            ("model_config_list {", "end"),
+            ("# nothing", "expected model_config_list, got nothing"),
+            ("model_config_list { config { name: 5 } }", "expected"),
+            ("model_config_list { config { name: \"a/b\" base_path: \"/a\" } }", "model `a/b`: expected a name"),
+            ("model_config_list { config { name: \"a\" } }", "model `a`: base_path: "),
+            ("model_config_list { config { name: \"a\" base_path: \"ftp://x\" } }", "base_path: `ftp://x`: expected"),
+            ("model_config_list { config { name: \"a\" base_path: \"/a\" model_platform: \"onnx\" } }", "got \"onnx\""),
+            (
+                "model_config_list { config { name: \"a\" base_path: \"/a\" } config { name: \"a\" base_path: \"/b\" } }",
+                "two models are called `a`",
+            ),
+            (
+                "model_config_list { config { name: \"a\" base_path: \"/a\" version_labels { key: \"l\" value: -1 } } }",
+                "version_labels: expected versions of 0 or more",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expect), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a SavedModel's signatures have for inputs that a request leaves out (`SignatureDef.defaults`). TensorFlow's C API does not
+//! tell it, so it is read from the file.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
+use tfweb_codec::tensor_proto::{decode, Room};
+use tfweb_engine::{Code, DType, Error, Tensor};
+
+use tfweb_proto::tensorflow::{MetaGraphDef, SavedModel, SignatureDef};
+
+/// The most bytes that a default may stand for which the file does not hold.
+const VALUES_BYTES_MAX: usize = 64 << 20;
+
+/// Tensors by the names of signatures, and of their inputs.
+pub type Defaults = BTreeMap<String, BTreeMap<String, Tensor>>;
+
+/// Reads the defaults of the graph that has exactly these tags. None for a SavedModel written as text.
+///
+/// # Errors
+/// `FailedPrecondition` for what cannot be read, naming the signature and the input.
+pub fn read(directory: &Path, tags: &[String]) -> Result<Defaults, Error> {
+    let file = directory.join("saved_model.pb");
+    if !file.is_file() {
+        return Ok(Defaults::new());
+    }
+    let wrong = |what: &dyn std::fmt::Display| Error::new(Code::FailedPrecondition, format!("`{}`: {what}", file.display()));
+    let bytes = fs::read(&file).map_err(|error| wrong(&error))?;
+    let model = SavedModel::decode(bytes.as_slice()).map_err(|error| wrong(&error))?;
+    let graph = model.meta_graphs.into_iter().find(|graph| has_tags(graph, tags));
+    let mut all = Defaults::new();
+    for (name, signature) in graph.map(|graph| graph.signature_def).unwrap_or_default() {
+        let defaults = of_signature(signature).map_err(|error| wrong(&format_args!("signature {name:?}: default: {error}")))?;
+        if !defaults.is_empty() {
+            all.insert(name, defaults);
+        }
+    }
+    Ok(all)
+}
+
+fn has_tags(graph: &MetaGraphDef, tags: &[String]) -> bool {
+    let own = graph.meta_info_def.as_ref().map(|info| info.tags.as_slice()).unwrap_or_default();
+    own.iter().all(|tag| tags.contains(tag)) && tags.iter().all(|tag| own.contains(tag))
+}
+
+fn of_signature(signature: SignatureDef) -> Result<BTreeMap<String, Tensor>, Error> {
+    let mut room = Room { bytes: VALUES_BYTES_MAX };
+    let dtype = |name: &str| {
+        let info = signature.inputs.get(name).ok_or_else(|| Error::invalid(format!("no input {name:?}")))?;
+        Ok(u32::try_from(info.dtype).map_or(DType::Other(0), DType::from_number))
+    };
+    let tensor = |(name, proto): (String, _)| {
+        let tensor = decode(&name, dtype(&name)?, proto, &mut room)?;
+        Ok((name, tensor))
+    };
+    signature.defaults.into_iter().map(tensor).collect()
+}

@@ -1,0 +1,97 @@
+//! Loads a version: its session, its actors, its figures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use actix::ArbiterHandle;
+use futures::channel::oneshot;
+use tfweb_actors::{start_model, ModelHandle, Policy};
+use tfweb_engine::{Error, Session, Tensor};
+use tfweb_store::{Cache, Env};
+use tokio::sync::Semaphore;
+
+use super::defaults::Defaults;
+use super::model::{Servable, Version};
+use crate::observe::metrics::Registry;
+use crate::observe::Tracer;
+
+/// A SavedModel that is loaded and not yet served.
+pub struct Loaded {
+    /// Runs it.
+    pub session: Arc<dyn Session>,
+    /// The tensors of inputs that a request leaves out, by signature.
+    pub defaults: Defaults,
+}
+
+/// Loads the SavedModel in a directory. Blocks.
+pub type Load = Arc<dyn Fn(&Path) -> Result<Loaded, Error> + Send + Sync>;
+
+/// What loading takes. All models share it.
+pub struct Loader {
+    /// The directory of models that come from elsewhere; none for the usual one.
+    pub cache_dir: Option<PathBuf>,
+    /// Where stores find their credentials.
+    pub env: Env,
+    /// Loads a SavedModel.
+    pub load: Load,
+    /// Limits of each signature.
+    pub policy: Policy,
+    /// Where the models' actors run.
+    pub arbiter: ArbiterHandle,
+    /// The figures of every version.
+    pub registry: Arc<Registry>,
+    /// Traces runs; none where traces are off.
+    pub tracer: Option<Arc<Tracer>>,
+    /// The cache, once it was needed.
+    pub cache: OnceLock<Cache>,
+    /// One model is loaded at a time: side by side, they would take the machine from those that run.
+    pub turn: Semaphore,
+}
+
+impl Loader {
+    /// The cache. It is opened when it is first asked for, since local models do without.
+    pub(super) fn cache(&self) -> Result<Cache, Error> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache.clone());
+        }
+        let cache = Cache::open(self.cache_dir.as_deref(), &self.env)?;
+        Ok(self.cache.get_or_init(|| cache).clone())
+    }
+
+    /// Loads a version on a thread of its own, one at a time. Nobody finds it until it is put into the catalog.
+    pub(super) async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
+        let _turn = self.turn.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
+        let start = Instant::now();
+        let (reply, loaded) = oneshot::channel();
+        let load = Arc::clone(&self.load);
+        let work = move || drop(reply.send(load(&directory)));
+        thread::Builder::new().name("tfweb-load".into()).spawn(work).map_err(|error| Error::internal(error.to_string()))?;
+        let loaded = loaded.await.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
+        self.start(model, number, loaded, start.elapsed())
+    }
+
+    /// Starts the actors of a version that took `load_time` to load.
+    ///
+    /// # Errors
+    /// `Internal` if the system has no more threads to give.
+    pub fn start(&self, model: &str, number: u64, loaded: Loaded, load_time: Duration) -> Result<Arc<Version>, Error> {
+        let Loaded { session, mut defaults } = loaded;
+        let metrics = self.registry.version(model, number);
+        metrics.set_load_time(load_time);
+        let observe = |signature: &str| Arc::clone(&metrics.signature(signature).metrics.observation);
+        let tracer = self.tracer.as_ref().map(|tracer| tracer.of_version(model, number));
+        let handles = start_model(&self.arbiter, &session, self.policy, observe, tracer.as_ref())
+            .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
+        let servable = |(index, handle): (usize, ModelHandle)| {
+            let name = &handle.signature().name;
+            let defaults: BTreeMap<String, Tensor> = defaults.remove(name).unwrap_or_default();
+            let warning = session.warning(index).map(str::to_owned);
+            Servable { meter: metrics.signature(name), defaults, warning, handle }
+        };
+        let servables = handles.into_iter().enumerate().map(servable).collect();
+        Ok(Arc::new(Version { number, servables, _metrics: metrics }))
+    }
+}

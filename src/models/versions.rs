@@ -1,0 +1,185 @@
+//! What a watcher knows of its model's versions: which were found, which are served, which failed, which unload. It neither waits
+//! nor loads.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+use super::model::{State, Version, VersionStatus};
+use tfweb_store::{Fingerprint, Listing, ModelUri};
+
+use super::version_policy::VersionPolicy;
+
+/// How many versions that have ended are still listed.
+const ENDED_MAX: usize = 8;
+
+/// Where the files of a version came from, and which they were.
+pub(super) type Source = (ModelUri, Fingerprint);
+
+/// What is known of a version's number.
+#[derive(Default)]
+struct Known {
+    served: Option<(Source, Arc<Version>)>,
+    failed: Option<(Source, String)>,
+}
+
+/// Versions of one model. See the [module](self).
+#[derive(Default)]
+pub(super) struct Versions {
+    listing: Option<Listing>,
+    /// What the look before the last one found.
+    before: BTreeMap<u64, Fingerprint>,
+    known: BTreeMap<u64, Known>,
+    /// The one being loaded.
+    pub(super) loading: Option<u64>,
+    leaving: Vec<(u64, Weak<Version>)>,
+    ended: Vec<u64>,
+}
+
+impl Versions {
+    /// Takes what a look has found.
+    pub(super) fn found(&mut self, listing: Listing) {
+        if let Some(last) = self.listing.replace(listing) {
+            self.before = last.versions.iter().map(|version| (version.number, version.fingerprint())).collect();
+        }
+    }
+
+    /// Forgets what was found, for the next look is at another place.
+    pub(super) fn forget_looks(&mut self) {
+        self.listing = None;
+        self.before.clear();
+    }
+
+    /// What the last look found.
+    pub(super) fn listing(&self) -> Option<&Listing> {
+        self.listing.as_ref()
+    }
+
+    fn listed(&self) -> impl DoubleEndedIterator<Item = &tfweb_store::Version> {
+        self.listing.iter().flat_map(|listing| &listing.versions)
+    }
+
+    /// Whether a version is whole, and was the same at the look before.
+    fn is_settled(&self, version: &tfweb_store::Version) -> bool {
+        version.is_complete() && self.before.get(&version.number) == Some(&version.fingerprint())
+    }
+
+    /// Whether a version may become one to be served by the next look.
+    pub(super) fn is_settling(&self) -> bool {
+        self.listed().any(|version| version.is_complete() && !self.is_settled(version))
+    }
+
+    /// Whether nothing is served.
+    pub(super) fn is_bare(&self) -> bool {
+        self.known.values().all(|known| known.served.is_none())
+    }
+
+    /// Whether something is served that came from there.
+    pub(super) fn serves(&self, uri: &ModelUri) -> bool {
+        self.known.values().any(|known| known.serves(uri))
+    }
+
+    /// The versions to be served, of those that are settled and not known to be broken.
+    pub(super) fn wanted(&self, uri: &ModelUri, policy: &VersionPolicy) -> Vec<u64> {
+        let is_candidate = |version: &&tfweb_store::Version| {
+            let known = self.known.get(&version.number);
+            let is_broken = || known.is_some_and(|known| known.has_failed(&(uri.clone(), version.fingerprint())));
+            // What is served stays wanted while its files change, or when they have become worse.
+            known.is_some_and(|known| known.serves(uri)) || (self.is_settled(version) && !is_broken())
+        };
+        policy.wanted(self.listed().filter(is_candidate).map(|version| version.number))
+    }
+
+    /// Whether a version is served as it is now, or cannot be: its new files are broken, incomplete or still changing.
+    pub(super) fn is_served(&self, uri: &ModelUri, number: u64) -> bool {
+        let listed = self.listing.as_ref().and_then(|listing| listing.version(number));
+        let (Some(version), Some(known)) = (listed, self.known.get(&number)) else { return false };
+        let Some((served, _)) = &known.served else { return false };
+        let source = (uri.clone(), version.fingerprint());
+        *served == source || (served.0 == source.0 && (!self.is_settled(version) || known.has_failed(&source)))
+    }
+
+    /// Notes that a version is served from now on; another of its number leaves.
+    pub(super) fn serve(&mut self, source: Source, version: Arc<Version>) {
+        let number = version.number;
+        let known = self.known.entry(number).or_default();
+        known.failed = None;
+        if let Some((_, old)) = known.served.replace((source, version)) {
+            self.leaving.push((number, Arc::downgrade(&old)));
+        }
+    }
+
+    /// Notes that a version cannot be served.
+    pub(super) fn fail(&mut self, source: Source, number: u64, message: String) {
+        self.known.entry(number).or_default().failed = Some((source, message));
+    }
+
+    /// Why a version failed, the newest first.
+    pub(super) fn failure(&self) -> Option<&String> {
+        self.known.values().rev().find_map(|known| known.failed.as_ref()).map(|(_, message)| message)
+    }
+
+    /// Lets go of versions that are wanted no more. With nothing to take their place, they stay.
+    pub(super) fn retire(&mut self, wanted: &[u64]) {
+        if wanted.is_empty() {
+            return;
+        }
+        for (&number, known) in self.known.iter_mut().filter(|(number, _)| !wanted.contains(number)) {
+            self.leaving.extend(known.served.take().map(|(_, version)| (number, Arc::downgrade(&version))));
+        }
+        let is_listed = |number: u64| self.listing.as_ref().is_some_and(|listing| listing.version(number).is_some());
+        self.known.retain(|&number, known| known.served.is_some() || (known.failed.is_some() && is_listed(number)));
+    }
+
+    /// Whether versions have requests to finish.
+    pub(super) fn are_unloading(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Notes which versions have finished their requests, and gives them.
+    pub(super) fn remove_unloaded(&mut self) -> Vec<u64> {
+        let (gone, leaving): (Vec<_>, _) =
+            std::mem::take(&mut self.leaving).into_iter().partition(|(_, version)| version.strong_count() == 0);
+        self.leaving = leaving;
+        let gone: Vec<u64> = gone.into_iter().map(|(number, _)| number).collect();
+        self.ended.retain(|ended| !gone.contains(ended));
+        self.ended.extend(&gone);
+        let excess = self.ended.len().saturating_sub(ENDED_MAX);
+        self.ended.drain(..excess);
+        gone
+    }
+
+    /// All of them, lowest first.
+    pub(super) fn statuses(&self) -> Vec<VersionStatus> {
+        let mut versions: BTreeMap<u64, VersionStatus> = BTreeMap::new();
+        let mut put = |number: u64, state: State, error: Option<&String>, served: Option<&Arc<Version>>| {
+            versions.insert(number, VersionStatus { number, state, error: error.cloned(), served: served.cloned() });
+        };
+        self.ended.iter().for_each(|&number| put(number, State::End, None, None));
+        self.leaving.iter().for_each(|&(number, _)| put(number, State::Unloading, None, None));
+        for version in self.listed() {
+            if let Some(missing) = &version.missing {
+                put(version.number, State::Start, Some(&format!("not complete: {missing} is missing")), None);
+            }
+        }
+        self.loading.iter().for_each(|&number| put(number, State::Loading, None, None));
+        for (&number, known) in &self.known {
+            let error = known.failed.as_ref().map(|(_, error)| error);
+            match &known.served {
+                Some((_, version)) => put(number, State::Available, error, Some(version)),
+                None if error.is_some() && self.loading != Some(number) => put(number, State::End, error, None),
+                None => {}
+            }
+        }
+        versions.into_values().collect()
+    }
+}
+
+impl Known {
+    fn serves(&self, uri: &ModelUri) -> bool {
+        self.served.as_ref().is_some_and(|((place, _), _)| place == uri)
+    }
+
+    fn has_failed(&self, source: &Source) -> bool {
+        self.failed.as_ref().is_some_and(|(failed, _)| failed == source)
+    }
+}

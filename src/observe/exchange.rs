@@ -1,0 +1,69 @@
+//! One request at its listener, from its head to its answer. Its end, however it comes, writes the access line and the spans.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tfweb_engine::Code;
+
+use super::access_log;
+use super::request::{Ended, Head, Status, Transport};
+use super::summary::SummarySlot;
+use super::telemetry::Telemetry;
+use super::trace::Root;
+
+/// A request that is observed. Dropped without an answer, its client has gone away.
+pub struct Exchange {
+    telemetry: Arc<Telemetry>,
+    head: Head,
+    begun: Instant,
+    slot: Arc<SummarySlot>,
+    root: Option<Root>,
+    status: Option<Status>,
+    bytes_out: Option<u64>,
+}
+
+impl Exchange {
+    /// Begins to observe a request.
+    #[must_use]
+    pub fn begin(telemetry: &Arc<Telemetry>, head: Head) -> Self {
+        let tracer = telemetry.tracer().filter(|_| !head.is_probe);
+        let root = tracer.and_then(|tracer| tracer.begin(&head));
+        let slot = Arc::new(SummarySlot::new(root.as_ref().map(Root::link)));
+        Self { telemetry: Arc::clone(telemetry), head, begun: Instant::now(), slot, root, status: None, bytes_out: None }
+    }
+
+    /// Where the request's measurement leaves its summary.
+    #[must_use]
+    pub fn slot(&self) -> &Arc<SummarySlot> {
+        &self.slot
+    }
+
+    /// Ends it with an answer.
+    pub fn answered(mut self, status: Status, bytes_out: Option<u64>) {
+        self.status = Some(status);
+        self.bytes_out = bytes_out;
+    }
+
+    /// How a request ended that was dropped. A prediction's measurement knows whether it was late.
+    fn dropped(&self) -> Status {
+        let code = self.slot.summary().and_then(|summary| summary.code).unwrap_or(Code::Cancelled);
+        match self.head.transport {
+            Transport::Http => Status::Http(crate::status::http(code).as_u16()),
+            Transport::Grpc => Status::Grpc(crate::status::grpc(code)),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let status = self.status.unwrap_or_else(|| self.dropped());
+        let summary = self.slot.summary();
+        let ended = Ended { head: &self.head, status, bytes_out: self.bytes_out, time: self.begun.elapsed(), summary };
+        if self.telemetry.has_access_log() {
+            access_log::log(&ended);
+        }
+        if let (Some(tracer), Some(root)) = (self.telemetry.tracer(), self.root.take()) {
+            tracer.end(root, &ended);
+        }
+    }
+}

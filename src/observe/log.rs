@@ -1,0 +1,126 @@
+//! The log: where it goes, how it is written, and that nothing of it is lost at the end.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::panic;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::Layer;
+
+use super::access_log;
+use super::log_writer::LineWriter;
+use super::stderr::{self, Redirect};
+
+/// How long the end waits for the last lines to be written.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
+/// How long an abort waits, so that what was said before it gets out.
+const ABORT_WAIT: Duration = Duration::from_millis(250);
+
+static WRITER: OnceLock<LineWriter> = OnceLock::new();
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The log of this process, from its start to its end.
+pub struct Log {
+    writer: LineWriter,
+    format: LogFormat,
+    /// Of JSON: what is written to stderr past the log.
+    redirect: Option<Redirect>,
+}
+
+impl Log {
+    /// Starts to log to stderr, from the level in TFWEB_LOG on. Libraries speak from warnings on; TensorFlow from errors on, unless
+    /// TF_CPP_MIN_LOG_LEVEL says otherwise: its warnings repeat what answers say. To be called once, before other threads run.
+    ///
+    /// # Errors
+    /// If the system has no more threads or files to give.
+    pub fn start(format: LogFormat) -> io::Result<Self> {
+        if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
+            std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2");
+        }
+        let is_terminal = io::stderr().is_terminal();
+        let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let writer = LineWriter::start(out, format == LogFormat::Text)?;
+        let records = tracing_subscriber::fmt::layer().with_writer(writer.clone());
+        let records = match format {
+            LogFormat::Text => records.with_ansi(is_terminal).with_target(false).boxed(),
+            LogFormat::Json => records.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        };
+        tracing_subscriber::registry().with(records).with(targets()).init();
+        // Set once; this is called once.
+        let _ = WRITER.set(writer.clone());
+        panic::set_hook(Box::new(log_panic));
+        tfweb_engine::tensorflow::delay_abort(ABORT_WAIT);
+        // People read TensorFlow's lines as they are.
+        let redirect = if format == LogFormat::Json { Some(Redirect::start()?) } else { None };
+        Ok(Self { writer, format, redirect })
+    }
+
+    /// Says why the process ends.
+    pub fn fatal(&self, error: &dyn std::fmt::Display) {
+        match self.format {
+            LogFormat::Text => self.writer.put(format!("tfweb: {error}\n").into_bytes()),
+            LogFormat::Json => tracing::error!("{error}"),
+        }
+    }
+
+    /// Writes what is left, for a moment at most.
+    pub fn finish(self) {
+        if let Some(redirect) = self.redirect {
+            redirect.stop();
+        }
+        self.writer.flush(FLUSH_WAIT);
+    }
+}
+
+/// Waits until what was logged so far is written, for a moment at most: for ends that come from elsewhere.
+pub fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(FLUSH_WAIT);
+    }
+}
+
+/// Logs a failure of the server's own, once, where the request's id is known.
+pub fn failure(request_id: &[u8], message: &str) {
+    // As TensorFlow writes what belongs together.
+    tracing::error!(request_id = %request_id.escape_ascii(), "{}", message.replace("\n\t", " "));
+}
+
+fn targets() -> Targets {
+    let level = std::env::var("TFWEB_LOG").ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
+    let of_libraries = level.min(LevelFilter::WARN);
+    let ours = ["tfweb", "tfweb_actors", "tfweb_engine", stderr::TARGET].map(|target| (target, level));
+    Targets::new()
+        .with_default(of_libraries)
+        // Crates whose names begin as that target does.
+        .with_targets(["tensorflow_", "tensorflow::"].map(|target| (target, of_libraries)))
+        .with_targets(ours)
+        // What it warns of comes as an error too.
+        .with_target("opentelemetry-otlp", level.min(LevelFilter::ERROR))
+        // Asked for by a flag of its own.
+        .with_target(access_log::TARGET, level.max(LevelFilter::INFO))
+}
+
+fn log_panic(panic: &panic::PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+    tracing::error!(backtrace, "thread `{}` panicked at {place}: {message}", thread.name().unwrap_or("unnamed"));
+    flush();
+}

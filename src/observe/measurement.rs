@@ -1,0 +1,160 @@
+//! One prediction as it is measured: which signature it called, how long each stage took, how it ended. A protocol begins it, the
+//! handlers add what they know, and its end is counted once, also where the client went away before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tfweb_actors::TraceLink;
+use tfweb_engine::{Code, Error};
+use tfweb_limits::Deadline;
+
+use super::labels::{ProtocolId, SignatureMeter};
+use super::metrics::SignatureMetrics;
+use super::requests::RequestFigures;
+use super::stage::{Stage, Timings};
+use super::summary::{Summary, SummarySlot};
+
+/// A request that is dropped so shortly before its deadline was dropped for being late: the client's clock began before ours.
+const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+
+/// What is known of one prediction so far. Dropped without an end, its client has gone away.
+pub struct Measurement {
+    /// None for a part of another prediction, which counts in its stead.
+    figures: Option<Arc<RequestFigures>>,
+    protocol: ProtocolId,
+    begun: Instant,
+    called: Option<Arc<SignatureMetrics>>,
+    /// When the request is dropped for being late.
+    deadline: Option<Deadline>,
+    /// How it ended; none where all is well.
+    code: Option<Code>,
+    /// Rows that it had run.
+    pub rows: usize,
+    /// How long its stages took.
+    pub timings: Timings,
+    /// Its span, where it is traced.
+    pub trace: Option<TraceLink>,
+    /// What is left at its end, and where; none where neither access log nor traces are on.
+    left: Option<Box<(Summary, Arc<SummarySlot>)>>,
+}
+
+impl Measurement {
+    /// Begins one; where there is a slot, its end leaves a summary there.
+    #[must_use]
+    pub fn begin(figures: &Arc<RequestFigures>, protocol: ProtocolId, slot: Option<Arc<SummarySlot>>) -> Self {
+        figures.enter(protocol);
+        Self {
+            figures: Some(Arc::clone(figures)),
+            protocol,
+            begun: Instant::now(),
+            called: None,
+            deadline: None,
+            code: Some(Code::Cancelled),
+            rows: 0,
+            timings: Timings::default(),
+            trace: slot.as_ref().and_then(|slot| slot.trace),
+            left: slot.map(|slot| Box::new((Summary::new(protocol), slot))),
+        }
+    }
+
+    /// Counts it as late, and not as cancelled, if it is dropped at this deadline.
+    #[must_use]
+    pub fn until(mut self, deadline: Deadline) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Notes a stage that began at `begun` and has just ended.
+    pub fn took(&mut self, stage: Stage, begun: Instant) {
+        self.note(stage, begun, begun.elapsed());
+    }
+
+    /// Notes when a stage began, and how long it took.
+    pub fn note(&mut self, stage: Stage, begun: Instant, time: Duration) {
+        self.timings.set(stage, time);
+        if let Some(left) = &mut self.left {
+            left.0.begun[stage as usize] = Some(begun);
+        }
+    }
+
+    /// Notes the runs that served it.
+    pub fn ran(&mut self, runs: Vec<TraceLink>) {
+        if let Some(left) = &mut self.left {
+            left.0.runs = runs;
+        }
+    }
+
+    /// Notes which signature is called.
+    pub fn calls(&mut self, meter: &SignatureMeter) {
+        if let Some(left) = &mut self.left {
+            left.0.signature = Some(Arc::clone(&meter.labels));
+        }
+        self.called = Some(Arc::clone(&meter.metrics));
+    }
+
+    /// Makes a measurement for one of several runs of this request, to be [joined](Self::join) with it.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let left = self.left.as_ref().map(|left| Box::new((Summary::new(self.protocol), Arc::clone(&left.1))));
+        Self { figures: None, called: None, timings: Timings::default(), left, ..*self }
+    }
+
+    /// Takes a part back. The stages of parts run side by side.
+    pub fn join(&mut self, part: &Self) {
+        self.called = self.called.take().or_else(|| part.called.clone());
+        self.rows = self.rows.max(part.rows);
+        self.timings.cover(&part.timings);
+        if let (Some(left), Some(part)) = (&mut self.left, &part.left) {
+            left.0.join(&part.0);
+        }
+    }
+
+    /// Ends it with the request's result, which is passed on.
+    ///
+    /// # Errors
+    /// Those of the result.
+    pub fn end<T>(mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.code = result.as_ref().err().map(|error| error.code);
+        result
+    }
+}
+
+impl Drop for Measurement {
+    fn drop(&mut self) {
+        let Some(figures) = self.figures.take() else {
+            return;
+        };
+        figures.leave(self.protocol);
+        if self.code == Some(Code::Cancelled) && self.deadline.is_some_and(|deadline| deadline.left() <= DEADLINE_SLACK) {
+            self.code = Some(Code::DeadlineExceeded);
+        }
+        let metrics = self.called.as_ref().unwrap_or(figures.unknown());
+        metrics.count(self.protocol, self.code, self.begun.elapsed(), &self.timings);
+        if let Some(left) = self.left.take() {
+            let (summary, slot) = *left;
+            slot.leave(Summary { code: self.code, rows: self.rows, timings: self.timings.clone(), ..summary });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_at_its_deadline_was_late() {
+        let figures = Arc::new(RequestFigures::new(&["one", "grpc"]));
+        let protocol = ProtocolId { index: 1, name: "grpc" };
+        let drop_at = |left: Duration| drop(Measurement::begin(&figures, protocol, None).until(Deadline::after(left)));
+        let count = |code: &str| {
+            let mut ended = figures.unknown().ended();
+            ended.find_map(|(_, known, count)| (known == code).then_some(count)).unwrap_or_default()
+        };
+        drop_at(Duration::from_secs(60));
+        assert_eq!((count("CANCELLED"), count("DEADLINE_EXCEEDED")), (1, 0), "its client has gone away");
+        drop_at(DEADLINE_SLACK / 2);
+        drop_at(Duration::ZERO);
+        assert_eq!((count("CANCELLED"), count("DEADLINE_EXCEEDED")), (1, 2));
+        assert_eq!(figures.in_flight(protocol), 0);
+    }
+}

@@ -1,0 +1,17 @@
+//! Figures of what was served.
+//!
+//! They are kept where they arise: requests and times in the [`SignatureMetrics`] that a measurement finds without a look-up, rows
+//! in what actors observe, fetches in the fetcher. Only a [`Scrape`] brings them together, for Prometheus ([`prometheus`]) or for
+//! people ([`stats`]).
+
+pub mod openmetrics;
+mod process;
+pub mod prometheus;
+mod registry;
+mod scrape;
+mod signature;
+pub mod stats;
+
+pub use registry::{Registry, VersionMetrics};
+pub use scrape::{ModelState, Scrape, VersionState};
+pub use signature::{Reason, SignatureMetrics};

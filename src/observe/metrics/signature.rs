@@ -1,0 +1,136 @@
+//! Figures of one signature.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tfweb_actors::histogram::Histogram;
+use tfweb_actors::ModelObservation;
+use tfweb_engine::Code;
+
+use crate::observe::labels::{ProtocolId, ProtocolNames};
+use crate::observe::stage::{Stage, Timings};
+
+/// How requests end: well, or with a code.
+const ENDS: usize = 1 + Code::ALL.len();
+
+/// Bounds of times in nanoseconds: ten to a decade (Renard's R10 series), from 10 µs to 100 s.
+static TIME_BOUNDS: [u64; 71] = time_bounds();
+
+const fn time_bounds() -> [u64; 71] {
+    const STEPS: [u64; 10] = [100, 125, 160, 200, 250, 315, 400, 500, 630, 800];
+    let (mut bounds, mut index, mut unit) = ([0; 71], 0, 100);
+    while index < bounds.len() {
+        bounds[index] = STEPS[index % 10] * unit;
+        index += 1;
+        if index % 10 == 0 {
+            unit *= 10;
+        }
+    }
+    bounds
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The server had no room for it, or the model was not loaded yet.
+    Rejected,
+    /// Its time ran out.
+    Timeout,
+    /// Its client went away.
+    Cancelled,
+    /// It was wrong.
+    BadRequest,
+    /// The model failed.
+    Backend,
+}
+
+impl Reason {
+    /// Every reason, for tables.
+    pub const ALL: [Self; 5] = [Self::Rejected, Self::Timeout, Self::Cancelled, Self::BadRequest, Self::Backend];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::BadRequest => "bad_request",
+            Self::Backend => "backend",
+        }
+    }
+
+    const fn of(code: Code) -> Self {
+        match code {
+            Code::Unavailable | Code::ResourceExhausted => Self::Rejected,
+            Code::DeadlineExceeded => Self::Timeout,
+            Code::Cancelled => Self::Cancelled,
+            Code::InvalidArgument
+            | Code::OutOfRange
+            | Code::FailedPrecondition
+            | Code::NotFound
+            | Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::Unimplemented => Self::BadRequest,
+            Code::Internal => Self::Backend,
+        }
+    }
+}
+
+/// Figures of one signature of one version.
+pub struct SignatureMetrics {
+    /// What waits and runs.
+    pub observation: Arc<ModelObservation>,
+    names: ProtocolNames,
+    /// By protocol, and by how they ended.
+    requests: Box<[[AtomicU64; ENDS]]>,
+    times: [Histogram; Stage::ALL.len()],
+}
+
+impl SignatureMetrics {
+    /// Makes figures for requests by these protocols, all 0.
+    #[must_use]
+    pub fn new(names: ProtocolNames) -> Self {
+        let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
+        let requests = names.iter().map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
+        Self { observation: Arc::default(), names, requests, times }
+    }
+
+    /// Counts a request; without a code, all went well.
+    pub fn count(&self, protocol: ProtocolId, code: Option<Code>, time: Duration, timings: &Timings) {
+        self.requests[protocol.index][code.map_or(0, |code| 1 + code as usize)].fetch_add(1, Ordering::Relaxed);
+        let Timings { decode, fetch, queue, run, encode } = *timings;
+        // What took no time at all was not done, but for a queue that was empty.
+        let waited = if run > Duration::ZERO { queue.max(Duration::from_nanos(1)) } else { queue };
+        for (stage, time) in Stage::ALL.into_iter().zip([time, decode, fetch, waited, run, encode]) {
+            if time > Duration::ZERO {
+                self.times[stage as usize].observe(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+            }
+        }
+    }
+
+    /// How many requests have ended by each protocol, with each code's name: those that went well, and what has occurred.
+    pub fn ended(&self) -> impl Iterator<Item = (ProtocolId, &'static str, u64)> + '_ {
+        let names = || ["OK"].into_iter().chain(Code::ALL.map(Code::name));
+        let of = move |protocol: ProtocolId| {
+            let counts = self.requests[protocol.index].iter().map(|count| count.load(Ordering::Relaxed));
+            names().zip(counts).map(move |(code, count)| (protocol, code, count))
+        };
+        ProtocolId::all(self.names).flat_map(of).filter(|&(_, code, count)| code == "OK" || count > 0)
+    }
+
+    /// How many requests have failed for a reason.
+    #[must_use]
+    pub fn failures(&self, reason: Reason) -> u64 {
+        let codes = || Code::ALL.into_iter().filter(|&code| Reason::of(code) == reason);
+        let count = |of: &[AtomicU64; ENDS]| codes().map(|code| of[1 + code as usize].load(Ordering::Relaxed)).sum::<u64>();
+        self.requests.iter().map(count).sum()
+    }
+
+    /// How long a stage took, in nanoseconds.
+    #[must_use]
+    pub fn times(&self, stage: Stage) -> &Histogram {
+        &self.times[stage as usize]
+    }
+}

@@ -1,0 +1,271 @@
+//! Traces: what a request and its run came to, as OpenTelemetry's spans. They are made when it has ended, from the times that are
+//! taken anyway, and sent by a thread of their own; what it cannot send in time is dropped and said in the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::{
+    Link, Span as _, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
+    Tracer as _, TracerProvider,
+};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor};
+use opentelemetry_sdk::Resource;
+use tfweb_actors::{RunTracer, TraceLink, TracedRun};
+use tfweb_engine::Error;
+
+use super::labels::SignatureLabels;
+use super::request::{Ended, Head, Status as Answer, Transport};
+use super::stage::Stage;
+
+/// How long a stop waits for the last spans to be taken.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+/// How long the collector may take to take some, which is OpenTelemetry's default.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the service is called where OpenTelemetry's variables name it not.
+const SERVICE: &str = "tfweb";
+
+/// Makes spans and has them sent.
+pub struct Tracer {
+    /// Samples as OpenTelemetry's variables say: by default what the caller samples, or begins here.
+    requests: SdkTracer,
+    /// Takes every run that it is told of: those have a request that was sampled.
+    runs: SdkTracer,
+    spans: Spans,
+}
+
+/// The queue of spans, which both share.
+#[derive(Clone, Debug)]
+struct Spans(Arc<BatchSpanProcessor>);
+
+impl SpanProcessor for Spans {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.0.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    /// Left to [`Tracer::stop`]: whoever uses the queue would wait for its end anew.
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// A request's span that has begun.
+pub(super) struct Root {
+    span: Span,
+    /// The same moment by both clocks.
+    begun: (Instant, SystemTime),
+}
+
+impl Root {
+    pub(super) fn link(&self) -> TraceLink {
+        link(self.span.span_context())
+    }
+
+    fn time(&self, at: Instant) -> SystemTime {
+        self.begun.1 + at.saturating_duration_since(self.begun.0)
+    }
+}
+
+impl Tracer {
+    /// Starts a thread that sends spans to a collector.
+    ///
+    /// # Errors
+    /// `Internal` where no client for it can be made.
+    pub(super) fn start(endpoint: &str) -> Result<Self, Error> {
+        // Of the whole process; whoever came first has chosen as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let wrong = |error: &dyn std::fmt::Display| Error::internal(format!("traces to `{endpoint}`: {error}"));
+        // The client brings a thread and a runtime of its own, which cannot be started within another runtime.
+        let client = std::thread::spawn(|| reqwest::blocking::Client::builder().timeout(EXPORT_TIMEOUT).build()).join();
+        let client = client.map_err(|_| wrong(&"no client"))?.map_err(|error| wrong(&error))?;
+        let exporter = SpanExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).build();
+        let mut processor = BatchSpanProcessor::builder(exporter.map_err(|error| wrong(&error))?).build();
+        let resource = resource();
+        processor.set_resource(&resource);
+        let spans = Spans(Arc::new(processor));
+        let provider = || SdkTracerProvider::builder().with_span_processor(spans.clone()).with_resource(resource.clone());
+        // A run has as many links as requests; those are bounded.
+        let runs = provider().with_sampler(Sampler::AlwaysOn).with_max_links_per_span(u32::MAX).build();
+        let requests = provider().build();
+        Ok(Self { requests: requests.tracer(SERVICE), runs: runs.tracer(SERVICE), spans })
+    }
+
+    /// Begins a request's span; none where it is not sampled.
+    pub(super) fn begin(&self, head: &Head) -> Option<Root> {
+        let begun = (Instant::now(), SystemTime::now());
+        let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(head));
+        let builder = SpanBuilder::from_name("request").with_kind(SpanKind::Server).with_start_time(begun.1);
+        let span = self.requests.build_with_context(builder, &parent);
+        span.is_recording().then_some(Root { span, begun })
+    }
+
+    /// Ends a request's span, with those of its stages.
+    pub(super) fn end(&self, mut root: Root, ended: &Ended<'_>) {
+        let context = Context::new().with_remote_span_context(root.span.span_context().clone());
+        for stage in Stage::ALL {
+            let Some((begun, time)) = ended.summary.and_then(|summary| summary.stage(stage)) else {
+                continue;
+            };
+            let mut builder = SpanBuilder::from_name(stage.name()).with_start_time(root.time(begun));
+            if let (Stage::Run, Some(summary)) = (stage, ended.summary) {
+                builder = builder.with_links(summary.runs.iter().map(|run| Link::with_context(context_of(run))).collect());
+            }
+            let mut span = self.requests.build_with_context(builder, &context);
+            span.end_with_timestamp(root.time(begun + time));
+        }
+        let (name, attributes) = describe(ended);
+        root.span.update_name(name);
+        root.span.set_attributes(attributes);
+        if ended.status.is_server_error() {
+            root.span.set_status(Status::error(""));
+        }
+        let end = root.time(Instant::now());
+        root.span.end_with_timestamp(end);
+    }
+
+    /// Makes a tracer of the runs of a model's version.
+    pub(crate) fn of_version(self: &Arc<Self>, model: &str, version: u64) -> Arc<dyn RunTracer> {
+        Arc::new(VersionTracer { tracer: Arc::clone(self), model: model.to_owned(), version })
+    }
+
+    /// Sends what is left, for a moment at most.
+    pub(super) fn stop(&self) {
+        if let Err(error) = self.spans.0.shutdown_with_timeout(STOP_WAIT) {
+            tracing::warn!("the last traces could not be sent: {error}");
+        }
+    }
+}
+
+/// Records the runs of a model's version.
+struct VersionTracer {
+    tracer: Arc<Tracer>,
+    model: String,
+    version: u64,
+}
+
+impl RunTracer for VersionTracer {
+    fn record(&self, run: &TracedRun<'_>) -> TraceLink {
+        let end = SystemTime::now() - run.ended.elapsed();
+        let mut attributes = signature_attributes(&self.model, self.version, run.signature);
+        attributes.push(KeyValue::new("tfweb.batch.rows", count(run.rows)));
+        attributes.push(KeyValue::new("tfweb.batch.requests", count(run.requests)));
+        let builder = SpanBuilder::from_name("batch")
+            .with_start_time(end - run.ended.duration_since(run.begun))
+            .with_attributes(attributes)
+            .with_links(run.links.iter().map(|request| Link::with_context(context_of(request))).collect());
+        let mut span = self.tracer.runs.build_with_context(builder, &Context::new());
+        if let Some(code) = run.error {
+            span.set_attribute(KeyValue::new("error.type", code));
+            span.set_status(Status::error(""));
+        }
+        span.end_with_timestamp(end);
+        link(span.span_context())
+    }
+}
+
+/// The headers of W3C's Trace Context.
+struct Carrier<'h>(&'h Head);
+
+impl Extractor for Carrier<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            "traceparent" => self.0.traceparent.as_deref(),
+            "tracestate" => self.0.tracestate.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent", "tracestate"]
+    }
+}
+
+/// A request's span in the words of OpenTelemetry's conventions (<https://opentelemetry.io/docs/specs/semconv/>).
+fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
+    let Ended { head, status, summary, .. } = ended;
+    let mut attributes = vec![KeyValue::new("tfweb.request_id", head.id.clone())];
+    attributes.extend(head.client.map(|client| KeyValue::new("client.address", client.to_string())));
+    if let Some(labels) = summary.and_then(|summary| summary.signature.as_deref()) {
+        let SignatureLabels { model, version, signature } = labels;
+        attributes.extend(signature_attributes(model, *version, signature));
+        attributes.extend(summary.map(|summary| KeyValue::new("tfweb.rows", count(summary.rows))));
+    }
+    let leads_somewhere = status.is_success() || summary.is_some_and(|summary| summary.signature.is_some());
+    let mut name = match head.transport {
+        Transport::Http => head.method.clone(),
+        Transport::Grpc => head.path.trim_start_matches('/').to_owned(),
+    };
+    match status {
+        Answer::Http(status) => {
+            attributes.push(KeyValue::new("http.request.method", head.method.clone()));
+            attributes.push(KeyValue::new("http.response.status_code", i64::from(*status)));
+            attributes.push(KeyValue::new("url.path", head.path.clone()));
+            // Names of spans should be few: a path that leads nowhere may be anything.
+            if leads_somewhere {
+                name = format!("{name} {}", head.path);
+                attributes.push(KeyValue::new("http.route", head.path.clone()));
+            }
+            if status >= &500 {
+                attributes.push(KeyValue::new("error.type", status.to_string()));
+            }
+        }
+        Answer::Grpc(code) => {
+            let (service, method) = name.rsplit_once('/').unwrap_or(("", &name));
+            attributes.push(KeyValue::new("rpc.system", "grpc"));
+            attributes.push(KeyValue::new("rpc.service", service.to_owned()));
+            attributes.push(KeyValue::new("rpc.method", method.to_owned()));
+            attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(i32::from(*code))));
+            if *code == tonic::Code::Unimplemented && !leads_somewhere {
+                "grpc".clone_into(&mut name);
+            }
+        }
+    }
+    (name, attributes)
+}
+
+fn signature_attributes(model: &str, version: u64, signature: &str) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("tfweb.model", model.to_owned()),
+        KeyValue::new("tfweb.version", i64::try_from(version).unwrap_or(i64::MAX)),
+        KeyValue::new("tfweb.signature", signature.to_owned()),
+    ]
+}
+
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn link(context: &SpanContext) -> TraceLink {
+    TraceLink { trace: context.trace_id().to_bytes(), span: context.span_id().to_bytes() }
+}
+
+fn context_of(link: &TraceLink) -> SpanContext {
+    let (trace, span) = (TraceId::from_bytes(link.trace), SpanId::from_bytes(link.span));
+    SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::NONE)
+}
+
+/// What all spans are of: this service, and what OpenTelemetry's variables say of it.
+fn resource() -> Resource {
+    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let is_named = |resource: Resource| {
+        let name = resource.get(&opentelemetry::Key::from_static_str("service.name"));
+        name.is_some_and(|name| !name.as_str().starts_with("unknown_service"))
+    };
+    if is_named(Resource::builder().build()) {
+        resource.build()
+    } else {
+        resource.with_service_name(SERVICE).build()
+    }
+}

@@ -1,0 +1,33 @@
+//! `GET /livez`: whether the process lives. `GET /readyz`: whether it takes requests.
+
+use actix_web::http::StatusCode;
+use actix_web::HttpResponse;
+use serde_json::{json, Value};
+
+use crate::serving::{Readiness, State};
+
+/// 503 where a part of the server does not move. Names it.
+pub(super) fn live(state: &State) -> HttpResponse {
+    let stuck = state.health.stuck();
+    if stuck.is_empty() {
+        return answer(StatusCode::OK, &json!({"status": "live"}));
+    }
+    answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "stuck", "stuck": stuck}))
+}
+
+/// 503 unless ready. Names each model with its state.
+pub(super) fn ready(state: &State) -> HttpResponse {
+    let models = state.catalog.models();
+    let (status, word) = match state.health.readiness() {
+        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Readiness::Stuck => (StatusCode::SERVICE_UNAVAILABLE, "stuck"),
+        Readiness::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
+        Readiness::Ready => (StatusCode::OK, "ready"),
+    };
+    let summaries: Vec<_> = models.iter().map(|model| model.summary()).collect();
+    answer(status, &json!({"status": word, "models": summaries}))
+}
+
+fn answer(status: StatusCode, body: &Value) -> HttpResponse {
+    HttpResponse::build(status).json(body)
+}

@@ -1,0 +1,60 @@
+//! `GET /metrics`: all figures for Prometheus. `GET /stats`: the same for people.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{ContentEncoding, HeaderValue, ACCEPT, CONTENT_TYPE, VARY};
+use actix_web::{HttpRequest, HttpResponse};
+use tfweb_actors::fetcher::FetcherHandle;
+use tfweb_engine::tensorflow;
+
+use crate::models::{self, Model};
+use crate::observe::metrics::{openmetrics, prometheus, stats as stats_page, ModelState, Scrape, VersionState};
+use crate::serving::State;
+use crate::transport::http::compress;
+
+/// What a scraper says that would rather have OpenMetrics.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All figures, in the format that the scraper asks for.
+pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpResponse {
+    let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let open = accepted.contains(OPEN_METRICS);
+    let page = prometheus::write(scrape(state));
+    let page = if open { page } else { openmetrics::to_prometheus(&page) };
+    let content_type = HeaderValue::from_static(if open { OPEN_METRICS_TYPE } else { TEXT_TYPE });
+    let (body, is_gzip) = compress(request, page.into_bytes()).await;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, content_type)).insert_header((VARY, "accept, accept-encoding"));
+    if is_gzip {
+        response.insert_header(ContentEncoding::Gzip);
+    }
+    response.body(body)
+}
+
+/// All figures as JSON.
+pub(super) fn stats(state: &State) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(stats_page::write(&scrape(state)))
+}
+
+/// Gathers all figures as they are now.
+fn scrape(state: &State) -> Scrape {
+    Scrape {
+        versions: state.registry.all(),
+        requests: Arc::clone(&state.requests),
+        models: state.catalog.models().iter().map(|model| model_state(model)).collect(),
+        states: models::State::NAMES,
+        fetches: state.fetcher.as_ref().map(FetcherHandle::observe),
+        tensorflow: tensorflow::version(),
+    }
+}
+
+fn model_state(model: &Model) -> ModelState {
+    let version = |version: &models::VersionStatus| VersionState { number: version.number, state: version.state.name() };
+    ModelState {
+        name: model.name.clone(),
+        is_ready: model.served().next().is_some(),
+        versions: model.versions.iter().map(version).collect(),
+    }
+}

@@ -1,0 +1,81 @@
+//! What tells how the server is: health over HTTP and gRPC, figures for Prometheus and for people. Beside the models, and at the
+//! admin port.
+
+mod grpc_health;
+mod health;
+mod metrics;
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use tfweb_engine::Error;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::pb::FILE_DESCRIPTOR_SET;
+
+use super::parts::Parts;
+use crate::serving::State;
+use crate::transport::grpc::{GrpcProtocol, Services};
+use crate::transport::http::{HttpCall, HttpProtocol, Methods, Routes};
+
+/// Health and figures over HTTP.
+struct Monitoring {
+    state: Arc<State>,
+    /// Whether figures are shown here.
+    has_metrics: bool,
+}
+
+/// Makes what is asked over HTTP.
+pub(super) fn http(parts: &Parts<'_>) -> Option<Arc<dyn HttpProtocol>> {
+    let has_metrics = parts.is_admin_port || !parts.settings.has_admin_port;
+    Some(Arc::new(Monitoring { state: Arc::clone(parts.state), has_metrics }))
+}
+
+/// Makes what is asked over gRPC.
+pub(super) fn grpc(parts: &Parts<'_>) -> Option<Arc<dyn GrpcProtocol>> {
+    Some(Arc::new(GrpcMonitoring(Arc::clone(parts.state))))
+}
+
+impl HttpProtocol for Monitoring {
+    /// Load balancers ask for health, and bear no token.
+    fn is_open(&self, path: &str) -> bool {
+        matches!(path, "/livez" | "/readyz")
+    }
+
+    fn is_probe(&self, path: &str) -> bool {
+        matches!(path, "/livez" | "/readyz" | "/metrics")
+    }
+
+    fn mount(self: Arc<Self>, routes: &mut Routes<'_>) {
+        let add = |routes: &mut Routes<'_>, path, answer: fn(&State) -> HttpResponse| {
+            let state = Arc::clone(&self.state);
+            routes.add(path, Methods::Read, async move |_: &mut HttpCall| answer(&state));
+        };
+        add(routes, "/livez", health::live);
+        add(routes, "/readyz", health::ready);
+        if self.has_metrics {
+            add(routes, "/stats", metrics::stats);
+            let state = Arc::clone(&self.state);
+            routes.add("/metrics", Methods::Read, async move |call: &mut HttpCall| metrics::metrics(&state, &call.request).await);
+        }
+    }
+}
+
+/// Health over gRPC.
+struct GrpcMonitoring(Arc<State>);
+
+impl GrpcProtocol for GrpcMonitoring {
+    fn is_open(&self, path: &str) -> bool {
+        path.starts_with("/grpc.health.v1.Health/")
+    }
+
+    fn is_probe(&self, path: &str) -> bool {
+        path.starts_with("/grpc.health.")
+    }
+
+    fn add_services(self: Arc<Self>, services: &mut Services) -> Result<(), Error> {
+        let health = grpc_health::GrpcHealth { state: Arc::clone(&self.0), names: services.names() };
+        services.describe(FILE_DESCRIPTOR_SET);
+        services.add_small(HealthServer::new(health).max_decoding_message_size(Services::small_message_bytes_max()));
+        Ok(())
+    }
+}

@@ -1,0 +1,34 @@
+//! The answer to a prediction: the outputs in the form the request had.
+
+use actix_web::http::header::{ContentEncoding, HeaderValue, CONTENT_TYPE, VARY};
+use actix_web::{HttpRequest, HttpResponse};
+use tfweb_codec::json::{encode, Form};
+use tfweb_engine::{Signature, Tensor};
+
+use crate::transport::http::{compress, may_compress};
+
+/// Writes outputs in the request's form. Where an output has not a row for each example, there is nothing to divide by
+/// example, and the answer is what TensorFlow gave: whole tensors.
+pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> Vec<u8> {
+    let specs = &signature.outputs;
+    let divides = |rows| outputs.iter().all(|output| output.rows() == Some(rows));
+    match form {
+        Form::Example if divides(1) => encode::example(specs, outputs),
+        Form::Examples(rows) if divides(rows) => encode::examples(specs, outputs, rows),
+        Form::Columns | Form::Example | Form::Examples(_) => encode::columns(specs, outputs),
+    }
+}
+
+/// A JSON answer, compressed if the client asked for it.
+pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+    if may_compress(&body) {
+        response.insert_header((VARY, HeaderValue::from_static("accept-encoding")));
+    }
+    let (body, gzip) = compress(request, body).await;
+    if gzip {
+        response.insert_header(ContentEncoding::Gzip);
+    }
+    response.body(body)
+}

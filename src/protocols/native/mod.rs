@@ -1,0 +1,198 @@
+//! tfweb's own API: JSON, raw bodies and forms over HTTP.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /`, `GET /{signature}` | what the model takes and gives |
+//! | `POST /`, `POST /{signature}` | predict |
+//! | `GET /models` | every model and its versions' states |
+//! | `GET /models/{model}` | what a model takes and gives |
+//! | `POST`, `DELETE /models/{model}` | serve another model under that name, or none |
+//! | `GET`, `POST /models/{model}[/versions/{version}` or `/labels/{label}][/{signature}]` | as `/`, for each model and version |
+//!
+//! Errors are `{"error": "…", "code": "INVALID_ARGUMENT"}`.
+
+mod answer;
+mod body;
+mod describe;
+mod manage;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::dev::RequestHead;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse};
+use tfweb_codec::json::Form;
+use tfweb_engine::{Code, Error};
+use tfweb_limits::Deadline;
+
+use super::parts::Parts;
+use crate::models::{Version, Which};
+use crate::observe::{Measurement, ProtocolId, Stage};
+use crate::serving::{predict, Call, State};
+use crate::transport::http::{error, is_get, server_timing, HttpCall, HttpProtocol, Methods, Routes};
+use crate::transport::tokens::Access;
+
+/// tfweb's own API.
+struct Native {
+    state: Arc<State>,
+    access: Arc<Access>,
+    id: ProtocolId,
+    /// Whether one object is one example.
+    batch_transpose: bool,
+    /// Whether a GET of a name that is no signature is a static file's.
+    has_static_files: bool,
+}
+
+/// Makes the protocol.
+pub(super) fn make(parts: &Parts<'_>, id: ProtocolId) -> Option<Arc<dyn HttpProtocol>> {
+    let settings = parts.settings;
+    let (batch_transpose, has_static_files) = (settings.batch_transpose, settings.static_path.is_some());
+    let (state, access) = (Arc::clone(parts.state), Arc::clone(parts.access));
+    (!parts.is_admin_port).then(|| Arc::new(Native { state, access, id, batch_transpose, has_static_files }) as _)
+}
+
+/// What a route is about.
+#[derive(Clone, Copy, PartialEq)]
+enum Subject {
+    /// All models: GET lists them.
+    Models,
+    /// A model by its name alone: GET describes its newest version, POST and DELETE change what is served under that name.
+    Model,
+    /// A version of a model, or the first model: GET describes it, POST calls its main signature.
+    Version,
+    /// A signature: GET describes it, POST calls it.
+    Signature,
+}
+
+impl Subject {
+    const fn methods(self) -> Methods {
+        match self {
+            Self::Models => Methods::Read,
+            Self::Model => Methods::PostDelete,
+            Self::Version | Self::Signature => Methods::Post,
+        }
+    }
+}
+
+/// The routes. Those that read a single name come last, so that they take no other route's path.
+const ROUTES: [(&str, Subject); 8] = [
+    ("/", Subject::Version),
+    ("/models", Subject::Models),
+    ("/models/{model}", Subject::Model),
+    ("/models/{model}/versions/{version}", Subject::Version),
+    ("/models/{model}/versions/{version}/{signature:.+}", Subject::Signature),
+    ("/models/{model}/labels/{label}", Subject::Version),
+    ("/models/{model}/labels/{label}/{signature:.+}", Subject::Signature),
+    ("/models/{model}/{signature:.+}", Subject::Signature),
+];
+
+impl HttpProtocol for Native {
+    fn mount(self: Arc<Self>, routes: &mut Routes<'_>) {
+        for (path, subject) in ROUTES {
+            let native = Arc::clone(&self);
+            routes.add(path, subject.methods(), async move |call: &mut HttpCall| native.answer(subject, call).await);
+        }
+        let (guarding, native) = (Arc::clone(&self), self);
+        let answer = async move |call: &mut HttpCall| native.answer(Subject::Signature, call).await;
+        routes.add_if("/{signature:.+}", move |head| guarding.takes_name(head), Subject::Signature.methods(), answer);
+    }
+}
+
+impl Native {
+    /// Whether `/{name}` is this protocol's. Where there are static files, a GET of a name that is no signature is theirs.
+    fn takes_name(&self, head: &RequestHead) -> bool {
+        let name = head.uri.path().trim_start_matches('/');
+        let newest = || self.state.catalog.version(None, Which::Newest);
+        let is_signature = || newest().is_ok_and(|version| version.servable(Some(name)).is_ok());
+        !(self.has_static_files && is_get(&head.method)) || is_signature()
+    }
+
+    async fn answer(&self, subject: Subject, call: &mut HttpCall) -> HttpResponse {
+        match *call.request.method() {
+            Method::POST if subject != Subject::Model => self.answer_predict(call).await,
+            Method::POST | Method::DELETE => {
+                manage::change(&self.state, &self.access, call).await.unwrap_or_else(|error| error::respond(&error))
+            }
+            _ => match self.describe(subject, &call.request) {
+                Ok(body) => answer::json(&call.request, body).await,
+                Err(error) => error::respond(&error),
+            },
+        }
+    }
+
+    async fn answer_predict(&self, call: &mut HttpCall) -> HttpResponse {
+        let mut measurement = Measurement::begin(&self.state.requests, self.id, call.slot());
+        let predicted = self.predict(call, &mut measurement).await;
+        let timings = measurement.timings.clone();
+        let mut response = match measurement.end(predicted) {
+            Ok(body) => answer::json(&call.request, body).await,
+            Err(error) => error::respond(&error),
+        };
+        server_timing::write(&timings, response.headers_mut());
+        response
+    }
+
+    fn version(&self, request: &HttpRequest) -> Result<Arc<Version>, Error> {
+        let matched = request.match_info();
+        let which = match (matched.get("version"), matched.get("label")) {
+            (Some(number), _) => Which::Number(number),
+            (None, Some(label)) => Which::Label(label),
+            (None, None) => Which::Newest,
+        };
+        self.state.catalog.version(matched.get("model"), which)
+    }
+
+    fn describe(&self, subject: Subject, request: &HttpRequest) -> Result<Vec<u8>, Error> {
+        if subject == Subject::Models {
+            let models = self.state.catalog.models();
+            return Ok(to_json(&models.iter().map(|model| describe::model(model)).collect::<Vec<_>>()));
+        }
+        let version = self.version(request)?;
+        Ok(match request.match_info().get("signature") {
+            Some(name) => to_json(&describe::signature(version.servable(Some(name))?.handle.signature())),
+            None => to_json(&describe::version(&version)),
+        })
+    }
+
+    async fn predict(&self, call: &mut HttpCall, measurement: &mut Measurement) -> Result<Vec<u8>, Error> {
+        let deadline = Deadline::after(self.state.request_timeout);
+        let version = self.version(&call.request)?;
+        let servable = version.servable(call.request.match_info().get("signature"))?;
+        measurement.calls(&servable.meter);
+        let signature = servable.handle.signature();
+        let body = call.body(deadline).await?;
+
+        let start = Instant::now();
+        let headers = call.request.headers();
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let decoded = body::decode(content_type, &body.bytes, signature, self.batch_transpose).await;
+        measurement.took(Stage::Decode, start);
+        let decoded = decoded.map_err(|error| hinting(error, &call.request))?;
+        if decoded.form == Form::Examples(0) {
+            return Ok(b"[]".to_vec());
+        }
+
+        let run = Call { inputs: decoded.inputs, urls: decoded.urls, deadline };
+        let outputs = predict(&self.state, servable, run, measurement).await?;
+
+        let start = Instant::now();
+        let encoded = answer::encode(signature, decoded.form, &outputs);
+        measurement.took(Stage::Encode, start);
+        Ok(encoded)
+    }
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("names and numbers serialize; this is a bug")
+}
+
+/// Says where the signature is described, unless the trouble is not with it.
+fn hinting(mut error: Error, request: &HttpRequest) -> Error {
+    if error.code == Code::InvalidArgument && !error.message.contains("malformed") {
+        let path: String = request.path().chars().take(80).collect();
+        error.message += &format!("; see GET {path}");
+    }
+    error
+}

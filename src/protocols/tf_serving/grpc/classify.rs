@@ -1,0 +1,146 @@
+//! Classify, Regress and MultiInference: examples in, labels and scores or numbers out.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use futures::future::try_join_all;
+use tfweb_codec::examples;
+use tfweb_engine::{Code, Error, Tensor};
+use tfweb_limits::Deadline;
+
+use super::service::{Found, TfServing};
+use crate::models::Servable;
+use crate::observe::{Measurement, Stage};
+use crate::protocols::tf_serving::classify_regress::{inputs, regressions, Classes, Task};
+use crate::serving::{predict, Call};
+use tfweb_proto::tensorflow::serving::inference_result;
+use tfweb_proto::tensorflow::serving::{
+    Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications, InferenceResult, InferenceTask,
+    Input, MultiInferenceRequest, MultiInferenceResponse, Regression, RegressionRequest, RegressionResponse, RegressionResult,
+};
+
+/// Names of methods (tensorflow/cc/saved_model/signature_constants.h).
+const CLASSIFY: &str = "tensorflow/serving/classify";
+const REGRESS: &str = "tensorflow/serving/regress";
+
+impl TfServing {
+    pub(super) async fn classify_examples(
+        &self,
+        request: ClassificationRequest,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<ClassificationResponse, Error> {
+        let found = self.find(request.model_spec)?;
+        let result = self.classify_found(&found, request.input, deadline, measurement).await?;
+        Ok(ClassificationResponse { result: Some(result), model_spec: Some(found.spec) })
+    }
+
+    pub(super) async fn regress_examples(
+        &self,
+        request: RegressionRequest,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<RegressionResponse, Error> {
+        let found = self.find(request.model_spec)?;
+        let result = self.regress_found(&found, request.input, deadline, measurement).await?;
+        Ok(RegressionResponse { result: Some(result), model_spec: Some(found.spec) })
+    }
+
+    pub(super) async fn infer_several(
+        &self,
+        request: MultiInferenceRequest,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<MultiInferenceResponse, Error> {
+        let mut evaluated = BTreeSet::new();
+        let mut tasks: Vec<(Found, String)> = Vec::new();
+        for InferenceTask { model_spec, method_name } in request.tasks {
+            let name = model_spec.as_ref().map_or("", |spec| spec.name.as_str());
+            if name.is_empty() {
+                return Err(Error::invalid("Found ModelSpec with an empty model name."));
+            }
+            if tasks.first().is_some_and(|(first, _)| first.spec.name != name) {
+                return Err(Error::invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name."));
+            }
+            let found = self.find(model_spec)?;
+            let signature = &found.spec.signature_name;
+            if !evaluated.insert(signature.clone()) {
+                return Err(Error::invalid(format!("Duplicate evaluation of signature: {signature}")));
+            }
+            if found.servable().is_none() {
+                return Err(Error::invalid(format!("Requested signature not found in model graph: {signature}")));
+            }
+            if ![CLASSIFY, REGRESS].contains(&method_name.as_str()) {
+                return Err(Error::new(Code::Unimplemented, format!("Unsupported signature method_name: {method_name}")));
+            }
+            tasks.push((found, method_name));
+        }
+        let infer = async |(found, method): (Found, String), input: Option<Input>, mut measurement: Measurement| {
+            let result = if method == CLASSIFY {
+                inference_result::Result::ClassificationResult(
+                    self.classify_found(&found, input, deadline, &mut measurement).await?,
+                )
+            } else {
+                inference_result::Result::RegressionResult(self.regress_found(&found, input, deadline, &mut measurement).await?)
+            };
+            Ok::<_, Error>((InferenceResult { model_spec: Some(found.spec), result: Some(result) }, measurement))
+        };
+        let infer = |task| infer(task, request.input.clone(), measurement.part());
+        let (results, parts): (Vec<_>, Vec<_>) = try_join_all(tasks.into_iter().map(infer)).await?.into_iter().unzip();
+        parts.iter().for_each(|part| measurement.join(part));
+        Ok(MultiInferenceResponse { results })
+    }
+
+    async fn classify_found(
+        &self,
+        found: &Found,
+        input: Option<Input>,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<ClassificationResult, Error> {
+        let servable = able(found, Task::Classify, measurement)?;
+        let (rows, outputs) = self.run_examples(servable, input, deadline, measurement).await?;
+        let classes = Classes::of(servable.handle.signature(), &outputs, rows)?;
+        let class = |(label, score)| Class { label: String::from_utf8_lossy(label).into_owned(), score };
+        let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
+        Ok(ClassificationResult { classifications: classifications.collect() })
+    }
+
+    async fn regress_found(
+        &self,
+        found: &Found,
+        input: Option<Input>,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<RegressionResult, Error> {
+        let servable = able(found, Task::Regress, measurement)?;
+        let (rows, outputs) = self.run_examples(servable, input, deadline, measurement).await?;
+        let values = regressions(servable.handle.signature(), &outputs, rows)?;
+        Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
+    }
+
+    /// Runs a signature on examples. Gives how many there were, and the outputs.
+    async fn run_examples(
+        &self,
+        servable: &Servable,
+        input: Option<Input>,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<(usize, Vec<Tensor>), Error> {
+        let start = Instant::now();
+        let examples = examples::from_input(input)?;
+        let rows = examples.len();
+        let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
+        measurement.took(Stage::Decode, start);
+        Ok((rows, predict(&self.state, servable, call, measurement).await?))
+    }
+}
+
+/// The signature that was asked for, if it does what it is asked.
+fn able<'f>(found: &'f Found, task: Task, measurement: &mut Measurement) -> Result<&'f Servable, Error> {
+    let name = &found.spec.signature_name;
+    let servable = found.servable().ok_or_else(|| Error::invalid(format!("No signature was found with the name: {name}")))?;
+    measurement.calls(&servable.meter);
+    task.check(servable.handle.signature())?;
+    Ok(servable)
+}

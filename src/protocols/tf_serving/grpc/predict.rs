@@ -1,0 +1,124 @@
+//! Predict: named tensors in, named tensors out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use tfweb_codec::tensor_proto::{decode, encode, Room};
+use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
+use tfweb_limits::Deadline;
+
+use super::service::TfServing;
+use crate::models::Servable;
+use crate::observe::{Measurement, Stage};
+use crate::serving::{predict, Call};
+use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
+use tfweb_proto::tensorflow::TensorProto;
+
+impl TfServing {
+    pub(super) async fn predict_tensors(
+        &self,
+        request: PredictRequest,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<PredictResponse, Error> {
+        let start = Instant::now();
+        let found = self.find(request.model_spec)?;
+        let servable = found.servable().ok_or_else(|| {
+            let text = format!("Serving signature key {} not found.", quoted(&found.spec.signature_name));
+            Error::new(Code::FailedPrecondition, text)
+        })?;
+        measurement.calls(&servable.meter);
+        let signature = servable.handle.signature();
+        check_inputs(servable, &request.inputs)?;
+        let wanted = wanted(signature, &request.output_filter)?;
+        let inputs = self.inputs(servable, request.inputs)?;
+        measurement.took(Stage::Decode, start);
+        let call = Call { inputs, urls: Vec::new(), deadline };
+        let outputs = predict(&self.state, servable, call, measurement).await?;
+        let start = Instant::now();
+        let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
+        let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
+        measurement.took(Stage::Encode, start);
+        Ok(PredictResponse { outputs, model_spec: Some(found.spec) })
+    }
+
+    /// Predict as this project's first version had it: what is not named is the first model, and its main signature.
+    pub(super) async fn predict_first(
+        &self,
+        mut request: PredictRequest,
+        deadline: Deadline,
+        measurement: &mut Measurement,
+    ) -> Result<PredictResponse, Error> {
+        let mut spec: ModelSpec = request.model_spec.take().unwrap_or_default();
+        if spec.name.is_empty() {
+            let models = self.state.catalog.models();
+            let first = models.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
+            spec.name.clone_from(&first.name);
+        }
+        if spec.signature_name.is_empty() {
+            let version = self.find(Some(spec.clone()))?.version;
+            if let [only] = version.servables.as_slice() {
+                spec.signature_name.clone_from(&only.handle.signature().name);
+            }
+        }
+        self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline, measurement).await
+    }
+
+    /// The inputs, in the signature's order.
+    fn inputs(&self, servable: &Servable, mut protos: BTreeMap<String, TensorProto>) -> Result<Vec<Tensor>, Error> {
+        let mut room = Room { bytes: self.message_bytes_max };
+        let input = |spec: &TensorSpec| match protos.remove(&spec.name) {
+            Some(proto) => decode(&spec.name, spec.dtype, proto, &mut room),
+            None => Ok(servable.defaults.get(&spec.name).expect("names were compared; this is a bug").clone()),
+        };
+        servable.handle.signature().inputs.iter().map(input).collect()
+    }
+}
+
+fn check_inputs(servable: &Servable, inputs: &BTreeMap<String, TensorProto>) -> Result<(), Error> {
+    let sent: BTreeSet<&str> = inputs.keys().map(String::as_str).collect();
+    let known: BTreeSet<&str> = servable.handle.signature().inputs.iter().map(|spec| spec.name.as_str()).collect();
+    let missing: BTreeSet<&str> = known.difference(&sent).copied().filter(|name| !servable.defaults.contains_key(*name)).collect();
+    let is_filled_up = missing.is_empty() && sent.is_subset(&known);
+    if sent.len() != known.len() && !is_filled_up {
+        return Err(Error::invalid(format!(
+            "input size does not match signature: {}!={} len({}) != len({}). Sent extra: {}. Missing but required: {}.",
+            sent.len(),
+            known.len(),
+            set(&sent),
+            set(&known),
+            set(&sent.difference(&known).copied().collect()),
+            set(&missing),
+        )));
+    }
+    match sent.difference(&known).next() {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(format!(
+            "input tensor alias not found in signature: {name}. Inputs expected to be in the set {}.",
+            set(&known)
+        ))),
+    }
+}
+
+/// The outputs that a request asks for.
+fn wanted<'a>(signature: &'a Signature, filter: &'a [String]) -> Result<BTreeSet<&'a str>, Error> {
+    let known: BTreeSet<&str> = signature.outputs.iter().map(|spec| spec.name.as_str()).collect();
+    let mut wanted = BTreeSet::new();
+    for name in filter {
+        if !known.contains(name.as_str()) {
+            return Err(Error::invalid(format!(
+                "output tensor alias not found in signature: {name} Outputs expected to be in the set {}.",
+                set(&known)
+            )));
+        }
+        if !wanted.insert(name.as_str()) {
+            return Err(Error::invalid(format!("duplicate output tensor alias: {name}")));
+        }
+    }
+    Ok(if filter.is_empty() { known } else { wanted })
+}
+
+fn set(names: &BTreeSet<&str>) -> String {
+    let names: Vec<&str> = names.iter().copied().collect();
+    format!("{{{}}}", names.join(","))
+}

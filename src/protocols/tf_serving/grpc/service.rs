@@ -1,0 +1,87 @@
+//! What answers the calls, and how it finds the version that a request means.
+
+use std::sync::Arc;
+
+use tfweb_engine::Error;
+use tfweb_limits::Deadline;
+use tfweb_proto::tensorflow::serving::model_spec::VersionChoice;
+use tfweb_proto::tensorflow::serving::ModelSpec;
+use tonic::Request;
+
+use crate::models::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
+use crate::observe::{Measurement, ProtocolId};
+use crate::protocols::tf_serving::find::{labelled, not_found, Wanted};
+use crate::serving::State;
+use crate::transport::tokens::Access;
+
+/// What answers the calls.
+#[derive(Clone)]
+pub(super) struct TfServing {
+    pub(super) state: Arc<State>,
+    pub(super) access: Arc<Access>,
+    pub(super) id: ProtocolId,
+    /// The most bytes of one message, and of what one message stands for.
+    pub(super) message_bytes_max: usize,
+    /// Whether answers carry values in the field of their dtype.
+    pub(super) typed_values: bool,
+}
+
+/// A version that a request has named, and how the answer names it.
+pub(super) struct Found {
+    pub(super) version: Arc<Version>,
+    pub(super) spec: ModelSpec,
+}
+
+impl TfServing {
+    /// Begins a request: its deadline, as it was received or else after the server's time for one, and its measurement.
+    pub(super) fn begin<T>(&self, request: &Request<T>) -> (Deadline, Measurement) {
+        let extensions = request.extensions();
+        let deadline = extensions.get().copied().unwrap_or_else(|| Deadline::after(self.state.request_timeout));
+        let measurement = Measurement::begin(&self.state.requests, self.id, extensions.get().cloned());
+        (deadline, measurement.until(deadline))
+    }
+
+    /// Finds the version that a request means.
+    pub(super) fn find(&self, spec: Option<ModelSpec>) -> Result<Found, Error> {
+        let spec = spec.ok_or_else(|| Error::invalid("Missing ModelSpec"))?;
+        if spec.name.is_empty() {
+            return Err(Error::invalid("ModelSpec has no name specified."));
+        }
+        let models = self.state.catalog.models();
+        let model = models.iter().find(|model| model.name == spec.name).map(|model| &**model);
+        let number = number(model, &spec)?;
+        let version = match (model, number) {
+            // Of a model that loads, another try may find it, which cannot be said of one that nobody knows.
+            (Some(model), None) => Arc::clone(model.version(Which::Newest)?),
+            (Some(model), Some(number)) => {
+                let version = model.served().find(|version| i64::try_from(version.number) == Ok(number));
+                version.cloned().ok_or_else(|| not_found(&spec.name, Some(number)))?
+            }
+            (None, number) => return Err(not_found(&spec.name, number)),
+        };
+        let signature_name = if spec.signature_name.is_empty() { DEFAULT_SIGNATURE.to_owned() } else { spec.signature_name };
+        let version_choice = Some(VersionChoice::Version(i64::try_from(version.number).unwrap_or(i64::MAX)));
+        Ok(Found { version, spec: ModelSpec { name: spec.name, version_choice, signature_name } })
+    }
+}
+
+impl Found {
+    pub(super) fn servable(&self) -> Option<&Servable> {
+        self.version.servable(Some(&self.spec.signature_name)).ok()
+    }
+}
+
+/// The number that a request means, if it means one. A label of a model that nobody knows means none.
+pub(super) fn number(model: Option<&Model>, spec: &ModelSpec) -> Result<Option<i64>, Error> {
+    let wanted = match &spec.version_choice {
+        None => Wanted::Newest,
+        Some(VersionChoice::Version(number)) => Wanted::Number(*number),
+        Some(VersionChoice::VersionLabel(label)) => Wanted::Label(label.clone()),
+    };
+    match wanted {
+        Wanted::Newest => Ok(None),
+        Wanted::Number(number) => Ok(Some(number)),
+        Wanted::Label(_) if model.is_none() => Ok(None),
+        Wanted::Label(label) => labelled(model, &label).map(Some),
+    }
+}

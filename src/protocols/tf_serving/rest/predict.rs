@@ -1,0 +1,52 @@
+//! Reads the body of a predict, in TensorFlow Serving's order of checks. Pure but for the look into the catalog.
+
+use std::sync::Arc;
+
+use tfweb_engine::{Error, Signature, Tensor};
+
+use super::document::{self, Document};
+use super::inputs::{self, Form};
+use super::signature::{find, place};
+use super::{explain, raw};
+use crate::models::{Catalog, Version, DEFAULT_SIGNATURE};
+use crate::protocols::tf_serving::find::Wanted;
+
+/// A predict whose version and signature are known.
+pub(super) struct Predict {
+    pub(super) version: Arc<Version>,
+    /// The place of the signature among the version's.
+    pub(super) servable: usize,
+    /// Or why its values were refused.
+    pub(super) asked: Result<Asked, Error>,
+}
+
+/// The inputs of a run, and the outputs of its answer.
+pub(super) struct Asked {
+    pub(super) inputs: Vec<Tensor>,
+    pub(super) form: Form,
+    /// Which outputs, in this order.
+    pub(super) picked: Vec<usize>,
+}
+
+/// Reads a body for a version of the model `name`.
+///
+/// # Errors
+/// Where the body is no JSON object, or what it calls is not there.
+pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, wanted: &Wanted) -> Result<Predict, Error> {
+    let mut quoted = String::new();
+    let document = document::read(body, &mut quoted)?;
+    let named = document.signature()?;
+    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
+    let version = find(catalog, name, wanted)?;
+    let servable = place(&version, named).ok_or_else(|| {
+        Error::invalid(format!("Serving signature name: \"{}\" not found in signature def", raw::shown_text(named)))
+    })?;
+    let asked = asked(&document, version.servables[servable].handle.signature());
+    Ok(Predict { version, servable, asked })
+}
+
+fn asked(document: &Document<'_>, signature: &Signature) -> Result<Asked, Error> {
+    let (inputs, form) = inputs::decode(document, signature)?.ok_or_else(|| explain::inputs(document, signature))?;
+    let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
+    Ok(Asked { inputs, form, picked })
+}

@@ -1,0 +1,205 @@
+//! Makes the parts of a server, and hands each what it needs.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use actix::Arbiter;
+use tfweb_actors::fetcher::FetcherHandle;
+use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
+use tfweb_engine::tensorflow::SavedModelSession;
+use tfweb_engine::{quoted, Code, Error, Session};
+use tfweb_limits::Admission;
+use tfweb_store::Env;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
+use crate::observe::metrics::Registry;
+use crate::observe::{RequestFigures, Telemetry};
+use crate::protocols::{self, Parts};
+use crate::serving::{Health, State};
+use crate::transport::grpc::{GrpcListener, GrpcParts};
+use crate::transport::http::{Answers, HttpServices, Listener, Listening, HTTP2};
+use crate::transport::{watched_file, BodyLimits, RequestIds, BODIES_BYTES_MAX};
+
+/// The models, the thread of their actors, their figures and what traces them.
+pub struct Models {
+    /// The models that are served.
+    pub catalog: Arc<Catalog>,
+    registry: Arc<Registry>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) arbiter: Arbiter,
+}
+
+impl Models {
+    /// Starts a thread for models' actors, of which there are none yet. Needs an actix `System` in the current thread.
+    ///
+    /// # Errors
+    /// `Internal` where traces cannot be sent.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
+        let arbiter = Arbiter::new();
+        exit_on_actor_panic(&arbiter.handle());
+        Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
+    }
+
+    /// Makes what loads models.
+    #[must_use]
+    pub fn loader(&self, config: &Config) -> Loader {
+        let (tags, inter_op) = (config.tags.clone(), config.inter_op);
+        let load: Load = Arc::new(move |directory: &Path| {
+            let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            warmup::replay(&*session, directory)?;
+            Ok(Loaded { session, defaults: defaults::read(directory, &tags)? })
+        });
+        Loader {
+            cache_dir: config.cache_dir.clone(),
+            env: Env::process(),
+            load,
+            policy: Policy {
+                batch_rows_max: config.batch_rows_max,
+                queue_requests_max: config.queue_requests_max,
+                queue_bytes_max: config.queue_bytes_max,
+                run_threads: config.run_threads,
+            },
+            arbiter: self.arbiter.handle(),
+            registry: Arc::clone(&self.registry),
+            tracer: self.telemetry.tracer().cloned(),
+            cache: OnceLock::new(),
+            turn: Semaphore::new(1),
+        }
+    }
+
+    /// Makes an empty set of models, whose watchers load into the catalog.
+    #[must_use]
+    pub fn set(&self, config: &Config) -> ModelSet {
+        ModelSet::new(Arc::clone(&self.catalog), self.loader(config), Arbiter::new())
+    }
+}
+
+/// The models of flags and file.
+///
+/// # Errors
+/// `InvalidArgument` for a file that cannot be read, or that names a model of the flags.
+pub fn model_specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
+    let mut specs = config.models.clone();
+    if let Some(file) = &config.model_config {
+        let listed = config_file::read(&file.path)?;
+        if let Some(twice) = listed.iter().find(|spec| config.models.iter().any(|other| other.name == spec.name)) {
+            return Err(Error::invalid(format!("`{}`: --model names `{}` too", file.path.display(), twice.name)));
+        }
+        specs.extend(listed);
+    }
+    Ok(specs)
+}
+
+/// What the listeners share.
+pub(super) struct Shared {
+    pub(super) state: Arc<State>,
+    pub(super) answers: Arc<Answers>,
+    pub(super) telemetry: Arc<Telemetry>,
+}
+
+impl Shared {
+    pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
+        let draining = Arc::new(AtomicBool::new(false));
+        let health = Health {
+            catalog: Arc::clone(&models.catalog),
+            stuck_after: config.stuck_after,
+            threads: [
+                ("the models' actors", Heartbeat::start(&models.arbiter.handle())),
+                ("the fetcher", Heartbeat::start(&fetching.handle())),
+            ],
+            is_strict: config.strict_readiness,
+            draining: Arc::clone(&draining),
+        };
+        let state = State {
+            catalog: Arc::clone(&models.catalog),
+            models: set,
+            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
+            request_timeout: config.request_timeout,
+            requests: Arc::new(RequestFigures::new(protocols::NAMES)),
+            registry: Arc::clone(&models.registry),
+            health,
+        };
+        let answers = Answers {
+            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
+            cors: config.cors,
+            request_ids: Arc::new(RequestIds::default()),
+            draining,
+            is_observed: models.telemetry.observes(),
+            not_found: |path| Error::new(Code::NotFound, format!("no route {}; see GET / and GET /models", quoted(path))),
+        };
+        Self { state: Arc::new(state), answers: Arc::new(answers), telemetry: Arc::clone(&models.telemetry) }
+    }
+
+    fn parts<'a>(&'a self, config: &'a Config, is_admin_port: bool) -> Parts<'a> {
+        Parts { state: &self.state, access: &config.access, settings: &config.protocols, is_admin_port }
+    }
+
+    /// Opens the HTTP listener, over TLS or not.
+    pub(super) fn http(&self, config: &Config) -> Result<Listener, Error> {
+        let tls = config.tls.as_ref().map(|tls| tls.server_config(&[HTTP2, b"http/1.1"])).transpose()?;
+        // Not the limit, which `stop` keeps, but behind it: this one is in whole seconds.
+        let listening = Listening::main(tls, config.drain.timeout.as_secs() + 1);
+        let services = HttpServices {
+            protocols: protocols::http(&self.parts(config, false)),
+            access: Some(Arc::clone(&config.access)),
+            answers: Arc::clone(&self.answers),
+            telemetry: self.answers.is_observed.then(|| Arc::clone(&self.telemetry)),
+        };
+        Listener::start((&config.host, config.port), &listening, &services)
+            .map_err(|error| unavailable(&config.host, config.port, &error))
+    }
+
+    /// Opens the port for operators (`--admin_port`): plain HTTP without tokens, for networks that only they reach.
+    pub(super) fn admin(&self, config: &Config) -> Result<Option<Listener>, Error> {
+        let Some((host, port)) = &config.admin_address else { return Ok(None) };
+        let not_found = |path: &str| {
+            let text = format!("no route {} on the port for operation; models are served on the other", quoted(path));
+            Error::new(Code::NotFound, text)
+        };
+        let services = HttpServices {
+            protocols: protocols::http(&self.parts(config, true)),
+            access: None,
+            answers: Arc::new(Answers { not_found, is_observed: false, ..Answers::clone(&self.answers) }),
+            telemetry: None,
+        };
+        let listener = Listener::start((host, *port), &Listening::admin(), &services);
+        listener.map(Some).map_err(|error| unavailable(host, *port, &error))
+    }
+
+    /// Opens the gRPC listener.
+    pub(super) fn grpc(&self, config: &Config) -> Result<Option<GrpcListener>, Error> {
+        let Some(settings) = &config.grpc else { return Ok(None) };
+        let parts = GrpcParts {
+            protocols: protocols::grpc(&self.parts(config, false)),
+            tls: config.tls.clone(),
+            access: Arc::clone(&config.access),
+            bodies: self.answers.bodies.clone(),
+            request_timeout: config.request_timeout,
+            request_ids: Arc::clone(&self.answers.request_ids),
+            telemetry: Arc::clone(&self.telemetry),
+        };
+        GrpcListener::start(&config.host, settings, parts).map(Some)
+    }
+}
+
+fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
+    Error::new(Code::Unavailable, format!("cannot listen on {host}:{port}: {error}"))
+}
+
+/// Reads tokens and certificates again when they change.
+pub(super) fn follow_files(config: &Config) {
+    if let Some(tls) = config.tls.clone() {
+        tls.warn_of_end();
+        watched_file::follow("TLS", move || tls.reread());
+    }
+    for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
+        if let Some(tokens) = tokens.clone().filter(|tokens| tokens.has_file()) {
+            watched_file::follow(what, move || tokens.reread());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Fetches what URLs name, then runs a signature on one request's inputs. Every protocol calls this one function. Decoding and
+//! encoding, in which protocols differ, happen before and after it on the listener's own thread.
+
+use std::time::Instant;
+
+use tfweb_codec::json::PendingUrl;
+use tfweb_engine::{Code, Error, Signature, Tensor};
+use tfweb_limits::Deadline;
+
+use super::fetch::fill;
+use super::state::State;
+use crate::models::Servable;
+use crate::observe::{Measurement, Stage};
+
+/// The inputs of a run and its deadline.
+pub struct Call {
+    /// In the signature's order.
+    pub inputs: Vec<Tensor>,
+    /// Elements of `inputs` that are still to be fetched, sorted by input and element.
+    pub urls: Vec<PendingUrl>,
+    /// When the request's time is over.
+    pub deadline: Deadline,
+}
+
+/// Runs a signature. Notes in the measurement which one, how many rows, and how long fetch, queue and run took.
+///
+/// # Errors
+/// `Unimplemented` for dtypes that are not served; those of [`FetcherHandle::fetch`](tfweb_actors::fetcher::FetcherHandle::fetch); `Unavailable` where the queue is full;
+/// `DeadlineExceeded`; the session's own.
+///
+/// # Cancel safety
+/// Dropped, its fetches end unless others wait for them, and the request is left out of every batch not yet formed.
+pub async fn predict(
+    state: &State,
+    servable: &Servable,
+    mut call: Call,
+    measurement: &mut Measurement,
+) -> Result<Vec<Tensor>, Error> {
+    measurement.calls(&servable.meter);
+    let handle = &servable.handle;
+    measurement.rows = handle.rows(&call.inputs);
+    check_served(handle.signature())?;
+    if !call.urls.is_empty() {
+        let start = Instant::now();
+        let fetched = fetch(state, &mut call).await;
+        measurement.took(Stage::Fetch, start);
+        fetched?;
+    }
+    let start = Instant::now();
+    let prediction = handle.predict(call.inputs, call.deadline, measurement.trace).await.inspect_err(|error| {
+        // A request that was refused or late spent its time in the queue.
+        let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
+        measurement.took(if queued { Stage::Queue } else { Stage::Run }, start);
+    })?;
+    measurement.note(Stage::Queue, start, prediction.queue_time);
+    measurement.note(Stage::Run, start + prediction.queue_time, prediction.run_time);
+    measurement.ran(prediction.runs);
+    Ok(prediction.outputs)
+}
+
+async fn fetch(state: &State, call: &mut Call) -> Result<(), Error> {
+    let off = || Error::new(Code::FailedPrecondition, "this server takes no urls (--no_url)");
+    let fetcher = state.fetcher.as_ref().ok_or_else(off)?;
+    let texts: Vec<&str> = call.urls.iter().map(|pending| pending.url.as_str()).collect();
+    let bodies = fetcher.fetch(&texts, call.deadline).await?;
+    fill(&mut call.inputs, &call.urls, bodies);
+    Ok(())
+}
+
+fn check_served(signature: &Signature) -> Result<(), Error> {
+    match signature.unserved() {
+        None => Ok(()),
+        Some(spec) => Err(Error::new(
+            Code::Unimplemented,
+            format!(
+                "signature {:?} is not served: {:?} is of dtype {}, which is not supported",
+                signature.name, spec.name, spec.dtype
+            ),
+        )),
+    }
+}

@@ -1,0 +1,128 @@
+//! What every call passes on its way to its service. A call without a token that it needs is refused before anything of it is read.
+//! The others are counted. A call that could hold up the server's end for as long as its client likes is ended then.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http_body::Frame;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::http::header::{HeaderValue, AUTHORIZATION};
+use tonic::codegen::http::{Request, Response};
+use tonic::codegen::{BoxFuture, Bytes, Service};
+use tonic::service::Routes;
+use tonic::Status;
+
+use super::protocol::GrpcProtocol;
+use crate::transport::tokens::Access;
+
+/// Calls of these services are streams that last until their client closes them.
+const ENDLESS: &str = "/grpc.reflection.";
+
+/// All services, behind the gate.
+#[derive(Clone)]
+pub(super) struct Gate {
+    services: Routes,
+    shared: Arc<Shared>,
+}
+
+/// What the gates of all listeners share.
+pub(super) struct Shared {
+    stopping: watch::Receiver<bool>,
+    access: Arc<Access>,
+    protocols: Arc<[Arc<dyn GrpcProtocol>]>,
+    inside: AtomicUsize,
+}
+
+impl Shared {
+    pub(super) fn new(stopping: watch::Receiver<bool>, access: Arc<Access>, protocols: Arc<[Arc<dyn GrpcProtocol>]>) -> Self {
+        Self { stopping, access, protocols, inside: AtomicUsize::new(0) }
+    }
+
+    /// How many calls have come and are not answered.
+    pub(super) fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+}
+
+impl Gate {
+    pub(super) fn new(services: Routes, shared: Arc<Shared>) -> Self {
+        Self { services: services.prepare(), shared }
+    }
+}
+
+impl Service<Request<Body>> for Gate {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.services, context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let is_open = || self.shared.protocols.iter().any(|protocol| protocol.is_open(request.uri().path()));
+        if let Some(refusal) = self.shared.access.may_call(authorization).err().filter(|_| !is_open()) {
+            let refused = Status::unauthenticated(refusal.error().message).into_http();
+            return Box::pin(std::future::ready(Ok(refused)));
+        }
+        let request = if request.uri().path().starts_with(ENDLESS) {
+            let mut stopping = self.shared.stopping.clone();
+            let stop = Box::pin(async move {
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            });
+            request.map(|body| Body::new(Ending { body, stop }))
+        } else {
+            request
+        };
+        let inside = Inside::enter(Arc::clone(&self.shared));
+        let answer = self.services.call(request);
+        Box::pin(async move {
+            let _inside = inside;
+            answer.await
+        })
+    }
+}
+
+/// Counts a call for as long as it lives.
+struct Inside(Arc<Shared>);
+
+impl Inside {
+    fn enter(shared: Arc<Shared>) -> Self {
+        shared.inside.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a client sends, until the server stops.
+struct Ending {
+    body: Body,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl http_body::Body for Ending {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

@@ -1,0 +1,55 @@
+//! TLS of the gRPC listener: gives the connections that have agreed on it, however many others are silent or slow at that.
+
+use std::io;
+use std::time::Duration;
+
+use futures::stream::{self, Stream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::transport::tls;
+
+/// Handshakes side by side; who comes then waits in the system's queue. As many as the HTTP listener takes, and far more than can be
+/// at work: what does not answer is given up.
+const HANDSHAKES_MAX: usize = 10_000;
+/// How long to wait where the system gives no connection, such as for want of descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+struct Handshakes {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    under_way: JoinSet<Option<TlsStream<TcpStream>>>,
+}
+
+/// Accepts connections and gives those that speak TLS, in the order in which they are ready.
+pub(super) fn agreed(listener: TcpListener, acceptor: TlsAcceptor) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+    let handshakes = Handshakes { listener, acceptor, under_way: JoinSet::new() };
+    stream::unfold(handshakes, |mut handshakes| async move {
+        loop {
+            tokio::select! {
+                Some(agreed) = handshakes.under_way.join_next() => {
+                    if let Ok(Some(stream)) = agreed {
+                        return Some((Ok(stream), handshakes));
+                    }
+                }
+                accepted = handshakes.listener.accept(), if handshakes.under_way.len() < HANDSHAKES_MAX => match accepted {
+                    Ok((tcp, _)) => {
+                        let acceptor = handshakes.acceptor.clone();
+                        handshakes.under_way.spawn(agree(acceptor, tcp));
+                    }
+                    Err(error) => {
+                        tracing::debug!("gRPC: cannot accept: {error}");
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
+                }
+            }
+        }
+    })
+}
+
+async fn agree(acceptor: TlsAcceptor, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let agreed = tls::agree(&acceptor, tcp).await;
+    agreed.inspect_err(|error| tracing::debug!("gRPC: no TLS: {error}")).ok()
+}

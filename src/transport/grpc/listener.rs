@@ -1,0 +1,205 @@
+//! The gRPC listener: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use tfweb_engine::{Code, Error};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{watch, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::Server;
+use tower_layer::{Identity, Stack};
+
+use super::connections::limited;
+use super::gate::{Gate, Shared};
+use super::handshakes;
+use super::observe::Observe;
+use super::protocol::GrpcProtocol;
+use super::receive::Arrive;
+use super::services::Services;
+use super::unix_socket;
+use crate::observe::Telemetry;
+use crate::transport::body_limits::BodyLimits;
+use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
+use crate::transport::request_id::RequestIds;
+use crate::transport::tls::Tls;
+use crate::transport::tokens::Access;
+
+/// Connections at once; further ones wait until one ends.
+const CONNECTIONS_MAX: usize = 4096;
+/// How often to ask a silent connection whether it lives, and how long it may take to say so.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(20);
+
+/// Where gRPC listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The port; 0 for none.
+    pub port: u16,
+    /// Whether nobody asked for this port.
+    pub is_default_port: bool,
+    /// A UNIX socket to listen on too, or instead.
+    pub socket_path: Option<PathBuf>,
+    /// The most bytes of one message.
+    pub message_bytes_max: usize,
+}
+
+/// What a gRPC listener serves, and what it shares with others.
+pub struct GrpcParts {
+    /// The protocols.
+    pub protocols: Arc<[Arc<dyn GrpcProtocol>]>,
+    /// TLS; none for plain connections.
+    pub tls: Option<Arc<Tls>>,
+    /// Who may call.
+    pub access: Arc<Access>,
+    /// The limits of bodies.
+    pub bodies: BodyLimits,
+    /// The most time for one call.
+    pub request_timeout: Duration,
+    /// Makes ids for calls that bring none.
+    pub request_ids: Arc<RequestIds>,
+    /// What tells of each call.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// A gRPC server that listens. Dropped, it stops at once.
+pub struct GrpcListener {
+    address: Option<SocketAddr>,
+    socket_path: Option<PathBuf>,
+    stopping: watch::Sender<bool>,
+    servers: Vec<Serving>,
+    shared: Arc<Shared>,
+    _threads: Threads,
+}
+
+type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// The listener's own runtime. One that is simply dropped would wait, which another runtime's thread must not.
+struct Threads(Option<Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+impl GrpcListener {
+    /// Starts to listen and serves.
+    ///
+    /// # Errors
+    /// `Unavailable` where the address or the socket cannot be listened on.
+    pub fn start(host: &str, settings: &Settings, parts: GrpcParts) -> Result<Self, Error> {
+        let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
+        let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
+        let handle = runtime.handle().clone();
+        let threads = Threads(Some(runtime));
+        let _inside = handle.enter();
+
+        let limits = BodyLimits { body_bytes_max: settings.message_bytes_max, ..parts.bodies.clone() };
+        let mut services = Services::new(limits, parts.request_timeout);
+        for protocol in &*parts.protocols {
+            Arc::clone(protocol).add_services(&mut services)?;
+        }
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let stopping = watch::Sender::new(false);
+        let shared = Arc::new(Shared::new(stopping.subscribe(), Arc::clone(&parts.access), Arc::clone(&parts.protocols)));
+        let gate = Arrive(Gate::new(services.finish()?, Arc::clone(&shared)));
+        let server = || server(&parts);
+        let (mut servers, mut address) = (Vec::new(), None);
+        if settings.port != 0 {
+            let listener = TcpListener::bind((host, settings.port)).map_err(|error| unavailable(host, settings, &error))?;
+            listener.set_nonblocking(true).map_err(system)?;
+            address = Some(listener.local_addr().map_err(system)?);
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+            let (gate, places, stop) = (gate.clone(), Arc::clone(&places), stop(&stopping));
+            servers.push(if let Some(tls) = &parts.tls {
+                let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
+                let incoming = Box::pin(handshakes::agreed(listener, acceptor));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
+            } else {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
+            });
+        }
+        if let Some(path) = &settings.socket_path {
+            let listener = unix_socket::listen(path).map_err(|error| {
+                Error::new(Code::Unavailable, format!("cannot listen on --grpc_socket_path `{}`: {error}", path.display()))
+            })?;
+            listener.set_nonblocking(true).map_err(system)?;
+            let incoming = limited(unix_socket::connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), places);
+            servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
+        }
+        Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, shared, _threads: threads })
+    }
+
+    /// Where it listens, if on a port.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Stops: accepting ends, requests in flight finish, until `limit` at most. Gives how many have not finished.
+    ///
+    /// # Errors
+    /// If a listener has failed.
+    pub async fn stop(mut self, limit: Instant) -> io::Result<usize> {
+        self.stopping.send_replace(true);
+        if let Some(path) = &self.socket_path {
+            // Gone already, it needs no removing.
+            let _ = std::fs::remove_file(path);
+        }
+        let servers = join_all(self.servers.drain(..));
+        // What takes longer, if no request, is a connection whose client does not answer.
+        for server in tokio::time::timeout_at(limit.into(), servers).await.unwrap_or_default() {
+            server.map_err(io::Error::other)?.map_err(io::Error::other)?;
+        }
+        Ok(self.shared.inside())
+    }
+}
+
+/// Ends when the server is to stop.
+fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut stopping = stopping.subscribe();
+    async move {
+        // A sender that is gone means the same.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+fn server(parts: &GrpcParts) -> Server<Stack<Observe, Identity>> {
+    Server::builder()
+        .layer(Observe::new(&parts.telemetry, &parts.request_ids, &parts.protocols))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
+}
+
+fn unavailable(host: &str, settings: &Settings, error: &io::Error) -> Error {
+    let hint = if settings.is_default_port { "; --grpc_port takes another port, and 0 for none" } else { "" };
+    Error::new(Code::Unavailable, format!("cannot listen on {host}:{} for gRPC: {error}{hint}", settings.port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_nobody_asked_for_names_its_flag() {
+        let mut settings = Settings { port: 50051, is_default_port: true, socket_path: None, message_bytes_max: 1 };
+        let text = |settings: &Settings| unavailable("::", settings, &io::Error::from(io::ErrorKind::AddrInUse)).message;
+        let expect = "cannot listen on :::50051 for gRPC: address in use; --grpc_port takes another port, and 0 for none";
+        assert_eq!(text(&settings), expect);
+        settings.is_default_port = false;
+        assert!(text(&settings).ends_with("address in use"));
+    }
+}

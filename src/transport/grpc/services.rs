@@ -1,0 +1,121 @@
+//! Adds services to a listener. Their names, for health and for reflection, follow.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tfweb_engine::Error;
+use tfweb_proto::DESCRIPTORS;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+
+use super::bounded::Bounded;
+use super::receive::Receive;
+use crate::transport::body_limits::BodyLimits;
+
+/// The most bytes of a message that asks for health or descriptors.
+const QUESTION_BYTES_MAX: usize = 16 << 10;
+
+/// The names of all services that take tensors or a configuration, in full and short. They are known once every protocol has added
+/// its services.
+#[derive(Clone, Default)]
+pub struct ServiceNames(Arc<OnceLock<Vec<&'static str>>>);
+
+impl ServiceNames {
+    /// Whether this is the name of one of them.
+    #[must_use]
+    pub fn contain(&self, name: &str) -> bool {
+        let is_named = |full: &&str| *full == name || full.rsplit('.').next() == Some(name);
+        self.0.get().is_some_and(|names| names.iter().any(|full| is_named(full)))
+    }
+}
+
+/// Where a protocol adds its services.
+pub struct Services {
+    routes: Routes,
+    limits: BodyLimits,
+    request_timeout: Duration,
+    names: Vec<&'static str>,
+    all_names: ServiceNames,
+    descriptors: Vec<&'static [u8]>,
+}
+
+impl Services {
+    pub(super) fn new(limits: BodyLimits, request_timeout: Duration) -> Self {
+        let (names, all_names) = (Vec::new(), ServiceNames::default());
+        Self { routes: Routes::default(), limits, request_timeout, names, all_names, descriptors: vec![DESCRIPTORS] }
+    }
+
+    /// Adds a service whose calls take one message, of at most [`Self::message_bytes_max`] bytes, and give one.
+    pub fn add<S>(&mut self, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + Unpin + 'static,
+    {
+        let bounded = Bounded::new(service, self.message_bytes_max(), "; raise --grpc_message_size");
+        self.names.push(S::NAME);
+        self.route(Receive::new(bounded, self.limits.clone(), self.request_timeout));
+    }
+
+    /// Adds a service that is asked for health or descriptors: its messages are small.
+    pub fn add_small<S>(&mut self, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.route(Bounded::new(service, QUESTION_BYTES_MAX, ""));
+    }
+
+    fn route<S>(&mut self, service: S)
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.routes = std::mem::take(&mut self.routes).add_service(service);
+    }
+
+    /// Has reflection tell of messages and services beyond those of `tfweb_proto`: an encoded `FileDescriptorSet`.
+    pub fn describe(&mut self, descriptors: &'static [u8]) {
+        self.descriptors.push(descriptors);
+    }
+
+    /// The most bytes of one message, and of what one message stands for.
+    #[must_use]
+    pub fn message_bytes_max(&self) -> usize {
+        self.limits.body_bytes_max
+    }
+
+    /// The most bytes of a message of [`Self::add_small`].
+    #[must_use]
+    pub const fn small_message_bytes_max() -> usize {
+        QUESTION_BYTES_MAX
+    }
+
+    /// The names of the services, those that are added later too.
+    #[must_use]
+    pub fn names(&self) -> ServiceNames {
+        self.all_names.clone()
+    }
+
+    /// Ends adding: reflection comes last.
+    ///
+    /// # Errors
+    /// `Internal` where the descriptors do not fit together.
+    pub(super) fn finish(mut self) -> Result<Routes, Error> {
+        let reflection = || {
+            let begun = tonic_reflection::server::Builder::configure();
+            self.descriptors.iter().fold(begun, |builder, set| builder.register_encoded_file_descriptor_set(set))
+        };
+        let wrong = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
+        let newest = reflection().build_v1().map_err(wrong)?.max_decoding_message_size(QUESTION_BYTES_MAX);
+        // Most clients still ask for the older name of the same.
+        let older = reflection().build_v1alpha().map_err(wrong)?.max_decoding_message_size(QUESTION_BYTES_MAX);
+        self.add_small(newest);
+        self.add_small(older);
+        self.all_names.0.set(self.names).map_err(|_| Error::internal("services are finished once; this is a bug"))?;
+        Ok(self.routes)
+    }
+}

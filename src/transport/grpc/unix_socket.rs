@@ -1,0 +1,28 @@
+//! The UNIX socket of `--grpc_socket_path`.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use futures::stream::{self, Stream};
+
+/// Listens on a socket. Replaces one that a server has left behind, but none that another process listens on.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)
+            }
+            _ => Err(error),
+        },
+        bound => bound,
+    }
+}
+
+/// The connections that a socket accepts.
+pub(super) fn connections(listener: tokio::net::UnixListener) -> impl Stream<Item = io::Result<tokio::net::UnixStream>> + Unpin {
+    let accept =
+        |listener: tokio::net::UnixListener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) };
+    Box::pin(stream::unfold(listener, accept))
+}

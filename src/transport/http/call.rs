@@ -1,0 +1,55 @@
+//! A request as a handler gets it.
+
+use std::sync::Arc;
+
+use actix_web::{web, HttpMessage, HttpRequest, HttpResponse};
+use tfweb_engine::Error;
+use tfweb_limits::Deadline;
+
+use super::answers::Answers;
+use super::body::{self, Body};
+use crate::observe::SummarySlot;
+
+/// A request as a handler gets it: its head, and its body still to be read.
+pub struct HttpCall {
+    /// The head.
+    pub request: HttpRequest,
+    payload: Option<web::Payload>,
+    answers: Arc<Answers>,
+}
+
+impl HttpCall {
+    pub(super) fn new(request: HttpRequest, payload: web::Payload, answers: Arc<Answers>) -> Self {
+        Self { request, payload: Some(payload), answers }
+    }
+
+    /// Reads the body, within its limits and until the deadline.
+    ///
+    /// # Errors
+    /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
+    /// compression, `Cancelled` where the client stopped sending.
+    pub async fn body(&mut self, deadline: Deadline) -> Result<Body, Error> {
+        let payload = self.payload.take().ok_or_else(|| Error::internal("a body is read once; this is a bug"))?;
+        body::read(&self.request, payload, &self.answers.bodies, deadline).await
+    }
+
+    /// Where the request's measurement leaves its summary; none where nobody asked for it.
+    #[must_use]
+    pub fn slot(&self) -> Option<Arc<SummarySlot>> {
+        if self.answers.is_observed {
+            self.request.extensions().get().cloned()
+        } else {
+            None
+        }
+    }
+
+    /// Answers OPTIONS with these methods. Only handlers of [`Methods::All`](super::Methods::All) are asked for it.
+    #[must_use]
+    pub fn options(&self, allow: &'static str) -> HttpResponse {
+        self.answers.options(&self.request, allow)
+    }
+
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+}

@@ -1,0 +1,49 @@
+//! Compresses answers with gzip.
+
+use std::io::Write;
+
+use actix_web::http::header::{self, AcceptEncoding, Encoding, Header};
+use actix_web::{web, HttpRequest};
+use bytes::Bytes;
+use flate2::write::GzEncoder;
+use flate2::Compression;
+
+/// Answers smaller than this are not compressed: they fit one packet either way.
+const COMPRESS_BYTES_MIN: usize = 1024;
+/// Answers larger than this are compressed on a thread of their own, so that their neighbours need not wait.
+const COMPRESS_INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// Compresses an answer's body if the client asked for it and the body is long enough. Gives the body, and whether it is gzip
+/// now.
+pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
+    if !may_compress(&body) || !accepts_gzip(request) {
+        return (body, false);
+    }
+    if body.len() <= COMPRESS_INLINE_BYTES_MAX {
+        return (gzip(&body), true);
+    }
+    let body = Bytes::from(body);
+    let copy = body.clone();
+    match web::block(move || gzip(&copy)).await {
+        Ok(compressed) => (compressed, true),
+        // Where there is no thread, plain is right too.
+        Err(_) => (body.into(), false),
+    }
+}
+
+/// Whether an answer is compressed for clients that ask for it.
+#[must_use]
+pub const fn may_compress(body: &[u8]) -> bool {
+    body.len() >= COMPRESS_BYTES_MIN
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body).and_then(|()| encoder.finish()).expect("memory takes bytes; this is a bug")
+}
+
+fn accepts_gzip(request: &HttpRequest) -> bool {
+    request.headers().contains_key(header::ACCEPT_ENCODING)
+        && AcceptEncoding::parse(request)
+            .is_ok_and(|accepted| accepted.negotiate([Encoding::gzip(), Encoding::identity()].iter()) == Some(Encoding::gzip()))
+}

@@ -1,0 +1,38 @@
+//! Errors in tfweb's own form: `{"error": "…", "code": "INVALID_ARGUMENT"}`.
+
+use actix_web::http::header::{ContentType, RETRY_AFTER};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+use tfweb_engine::{Code, Error};
+
+use crate::status;
+
+/// What went wrong in the server, put into an answer's extensions: it is logged once, where the request's id is known.
+pub(super) struct Failure(pub(super) String);
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    code: &'static str,
+}
+
+/// The answer to an error, in tfweb's own form.
+#[must_use]
+pub fn respond(error: &Error) -> HttpResponse {
+    let body = ErrorBody { error: &error.message, code: error.code.name() };
+    begin(error).body(serde_json::to_string(&body).expect("text serializes; this is a bug"))
+}
+
+/// Begins the answer to an error: its status, and its headers in every JSON protocol.
+#[must_use]
+pub fn begin(error: &Error) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status::http(error.code));
+    response.insert_header(ContentType::json());
+    if error.code == Code::Unavailable {
+        response.insert_header((RETRY_AFTER, tfweb_limits::RETRY_AFTER.as_secs().to_string()));
+    }
+    if error.code == Code::Internal {
+        response.extensions_mut().insert(Failure(error.message.clone()));
+    }
+    response
+}

@@ -1,0 +1,259 @@
+//! An HTTP listener, over TLS or not. It speaks HTTP/1.1 by actix's parts, and HTTP/2 by h2 with clients that begin with it or
+//! agree on it over TLS. actix-web's own listener cannot do what is promised here: it takes offers to upgrade for agreed, and at a
+//! stop it drops connections that it has accepted and not begun. It does not tell HTTP/2 connections to go when the server stops,
+//! and runs an HTTP/2 request on when its client has gone away.
+
+mod expect;
+mod http2;
+pub(super) mod offers;
+mod settings;
+mod sockets;
+mod stream;
+mod taken;
+mod waits;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_http::error::DispatchError;
+use actix_http::HttpService;
+use actix_server::{Server, ServerBuilder, ServerHandle};
+use actix_service::{fn_factory, fn_service, map_config, IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt};
+use actix_web::dev::{AppConfig, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::{from_fn, Condition};
+use actix_web::rt::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::observe::observe;
+use super::services::HttpServices;
+use crate::transport::tls;
+use offers::Offers;
+use waits::{leaving, Waits};
+
+pub use settings::Listening;
+
+/// The name of HTTP/2 where a protocol is agreed on over TLS (ALPN).
+pub const HTTP2: &[u8] = b"h2";
+
+/// How long a client may take to send a request's head.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long a client may go on sending a body that was refused, so that it comes to read the answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long a client of HTTP/2 may take none of an answer: far longer than a line that comes back is away.
+const TAKE_WAIT: Duration = Duration::from_secs(60);
+/// How long connections that have begun may take until they can be accepted: longer than a packet takes there and back.
+const BEGUN_WAIT: Duration = Duration::from_millis(50);
+/// How long the accepting thread may take to turn away from its sockets.
+const PAUSE_WAIT: Duration = Duration::from_millis(10);
+/// How long what was accepted is served before connections are told to close: a request that is on its way arrives.
+const SETTLE: Duration = Duration::from_millis(250);
+
+/// A place that is listened on, and a server behind it.
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+    address: SocketAddr,
+    handle: ServerHandle,
+    ended: JoinHandle<io::Result<()>>,
+    leave: watch::Sender<bool>,
+}
+
+impl Listener {
+    /// Starts to listen. Needs an actix `System` in the current thread.
+    ///
+    /// # Errors
+    /// If the place cannot be listened on.
+    pub fn start(place: (&str, u16), listening: &Listening, services: &HttpServices) -> io::Result<Self> {
+        let sockets = sockets::listen(place)?;
+        let address = sockets[0].local_addr()?;
+        let (leave, told) = watch::channel(false);
+        let mut builder = Server::build()
+            .disable_signals()
+            .max_concurrent_connections(listening.connections_max)
+            .shutdown_timeout(listening.stop_seconds);
+        if let Some(workers) = listening.workers {
+            builder = builder.workers(workers);
+        }
+        for socket in &sockets {
+            builder = serve(builder, socket, listening.clone(), services.clone(), told.clone())?;
+        }
+        let server = builder.run();
+        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), leave })
+    }
+
+    /// Where it listens; the first place if there are several.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: new connections are refused, requests on open ones are answered, then those are closed. The limit is
+    /// when it should be done.
+    ///
+    /// # Errors
+    /// If the listener has failed.
+    pub async fn stop(self, limit: Instant) -> io::Result<()> {
+        self.refuse_new().await;
+        // Where there is little time, most of it is for requests that run.
+        tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
+        self.leave.send_replace(true);
+        self.handle.stop(true).await;
+        self.ended.await.map_err(io::Error::other)?
+    }
+
+    /// Stops at once, and cuts off open connections.
+    ///
+    /// # Errors
+    /// If the listener has failed.
+    pub async fn cut_off(self) -> io::Result<()> {
+        self.handle.stop(false).await;
+        self.ended.await.map_err(io::Error::other)?
+    }
+
+    /// Refuses new connections, and loses none that a client may take for open. Only closed, a socket would reset those that are
+    /// not accepted yet, although their requests may have come.
+    async fn refuse_new(&self) {
+        self.sockets.iter().for_each(sockets::let_none_begin);
+        tokio::time::sleep(BEGUN_WAIT).await;
+        // Else the accepting thread would take a closed socket for a failure, and log it.
+        self.handle.pause().await;
+        tokio::time::sleep(PAUSE_WAIT).await;
+        self.sockets.iter().for_each(sockets::refuse);
+    }
+}
+
+fn serve(
+    builder: ServerBuilder,
+    socket: &TcpListener,
+    listening: Listening,
+    services: HttpServices,
+    told: watch::Receiver<bool>,
+) -> io::Result<ServerBuilder> {
+    let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
+    let Some(tls) = listening.tls.clone() else {
+        return builder.listen("tfweb-http", socket, move || {
+            let leaving = told.clone();
+            let connected = move |tcp| begin(tcp, leaving.clone());
+            fn_service(connected).and_then(http(address, &listening, services.clone(), told.clone()))
+        });
+    };
+    let acceptor = TlsAcceptor::from(Arc::new(tls));
+    builder.listen("tfweb-https", socket, move || {
+        let (acceptor, leaving) = (acceptor.clone(), told.clone());
+        let connected = move |tcp| agree(acceptor.clone(), tcp, leaving.clone());
+        fn_service(connected).and_then(http(address, &listening, services.clone(), told.clone()))
+    })
+}
+
+/// A connection that was opened.
+struct Connected<T> {
+    stream: Offers<T>,
+    peer: Option<SocketAddr>,
+    is_http2: bool,
+}
+
+/// The service that answers on connections.
+fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+    address: SocketAddr,
+    listening: &Listening,
+    services: HttpServices,
+    told: watch::Receiver<bool>,
+) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let is_observed = services.telemetry.is_some();
+    let services = actix_web::App::new().configure(move |config| services.mount(config));
+    // Where no request is observed, the layer is not there.
+    let services = services.wrap(Condition::new(is_observed, from_fn(observe)));
+    let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
+    let made = expect::Made::default();
+    let asked = expect::asking(Rc::clone(&made));
+    let services = expect::calling(map_config(services, |()| AppConfig::default()), Rc::clone(&made));
+    let http1 = HttpService::build();
+    let http1 = if listening.tls.is_some() { http1.secure() } else { http1 };
+    let leave = told.clone();
+    let idle = HeaderValue::from_str(&format!("timeout={}", listening.keep_alive.as_secs()));
+    let idle = idle.expect("a number is a header's value; this is a bug");
+    let http1 = http1
+        .local_addr(address)
+        .keep_alive(listening.keep_alive)
+        .client_request_timeout(HEAD_WAIT)
+        .client_disconnect_timeout(LINGER)
+        // The request of a client that closes is dropped, and costs no run if none began.
+        .h1_allow_half_closed(false)
+        .graceful_shutdown_signal(move || leaving(leave.clone()))
+        .expect(asked)
+        .h1(services.map(move |response| telling(response, &idle)));
+    let waits = Waits { head: HEAD_WAIT, keep_alive: listening.keep_alive, take: TAKE_WAIT, linger: LINGER };
+    fn_factory(move || {
+        let (http1, made, told) = (http1.new_service(()), Rc::clone(&made), told.clone());
+        async move {
+            let http1 = Rc::new(http1.await?);
+            // HTTP/1.1's service has made it.
+            let handler = made.borrow().clone().expect("the handler is made before it is called; this is a bug");
+            Ok(fn_service(move |Connected { stream, peer, is_http2 }| {
+                let (http1, handler, told) = (Rc::clone(&http1), Rc::clone(&handler), told.clone());
+                async move {
+                    if is_http2 {
+                        http2::converse(stream, peer, &*handler, waits, told).await;
+                        return Ok(());
+                    }
+                    http1.call((stream, peer)).await
+                }
+            }))
+        }
+    })
+}
+
+/// Tells a client of HTTP/1.1 for how long its connection is kept, so that it sends nothing on one that ends just then.
+fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceResponse<B> {
+    let closes = response.request().head().connection_type() == ConnectionType::Close;
+    if !closes && response.response().head().keep_alive() {
+        response.headers_mut().insert(HeaderName::from_static("keep-alive"), idle.clone());
+    }
+    response
+}
+
+/// Waits until a client says which version it speaks. A connection on which nothing was sent holds up no stop.
+async fn begin(tcp: TcpStream, told: watch::Receiver<bool>) -> Result<Connected<TcpStream>, DispatchError> {
+    let peer = tcp.peer_addr().ok();
+    // Without it small answers are late, and nothing more.
+    let _ = tcp.set_nodelay(true);
+    let mut stream = Offers::new(tcp);
+    let said = tokio::select! {
+        // A client that has begun is served, also at a stop.
+        biased;
+        said = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => said.map_err(io::Error::from)?,
+        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    Ok(Connected { is_http2: said?, stream, peer })
+}
+
+/// Agrees on TLS. A handshake is no request: it holds up no stop.
+async fn agree(
+    acceptor: TlsAcceptor,
+    tcp: TcpStream,
+    told: watch::Receiver<bool>,
+) -> Result<Connected<TlsStream<TcpStream>>, DispatchError> {
+    let peer = tcp.peer_addr().ok();
+    let agreed = tokio::select! {
+        agreed = tls::agree(&acceptor, tcp) => agreed,
+        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+    };
+    match agreed {
+        Ok(stream) => {
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            Ok(Connected { stream: Offers::new(stream), peer, is_http2 })
+        }
+        Err(error) => {
+            tracing::debug!("HTTP: no TLS: {error}");
+            Err(DispatchError::Io(error))
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Passes over a client's offers to speak another protocol, such as `Upgrade: h2c` (RFC 9110, section 7.8). Java's default
+//! client makes one with each request. actix-http takes an offer for its acceptance: it answers `connection: upgrade`, ends the
+//! connection without a word, and with `Upgrade: websocket` takes all that follows for the body.
+//!
+//! [`Offers`] stands between the socket and actix-http and makes the offer unreadable in the request's head: no byte is
+//! added or removed. It must know where the next head begins, so it follows only connections whose first request has an offer,
+//! and only as far as it is sure of the bodies' lengths. On all others it looks at the first head and no further; a later offer
+//! is answered with `connection: close`.
+//!
+//! It also tells HTTP/2 from HTTP/1.1 by the first bytes, and keeps an answer from a client that has asked nothing.
+
+use std::future::{poll_fn, Future};
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::{pin, Pin};
+use std::task::{ready, Context, Poll};
+
+use actix_web::http::ConnectionType;
+use actix_web::HttpRequest;
+use bytes::{Buf, BytesMut};
+use httparse::Status;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// The first bytes of a client that speaks HTTP/2 (RFC 9113, section 3.4). No request of HTTP/1.1 begins so.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The most headers, and the longest head, that actix-http takes.
+const HEADERS_MAX: usize = 96;
+const HEAD_BYTES_MAX: usize = 128 << 10;
+/// Bytes that are read at once, where there is room for fewer than the least.
+const READ_BYTES: usize = 8 << 10;
+const READ_BYTES_LEAST: usize = 1 << 10;
+/// A header's name as long as `Upgrade`, and used by nobody.
+const PASSED_OVER: &[u8; 7] = b"X-Offer";
+
+/// A connection as actix-http should read it.
+pub(crate) struct Offers<T> {
+    stream: T,
+    /// Bytes that were read and are not handed on yet.
+    held: BytesMut,
+    next: Next,
+}
+
+/// The meaning of the next bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The connection's first head.
+    FirstHead,
+    /// The head of a later request, on a connection that is followed.
+    Head,
+    /// The given number of bytes, of a request on a connection that is followed.
+    Request(u64),
+    /// Bytes that are handed on as they are, until the connection ends.
+    Anything,
+}
+
+impl<T> Offers<T> {
+    pub(crate) fn new(stream: T) -> Self {
+        Self { stream, held: BytesMut::new(), next: Next::FirstHead }
+    }
+
+    /// Hands on bytes that are held, at most `most` of them; gives their number.
+    fn hand_on(&mut self, most: u64, buf: &mut ReadBuf<'_>) -> u64 {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let count = self.held.len().min(buf.remaining()).min(most);
+        buf.put_slice(&self.held[..count]);
+        self.held.advance(count);
+        count as u64
+    }
+}
+
+impl<T: AsyncRead + Unpin> Offers<T> {
+    /// Whether the client begins with HTTP/2. Waits for no more bytes than it takes to know.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(crate) async fn begins_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let known = self.held.len().min(PREFACE.len());
+            if self.held[..known] != PREFACE[..known] {
+                return Ok(false);
+            }
+            if known == PREFACE.len() {
+                self.next = Next::Anything;
+                return Ok(true);
+            }
+            if !poll_fn(|cx| self.poll_more(cx)).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads more bytes and holds them; false at the end.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.held.capacity() - self.held.len() < READ_BYTES_LEAST {
+            self.held.reserve(READ_BYTES);
+        }
+        let read = pin!(self.stream.read_buf(&mut self.held)).poll(cx);
+        read.map_ok(|count| count > 0)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Offers<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            match this.next {
+                Next::Anything if this.held.is_empty() => return Pin::new(&mut this.stream).poll_read(cx, buf),
+                Next::Anything => {
+                    this.hand_on(u64::MAX, buf);
+                    if this.held.is_empty() {
+                        // Its memory is not needed again.
+                        this.held = BytesMut::new();
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Next::Request(0) => this.next = Next::Head,
+                Next::Request(left) => {
+                    if this.held.is_empty() && !ready!(this.poll_more(cx))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                    this.next = Next::Request(left - this.hand_on(left, buf));
+                    return Poll::Ready(Ok(()));
+                }
+                Next::FirstHead | Next::Head => match pass_over(&mut this.held) {
+                    Seen::Part if ready!(this.poll_more(cx))? => {}
+                    Seen::Part | Seen::Unsure => this.next = Next::Anything,
+                    Seen::Whole { had_offer: false, .. } if this.next == Next::FirstHead => this.next = Next::Anything,
+                    Seen::Whole { bytes, .. } => this.next = Next::Request(bytes),
+                },
+            }
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.next == Next::FirstHead && self.held.is_empty() {
+            // actix-http's 408 for a client that has sent nothing, such as a pool that holds a connection ready: it would take
+            // it for the answer to its next request.
+            return Poll::Ready(Ok(buf.len()));
+        }
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // Only HTTP/2 writes so.
+        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Whether actix-http will end the connection after this request for the offer in it, so that the answer must say so.
+pub(in crate::transport) fn ends_connection(request: &HttpRequest) -> bool {
+    request.head().connection_type() == ConnectionType::Upgrade
+}
+
+/// The result of looking for a head at the start of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// Only a part of a head.
+    Part,
+    /// A whole head. `bytes` is the length of the request, its body included.
+    Whole { bytes: u64, had_offer: bool },
+    /// No head, or a request whose length the head does not say.
+    Unsure,
+}
+
+/// Makes offers unreadable in the head that these bytes begin with.
+fn pass_over(bytes: &mut [u8]) -> Seen {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    let head = match request.parse(bytes) {
+        Ok(Status::Complete(head)) => head,
+        Ok(Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Seen::Part,
+        Ok(Status::Partial) | Err(_) => return Seen::Unsure,
+    };
+    let start = bytes.as_ptr() as usize;
+    let place = |part: &[u8]| part.as_ptr() as usize - start..part.as_ptr() as usize - start + part.len();
+    let names: Vec<Range<usize>> = named(request.headers, "upgrade").map(|header| place(header.name.as_bytes())).collect();
+    let connection = named(request.headers, "connection").flat_map(|header| header.value.split(|&byte| byte == b','));
+    let tokens = connection.map(<[u8]>::trim_ascii).filter(|token| token.eq_ignore_ascii_case(b"upgrade"));
+    let tokens: Vec<Range<usize>> = tokens.map(place).collect();
+    let body = if request.method == Some("CONNECT") { None } else { body_bytes(request.headers) };
+
+    let had_offer = !(names.is_empty() && tokens.is_empty());
+    names.into_iter().for_each(|name| bytes[name].copy_from_slice(PASSED_OVER));
+    tokens.into_iter().for_each(|token| bytes[token].fill(b' '));
+    match body.and_then(|body| body.checked_add(head as u64)) {
+        Some(bytes) => Seen::Whole { bytes, had_offer },
+        None => Seen::Unsure,
+    }
+}
+
+/// The length of a body as a head says it; none where actix-http might see it otherwise, or refuse it.
+fn body_bytes(headers: &[httparse::Header<'_>]) -> Option<u64> {
+    if named(headers, "transfer-encoding").next().is_some() {
+        return None;
+    }
+    let mut lengths = named(headers, "content-length");
+    let Some(length) = lengths.next() else { return Some(0) };
+    let digits = length.value.trim_ascii();
+    let is_number = digits.iter().all(u8::is_ascii_digit) && lengths.next().is_none();
+    is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+fn named<'a, 'b>(headers: &'a [httparse::Header<'b>], name: &'static str) -> impl Iterator<Item = &'a httparse::Header<'b>> {
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How actix-http reads what comes in pieces of this size.
+    fn read(sent: &str, piece: usize) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(piece);
+            let sent = sent.as_bytes().to_vec();
+            let sending = async move { tokio::io::AsyncWriteExt::write_all(&mut client, &sent).await };
+            let mut read = String::new();
+            let mut offers = Offers::new(server);
+            let (sent, received) = futures::future::join(sending, offers.read_to_string(&mut read)).await;
+            sent.and(received).unwrap();
+            read
+        })
+    }
+
+    #[track_caller]
+    fn check(sent: &str, expected: &str) {
+        for piece in [1, 3, 16, 4096] {
+            assert_eq!(read(sent, piece), expected, "in pieces of {piece}");
+        }
+    }
+
+    const OFFER: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEA\r\n";
+    const PASSED: &str = "Connection:        , HTTP2-Settings\r\nX-Offer: h2c\r\nHTTP2-Settings: AAEA\r\n";
+
+    #[test]
+    fn an_offer_cannot_be_read_in_any_request_of_its_connection() {
+        let requests = |offer: &str| {
+            let body = "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n";
+            let length = body.len();
+            let post = format!("POST / HTTP/1.1\r\nHost: a\r\n{offer}Content-Length: {length}\r\n\r\n{body}");
+            format!("{post}GET / HTTP/1.1\r\nHost: a\r\n{offer}\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n{post}")
+        };
+        check(&requests(OFFER), &requests(PASSED));
+    }
+
+    #[test]
+    fn every_way_to_write_an_offer_is_known() {
+        let head = |offer: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{offer}\r\n");
+        check(&head("upgrade:websocket\r\n"), &head("X-Offer:websocket\r\n"));
+        check(&head("CONNECTION: keep-alive,UPGRADE\r\n"), &head("CONNECTION: keep-alive,       \r\n"));
+        check(&head("Connection: x\r\nConnection: upgrade\r\n"), &head("Connection: x\r\nConnection:        \r\n"));
+        check(&head("Connection: upgraded\r\n"), &head("Connection: upgraded\r\n"));
+    }
+
+    #[test]
+    fn a_connection_without_an_offer_at_first_is_not_followed() {
+        let both = format!("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n{OFFER}\r\n");
+        check(&both, &both);
+    }
+
+    #[test]
+    fn what_follows_a_body_of_unsure_length_is_left_alone() {
+        for length in
+            ["Transfer-Encoding: chunked", "Content-Length: +1", "Content-Length: 1\r\nContent-Length: 1", "Content-Length: x"]
+        {
+            let requests = |offer: &str| {
+                let first = format!("POST / HTTP/1.1\r\nHost: a\r\n{offer}{length}\r\n\r\n");
+                format!("{first}GET / HTTP/1.1\r\nHost: a\r\n{OFFER}\r\n")
+            };
+            check(&requests(OFFER), &requests(PASSED));
+        }
+    }
+
+    /// Whether what comes in pieces of this size begins with HTTP/2; and whether all of it can be read then.
+    fn begins_http2(sent: &str, piece: usize) -> (bool, bool) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(piece);
+            let sending = async {
+                let sent = tokio::io::AsyncWriteExt::write_all(&mut client, sent.as_bytes()).await;
+                drop(client);
+                sent
+            };
+            let mut offers = Offers::new(server);
+            let reading = async {
+                let mut read = String::new();
+                let is_http2 = offers.begins_http2().await?;
+                offers.read_to_string(&mut read).await.map(|_| (is_http2, read == sent))
+            };
+            let (done, read) = futures::future::join(sending, reading).await;
+            done.and(read).unwrap()
+        })
+    }
+
+    #[test]
+    fn http2_is_told_by_its_first_bytes_which_can_be_read_after_it() {
+        for piece in [1, 3, 16, 4096] {
+            assert_eq!(begins_http2("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", piece), (true, true), "in pieces of {piece}");
+            for sent in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM", "PRI * HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+                assert_eq!(begins_http2(sent, piece), (false, true), "{sent:?} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_head_comes_as_it_was_sent() {
+        for sent in ["", "GET / HTT", "\0\0\0", "GET / HTTP/1.1\r\nUpgrade: h2c\r\n"] {
+            check(sent, sent);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! HTTP: a listener, and what every request and answer passes.
+//!
+//! A [`Listener`] serves [`HttpServices`]: protocols, each with its [`Routes`], behind the gate that asks for a token. A handler
+//! gets an [`HttpCall`] and gives an answer; [`Answers`] puts on it what every answer carries.
+
+mod answers;
+mod body;
+mod call;
+mod compress;
+pub mod error;
+mod gate;
+pub mod large_body;
+mod listener;
+mod observe;
+mod protocol;
+mod routes;
+pub mod server_timing;
+mod services;
+
+pub use answers::Answers;
+pub use body::Body;
+pub use call::HttpCall;
+pub use compress::{compress, may_compress};
+pub use listener::{Listener, Listening, HTTP2};
+pub use protocol::HttpProtocol;
+pub use routes::{is_get, Methods, Routes};
+pub use services::HttpServices;

@@ -1,0 +1,149 @@
+//! Adds routes to a listener. Each route answers OPTIONS, refuses methods that it does not have, and puts on its answers what
+//! every answer carries.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{HttpServiceFactory, RequestHead, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderValue, ALLOW};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::{from_fn, Compress, Next};
+use actix_web::web::ServiceConfig;
+use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
+use tfweb_engine::{Code, Error};
+
+use super::answers::Answers;
+use super::call::HttpCall;
+
+/// The methods of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// GET.
+    Read,
+    /// GET and POST.
+    Post,
+    /// GET, POST and DELETE.
+    PostDelete,
+    /// All: the handler answers every method itself, also those that it refuses.
+    All,
+}
+
+impl Methods {
+    /// As `Allow` lists them.
+    const fn allow(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD, OPTIONS",
+            Self::Post => "GET, HEAD, POST, OPTIONS",
+            Self::PostDelete | Self::All => "GET, HEAD, POST, DELETE, OPTIONS",
+        }
+    }
+
+    fn include(self, method: &Method) -> bool {
+        match self {
+            Self::Read => is_get(method),
+            Self::Post => is_get(method) || method == Method::POST,
+            Self::PostDelete => is_get(method) || method == Method::POST || method == Method::DELETE,
+            Self::All => true,
+        }
+    }
+}
+
+/// Whether a request is answered as GET is.
+#[must_use]
+pub fn is_get(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Writes an error in a protocol's form.
+pub(super) type Refuse = Arc<dyn Fn(&Error) -> HttpResponse>;
+
+/// Where a protocol adds its routes.
+pub struct Routes<'a> {
+    config: &'a mut ServiceConfig,
+    answers: &'a Arc<Answers>,
+    refuse: Refuse,
+}
+
+impl<'a> Routes<'a> {
+    pub(super) fn new(config: &'a mut ServiceConfig, answers: &'a Arc<Answers>, refuse: Refuse) -> Self {
+        Self { config, answers, refuse }
+    }
+
+    /// Adds a route; `path` may have parts in braces, as actix-web reads them.
+    pub fn add(&mut self, path: &str, methods: Methods, handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static) {
+        let resource = self.resource(path, methods, handler);
+        self.config.service(resource);
+    }
+
+    /// Adds a route for requests whose head the guard takes.
+    pub fn add_if(
+        &mut self,
+        path: &str,
+        guard: impl Fn(&RequestHead) -> bool + 'static,
+        methods: Methods,
+        handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static,
+    ) {
+        let resource = self.resource(path, methods, handler);
+        self.config.service(resource.guard(guard::fn_guard(move |context| guard(context.head()))));
+    }
+
+    /// Adds a service of actix-web's below a prefix. Its answers are compressed for clients that ask for it.
+    pub fn add_service(&mut self, prefix: &str, service: impl HttpServiceFactory + 'static) {
+        self.config.service(web::scope(prefix).wrap(Compress::default()).wrap(from_fn(dress)).service(service));
+    }
+
+    // One handler for all methods: a route for each would be asked in turn at every request.
+    fn resource(&self, path: &str, methods: Methods, handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static) -> Resource {
+        let (answers, refuse) = (Arc::clone(self.answers), Arc::clone(&self.refuse));
+        let route = Rc::new(Route { answers, refuse, methods, handler });
+        web::resource(path).to(move |request: HttpRequest, payload: web::Payload| {
+            let route = Rc::clone(&route);
+            async move { route.answer(request, payload).await }
+        })
+    }
+}
+
+struct Route<H> {
+    answers: Arc<Answers>,
+    refuse: Refuse,
+    methods: Methods,
+    handler: H,
+}
+
+impl<H: AsyncFn(&mut HttpCall) -> HttpResponse> Route<H> {
+    async fn answer(&self, request: HttpRequest, payload: web::Payload) -> HttpResponse {
+        let mut call = HttpCall::new(request, payload, Arc::clone(&self.answers));
+        let mut response = if self.methods.include(call.request.method()) {
+            (self.handler)(&mut call).await
+        } else {
+            self.other_method(&call.request)
+        };
+        call.answers().dress(&call.request, &mut response);
+        response
+    }
+
+    /// Answers OPTIONS, and methods that the route does not have.
+    fn other_method(&self, request: &HttpRequest) -> HttpResponse {
+        let allow = self.methods.allow();
+        if request.method() == Method::OPTIONS {
+            return self.answers.options(request, allow);
+        }
+        let text = format!("method {} is not allowed here; expected one of {allow}", request.method());
+        let mut response = (self.refuse)(&Error::new(Code::Unimplemented, text));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+        response
+    }
+}
+
+async fn dress(
+    answers: web::Data<Answers>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut response = next.call(request).await?;
+    let request = response.request().clone();
+    answers.dress(&request, response.response_mut());
+    Ok(response)
+}

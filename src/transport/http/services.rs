@@ -1,0 +1,53 @@
+//! What a listener serves.
+
+use std::sync::Arc;
+
+use actix_web::web::ServiceConfig;
+use actix_web::{web, HttpRequest};
+
+use super::answers::Answers;
+use super::gate::Gate;
+use super::observe::Observed;
+use super::protocol::HttpProtocol;
+use super::routes::Routes;
+use crate::observe::Telemetry;
+use crate::transport::tokens::Access;
+
+/// What a listener serves.
+#[derive(Clone)]
+pub struct HttpServices {
+    /// The protocols. Their routes are tried in this order.
+    pub protocols: Arc<[Arc<dyn HttpProtocol>]>,
+    /// Who may call; none where everybody may.
+    pub access: Option<Arc<Access>>,
+    /// What requests and answers share.
+    pub answers: Arc<Answers>,
+    /// What tells of each request; none where nobody asked for it.
+    pub telemetry: Option<Arc<Telemetry>>,
+}
+
+impl HttpServices {
+    /// Mounts everything that answers.
+    pub(super) fn mount(&self, config: &mut ServiceConfig) {
+        config.app_data(web::Data::from(Arc::clone(&self.answers)));
+        if let Some(telemetry) = &self.telemetry {
+            let (answers, protocols) = (Arc::clone(&self.answers), Arc::clone(&self.protocols));
+            config.app_data(web::Data::new(Observed { telemetry: Arc::clone(telemetry), answers, protocols }));
+        }
+        if let Some(access) = self.access.clone().filter(|access| !access.is_open()) {
+            Gate { access, protocols: Arc::clone(&self.protocols), answers: Arc::clone(&self.answers) }.mount(config);
+        }
+        for protocol in &*self.protocols {
+            let refusing = Arc::clone(protocol);
+            let refuse = Arc::new(move |error: &_| refusing.refuse(error));
+            Arc::clone(protocol).mount(&mut Routes::new(config, &self.answers, refuse));
+        }
+        config.default_service(web::to(unknown_path));
+    }
+}
+
+async fn unknown_path(request: HttpRequest, answers: web::Data<Answers>) -> actix_web::HttpResponse {
+    let mut response = answers.unknown_path(&request);
+    answers.dress(&request, &mut response);
+    response
+}

@@ -1,0 +1,33 @@
+//! The id of a request: the client's own, or one that is made here.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The header, or the metadata, that carries it.
+pub(super) const REQUEST_ID: &str = "x-request-id";
+/// The longest id that is taken from a client. Longer ones would only fill logs.
+pub(super) const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Makes ids that no other process makes: a random part for the process, and a count.
+pub struct RequestIds {
+    process: String,
+    next: AtomicU64,
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        // The standard library seeds each RandomState anew from the system's randomness.
+        Self { process: format!("{:016x}-", RandomState::new().build_hasher().finish()), next: AtomicU64::new(1) }
+    }
+}
+
+impl RequestIds {
+    /// Makes one.
+    #[must_use]
+    pub fn make(&self) -> String {
+        let mut count = itoa::Buffer::new();
+        let count = count.format(self.next.fetch_add(1, Ordering::Relaxed));
+        [self.process.as_str(), count].concat()
+    }
+}

@@ -1,0 +1,235 @@
+//! TLS of both doors: a certificate, its key, and whose clients are let in; read again when the files change. New connections
+//! meet what was read last; those that are open go on.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use ring::digest::{Context, SHA256};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{ring::default_provider, CryptoProvider};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
+use tfweb_engine::Error;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsAcceptor;
+use x509_cert::der::Decode;
+use x509_cert::Certificate;
+
+use super::watched_file;
+
+/// How long a client may take to agree on TLS: some round trips of a slow line.
+const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// How soon the end of a certificate is worth a warning: by then those that are renewed by themselves have been.
+const ENDS_SOON: Duration = Duration::from_secs(7 * 86_400);
+
+/// Where the certificates are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's chain, its own certificate first.
+    pub cert: PathBuf,
+    /// The key of that certificate.
+    pub key: PathBuf,
+    /// Who vouches for clients; nobody asks them if none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The certificates as they were read last.
+pub struct Tls {
+    files: TlsFiles,
+    provider: Arc<CryptoProvider>,
+    current: ArcSwap<Material>,
+}
+
+struct Material {
+    /// Of all files, to see whether they have changed.
+    digest: Vec<u8>,
+    certified: Arc<CertifiedKey>,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Tls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what cannot be used, such as a key of another certificate.
+    pub fn open(files: TlsFiles) -> Result<Self, Error> {
+        let provider = Arc::new(default_provider());
+        let material = read(&files, &provider)?;
+        Ok(Self { files, provider, current: ArcSwap::from_pointee(material) })
+    }
+
+    /// Reads the files again. Gives whether they have changed.
+    ///
+    /// # Errors
+    /// Why they cannot be used; all stays as it was.
+    pub fn reread(&self) -> Result<bool, Error> {
+        let material = read(&self.files, &self.provider)?;
+        let changed = material.digest != self.current.load().digest;
+        if changed {
+            self.current.store(Arc::new(material));
+            self.warn_of_end();
+        }
+        Ok(changed)
+    }
+
+    /// Logs a warning if the certificate ends soon, or has.
+    pub fn warn_of_end(&self) {
+        let path = self.files.cert.display();
+        match self.current.load().certified.end_entity_cert().ok().and_then(|cert| time_left(cert)) {
+            None => tracing::warn!("`{path}`: the certificate's end cannot be read"),
+            Some(Duration::ZERO) => tracing::warn!("`{path}`: the certificate has expired; clients will refuse it"),
+            Some(left) if left < ENDS_SOON => {
+                tracing::warn!("`{path}`: the certificate expires in {} hours", left.as_secs() / 3600);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// What a door needs that speaks these protocols.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider));
+        let builder = builder.with_safe_default_protocol_versions().map_err(|error| Error::internal(error.to_string()))?;
+        let mut config = if self.files.client_ca.is_some() {
+            let mut config =
+                builder.with_client_cert_verifier(Arc::new(Clients(Arc::clone(self)))).with_cert_resolver(self.clone());
+            // Who resumes a session is not asked for a certificate again, though it may have ended or be no longer trusted.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+            config
+        } else {
+            builder.with_no_client_auth().with_cert_resolver(self.clone())
+        };
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Tls {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.load().certified))
+    }
+}
+
+/// Asks clients for certificates of whom was read last.
+#[derive(Debug)]
+struct Clients(Arc<Tls>);
+
+impl Clients {
+    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+        let verifier = self.0.current.load().clients.clone();
+        verifier.ok_or_else(|| rustls::Error::General("no authority of clients; this is a bug".into()))
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // Hints are a help for clients of many certificates. They would have to be of the files as they were at start.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.verifier()?.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier()?.verify_tls12_signature(message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier()?.verify_tls13_signature(message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Agrees on TLS with a client, within a few seconds.
+///
+/// # Errors
+/// Why they do not agree; the client was told by an alert.
+pub async fn agree(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    // Without it small answers are late, and nothing more.
+    let _ = tcp.set_nodelay(true);
+    tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(tcp)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Material, Error> {
+    let mut digest = Context::new(&SHA256);
+    let mut load = |path: &Path| {
+        let bytes = watched_file::read(path).map_err(|error| wrong(path, error))?;
+        digest.update(&(bytes.len() as u64).to_be_bytes());
+        digest.update(&bytes);
+        Ok::<_, Error>(bytes)
+    };
+    let chain = certificates(&files.cert, &load(&files.cert)?)?;
+    let key = PrivateKeyDer::from_pem_slice(&load(&files.key)?).map_err(|error| wrong(&files.key, error))?;
+    let certified = CertifiedKey::from_der(chain, key, provider)
+        .map_err(|error| wrong(&files.key, format!("no key of the certificate in `{}`: {error}", files.cert.display())))?;
+    let clients = match &files.client_ca {
+        None => None,
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for certificate in certificates(path, &load(path)?)? {
+                roots.add(certificate).map_err(|error| wrong(path, error))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+            Some(verifier.map_err(|error| wrong(path, error))?)
+        }
+    };
+    Ok(Material { digest: digest.finish().as_ref().to_vec(), certified: Arc::new(certified), clients })
+}
+
+fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
+    let chain = chain.map_err(|error| wrong(path, error))?;
+    if chain.is_empty() {
+        return Err(wrong(path, "expected certificates in PEM, got none"));
+    }
+    Ok(chain)
+}
+
+fn wrong(path: &Path, what: impl fmt::Display) -> Error {
+    Error::invalid(format!("`{}`: {what}", path.display()))
+}
+
+/// How long a certificate is still good; nothing if it is so no longer.
+fn time_left(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(end.saturating_sub(now))
+}

@@ -1,0 +1,232 @@
+//! Who may call: whoever bears one of the server's tokens, where it has any; and who may change what is served: whoever bears
+//! an `--admin_token`. Both doors ask here before they read a body.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ring::digest::{digest, SHA256};
+use subtle::{Choice, ConstantTimeEq};
+use tfweb_engine::{Code, Error};
+
+use super::watched_file;
+
+/// A token, as its SHA-256: of one length, so that comparing takes one time, and of no use to who reads it.
+#[derive(Clone, PartialEq, Eq)]
+struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(text: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        Self(bytes)
+    }
+}
+
+/// Tokens from flags, and from a file that is read again when it changes.
+pub struct Tokens {
+    typed: Vec<Digest>,
+    file: Option<PathBuf>,
+    read: ArcSwap<Vec<Digest>>,
+}
+
+impl Tokens {
+    /// Takes tokens as they were typed, and those of a file. None where there are neither.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for what is no token, and for a file without any.
+    pub fn new(typed: &[String], file: Option<PathBuf>) -> Result<Option<Arc<Self>>, Error> {
+        if typed.is_empty() && file.is_none() {
+            return Ok(None);
+        }
+        let typed = typed.iter().map(|text| token(text).map_err(Error::invalid)).collect::<Result<_, _>>()?;
+        let tokens = Self { typed, file, read: ArcSwap::default() };
+        tokens.reread()?;
+        Ok(Some(Arc::new(tokens)))
+    }
+
+    /// Whether some are in a file.
+    #[must_use]
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Reads the file again. Gives whether it has changed.
+    ///
+    /// # Errors
+    /// Why it cannot be used; the tokens stay as they were.
+    pub fn reread(&self) -> Result<bool, Error> {
+        let Some(path) = &self.file else { return Ok(false) };
+        let wrong = |what: String| Error::invalid(format!("`{}`: {what}", path.display()));
+        let bytes = watched_file::read(path).map_err(|error| wrong(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("expected text".into()))?;
+        let mut read = Vec::new();
+        for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        {
+            read.push(token(line).map_err(|error| wrong(format!("line {}: {error}", number + 1)))?);
+        }
+        if read.is_empty() {
+            return Err(wrong("expected a token on each line, got none".into()));
+        }
+        let changed = **self.read.load() != read;
+        self.read.store(read.into());
+        Ok(changed)
+    }
+
+    /// Whether one of them is this. Takes a time that tells nothing about which, or how much of it was right.
+    fn have(&self, sent: &Digest) -> Choice {
+        let read = self.read.load();
+        let all = self.typed.iter().chain(read.iter());
+        all.fold(Choice::from(0), |found, token| found | token.0.ct_eq(&sent.0))
+    }
+}
+
+/// Reads a token. What is wrong is said without it.
+fn token(text: &str) -> Result<Digest, &'static str> {
+    if text.is_empty() {
+        return Err("expected a token, got nothing");
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("expected a token of printable ASCII without spaces, as a header can carry it");
+    }
+    Ok(Digest::of(text))
+}
+
+/// Who may do what.
+#[derive(Default)]
+pub struct Access {
+    /// Who may call; everybody if none.
+    pub api: Option<Arc<Tokens>>,
+    /// Who may call too, and change what is served; nobody if none.
+    pub admin: Option<Arc<Tokens>>,
+}
+
+/// Why a caller was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no token.
+    Missing,
+    /// It is none of the server's.
+    Wrong,
+}
+
+impl Refusal {
+    /// In words.
+    #[must_use]
+    pub fn error(self) -> Error {
+        let text = match self {
+            Self::Missing => "this server asks for a token; send `Authorization: Bearer` with one of its --api_token",
+            Self::Wrong => "the bearer's token is none of this server's --api_token",
+        };
+        Error::new(Code::Unauthenticated, text)
+    }
+
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3).
+    #[must_use]
+    pub const fn challenge(self) -> &'static str {
+        match self {
+            Self::Missing => "Bearer realm=\"tfweb\"",
+            Self::Wrong => "Bearer realm=\"tfweb\", error=\"invalid_token\"",
+        }
+    }
+}
+
+impl Access {
+    /// Whether anybody may call.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.api.is_none()
+    }
+
+    /// Whether the sender of an `Authorization` header may call.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_call(&self, authorization: Option<&[u8]>) -> Result<(), Refusal> {
+        let Some(api) = &self.api else { return Ok(()) };
+        let sent = authorization.and_then(bearer).ok_or(Refusal::Missing)?;
+        let admin = self.admin.as_ref().map_or(Choice::from(0), |admin| admin.have(&sent));
+        if bool::from(api.have(&sent) | admin) {
+            Ok(())
+        } else {
+            Err(Refusal::Wrong)
+        }
+    }
+
+    /// Whether the sender of an `Authorization` header may change what is served.
+    #[must_use]
+    pub fn may_change(&self, authorization: Option<&[u8]>) -> bool {
+        let sent = authorization.and_then(bearer);
+        self.admin.as_ref().zip(sent).is_some_and(|(admin, sent)| admin.have(&sent).into())
+    }
+}
+
+/// What a bearer sent.
+fn bearer(authorization: &[u8]) -> Option<Digest> {
+    let (scheme, sent) = std::str::from_utf8(authorization).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| Digest::of(sent.trim()))
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(typed: &[&str]) -> Option<Arc<Tokens>> {
+        let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
+        Tokens::new(&typed, None).unwrap()
+    }
+
+    #[test]
+    fn bearers_of_a_token_may_call() {
+        let access = Access { api: tokens(&["one", "two"]), admin: tokens(&["root"]) };
+        let call = |header: &str| access.may_call(Some(header.as_bytes()));
+        for header in ["Bearer one", "bearer two", "BEARER  two ", "Bearer root"] {
+            assert_eq!(call(header), Ok(()), "{header}");
+        }
+        for header in ["Bearer ", "Bearer on", "Bearer onee", "Bearer one two", "Bearer \u{e9}"] {
+            assert_eq!(call(header), Err(Refusal::Wrong), "{header}");
+        }
+        for header in ["", "one", "Basic one", "Bearerone"] {
+            assert_eq!(call(header), Err(Refusal::Missing), "{header}");
+        }
+        assert_eq!((access.may_call(None), access.may_call(Some(b"Bearer \xff"))), (Err(Refusal::Missing), Err(Refusal::Missing)));
+    }
+
+    #[test]
+    fn only_admins_may_change() {
+        let access = Access { api: tokens(&["one"]), admin: tokens(&["root"]) };
+        assert!(access.may_change(Some(b"Bearer root")));
+        assert!(!access.may_change(Some(b"Bearer one")) && !access.may_change(None));
+        let open = Access::default();
+        assert!(open.is_open() && open.may_call(None).is_ok() && !open.may_change(Some(b"Bearer ")));
+    }
+
+    #[test]
+    fn a_file_of_tokens_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tokens");
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        let refused = |text: &str| {
+            write(text);
+            Tokens::new(&[], Some(path.clone())).err().unwrap().message
+        };
+        assert!(refused("# none\n\n").contains("got none"));
+        assert!(refused("good\ntwo words\n").contains("line 2: expected a token of printable ASCII"));
+        write("# those of today\n one \n\ntwo");
+        let access = Access { api: Tokens::new(&[], Some(path.clone())).unwrap(), admin: None };
+        let tokens = access.api.as_ref().unwrap();
+        assert_eq!(tokens.reread(), Ok(false));
+        write("three");
+        assert_eq!(tokens.reread(), Ok(true));
+        assert!(access.may_call(Some(b"Bearer three")).is_ok() && access.may_call(Some(b"Bearer one")).is_err());
+        write("");
+        assert!(tokens.reread().is_err() && access.may_call(Some(b"Bearer three")).is_ok(), "it keeps what it has");
+    }
+}

@@ -5,8 +5,8 @@ use tfweb_codec::json::{self, write_base64, write_text, ReadRules as _, WriteRul
 use tfweb_engine::{Error, Tensor, TensorSpec};
 
 use super::decimal::Decimal;
-use super::elements::Rules;
 use super::inputs::Form;
+use super::rules::Rules;
 use crate::protocols::tf_serving::dtype_names::error_name;
 
 /// What marks string outputs that are bytes rather than text.

@@ -9,9 +9,9 @@ use tfweb_engine::{Error, Signature, Tensor};
 
 use super::decimal::Decimal;
 use super::document::Document;
-use super::elements::decode_base64;
 use super::encode::write_string;
 use super::raw::{self, Kind};
+use super::rules::decode_base64;
 use crate::protocols::tf_serving::classify_regress::{regressions, Classes, Task};
 use tfweb_proto::tensorflow::feature::Kind as FeatureKind;
 use tfweb_proto::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};

@@ -9,8 +9,8 @@ use tfweb_codec::json::ReadRules as _;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
 
 use super::document::Document;
-use super::elements::{decode_base64, Rules};
 use super::raw::{self, Kind};
+use super::rules::{decode_base64, Rules};
 use crate::protocols::tf_serving::dtype_names::error_name;
 
 /// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.

@@ -10,8 +10,8 @@ use tfweb_codec::json::{Inputs, OtherKeys};
 use tfweb_engine::{Error, Signature, Tensor};
 
 use super::document::Document;
-use super::elements::Rules;
 use super::raw::{self, Kind};
+use super::rules::Rules;
 
 /// The form of a request and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

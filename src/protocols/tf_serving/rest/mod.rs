@@ -16,7 +16,6 @@ mod call;
 mod decimal;
 mod describe;
 mod document;
-mod elements;
 mod encode;
 mod examples;
 mod explain;
@@ -24,6 +23,7 @@ mod inputs;
 mod predict;
 mod raw;
 mod route;
+mod rules;
 mod signature;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Lists of `tf.Example` as they come in messages: each example serialized, with the context of the list before it. Pure.
+//! Serializes the `tf.Example`s of a message, each with the context of its list before it. Pure.
 
 use bytes::Bytes;
 use prost::Message;
@@ -6,11 +6,11 @@ use tfweb_engine::{Code, Error};
 use tfweb_proto::tensorflow::serving::input::Kind;
 use tfweb_proto::tensorflow::serving::Input;
 
-/// The most bytes of all copies of one request's context: as many as one gRPC message has by default, and as a record of warm-up
-/// may stand for. The examples' own bytes came in the request, and have its limit.
+/// The most bytes of all copies of one request's context: as many bytes as one gRPC message may have by default.
+/// The limit of a request bounds the examples' own bytes.
 const CONTEXTS_BYTES_MAX: usize = 64 << 20;
 
-/// The examples, serialized, each with the context before it.
+/// Serializes the examples of a request, each with the context before it.
 ///
 /// # Errors
 /// `InvalidArgument` without examples; `OutOfRange` for a context that is too large for them.
@@ -26,10 +26,11 @@ pub fn from_input(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
     with_context(&context, examples.iter().map(|example| example.encode_to_vec().into()).collect())
 }
 
-/// Puts a request's context, serialized, before each of its examples: one message behind another is both merged.
+/// Copies a request's serialized context before each of its serialized examples. Parsers merge two messages that follow each
+/// other.
 ///
 /// # Errors
-/// `OutOfRange` where the copies would be too large; nothing is copied then.
+/// `OutOfRange` where the copies would be too large, before anything is copied.
 pub fn with_context(context: &[u8], examples: Vec<Bytes>) -> Result<Vec<Bytes>, Error> {
     if context.is_empty() {
         return Ok(examples);

@@ -1,7 +1,7 @@
-//! Tensors as bytes that travel, both ways: JSON text and TensorFlow's protobuf messages.
+//! Turns JSON text and TensorFlow's protobuf messages into tensors, and tensors into both.
 //!
-//! The protocols of tfweb call it, and so does what reads SavedModels' own requests and defaults. Pure: no I/O, no clock; nothing
-//! here knows of HTTP, of sessions or of threads.
+//! The protocols of tfweb call it; so do the readers of a SavedModel's warm-up requests and default values. Pure: it has no I/O
+//! and no clock, and knows neither HTTP nor sessions nor threads.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Tests of decoding bodies: their forms, names and shapes. Each check is inputs, a body and what comes of it.
+//! Tests of decoding bodies: their forms, names and shapes. Each check has inputs, a body, and the expected tensors or error.
 
 use super::decode::decode;
 use super::tests::{check, check_bytes, check_transposed, signature};

@@ -25,9 +25,9 @@ pub(super) trait Elements {
     const DTYPE: DType;
     /// Where wrappers may stand.
     const WRAPPED: Wrapped;
-    /// What an error says was expected in the place of another object.
+    /// The values that an error expects in the place of another object.
     const EXPECTED: &'static str;
-    /// What is appended; nothing for strings, whose text is taken while it can be seen.
+    /// The type that `append` takes: nothing for strings, because `make` copies their text while serde shows it.
     type Item: Default;
 
     /// Makes room for `count` more.
@@ -42,7 +42,7 @@ pub(super) trait Elements {
     /// Takes the text of a `b64` wrapper: one element, or the bytes of a value whose lists would start at `depth`.
     fn push_base64(&mut self, text: &str, shape: &mut SeenShape<'_>, depth: usize) -> Result<(), Problem>;
 
-    /// Takes the text of a `url` wrapper: the element is what can be fetched there.
+    /// Takes the text of a `url` wrapper. The element is the body that will be fetched from there.
     fn push_url(&mut self, text: &str) -> Result<(), Problem>;
 }
 

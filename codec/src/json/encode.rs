@@ -1,5 +1,5 @@
 //! Encodes the outputs of a run as a JSON answer of tfweb's own API: as columns, as one example, or as an array of examples,
-//! whichever form the request had. Compact, and straight from the tensors' memory. Pure.
+//! whichever form the request had. Writes no spaces, and reads straight from the tensors' memory. Pure.
 
 use tfweb_engine::{with_scalar, Tensor, TensorSpec};
 
@@ -37,7 +37,7 @@ pub fn examples(outputs: &[TensorSpec], tensors: &[Tensor], rows: usize) -> Vec<
     out
 }
 
-/// Each name as an object's key, colon included: escaped once, not once per row.
+/// Writes each name as an object's key, colon included: once for all rows.
 fn keys(outputs: &[TensorSpec]) -> Vec<Vec<u8>> {
     let key = |spec: &TensorSpec| {
         let mut key = Vec::with_capacity(spec.name.len() + 3);
@@ -64,7 +64,7 @@ fn write_object<T>(keys: &[Vec<u8>], values: impl Iterator<Item = T>, write: imp
     out.push(b'}');
 }
 
-/// About how many bytes the answer takes: enough that most answers are written without moving.
+/// Estimates the bytes of an answer, so that most answers are written without moving in memory.
 fn text_bytes(outputs: &[TensorSpec], tensors: &[Tensor], rows: usize) -> usize {
     let names: usize = outputs.iter().map(|spec| spec.name.len() + 6).sum();
     let values = |tensor: &Tensor| {

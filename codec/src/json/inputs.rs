@@ -27,7 +27,7 @@ pub struct PendingUrl {
     pub url: String,
 }
 
-/// What becomes of an object's keys that name no input, and of those that name one a second time.
+/// The treatment of keys that name no input, and of keys that name an input a second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherKeys {
     /// The body is refused.
@@ -54,7 +54,7 @@ impl<'s, R: ReadRules> Inputs<'s, R> {
         Ok(Self { signature, inputs, context: Context::new(body_bytes) })
     }
 
-    /// Takes every value from here on for one row: an example's own value, without the outer dimension.
+    /// Reads every value from here on as one row: an example's own value, without the outer dimension.
     pub fn expect_rows(&mut self) {
         self.context.without_rows = true;
     }
@@ -72,12 +72,12 @@ impl<'s, R: ReadRules> Inputs<'s, R> {
         self.value_of(0)
     }
 
-    /// Notes that reading stopped in an example, on the way out of it.
+    /// Notes the example in which reading stopped.
     pub fn stopped_in_example(&mut self, example: usize) {
         self.context.example = Some(example);
     }
 
-    /// Refuses a value that is neither in the form of a body nor one of an input, and gives the error that ends the reading.
+    /// Refuses a value outside of the inputs where another form is expected, and gives the error that ends the reading.
     pub fn refuse_form<E: de::Error>(&mut self, expected: &str, found: Found<'_>) -> E {
         self.context.refuse(Problem::expected(expected, found.to_string()))
     }
@@ -93,8 +93,8 @@ impl<'s, R: ReadRules> Inputs<'s, R> {
         self.context.into_error(error, self.signature)
     }
 
-    /// Makes one tensor for each input, in the signature's order; `rows` where each value was a row. Gives the elements that are
-    /// still to be fetched beside them, sorted by input and element.
+    /// Makes one tensor for each input, in the signature's order; `rows` where each value was a row. Also gives the elements that
+    /// are still to be fetched, sorted by input and element.
     #[must_use]
     pub fn finish(mut self, rows: Option<usize>) -> (Vec<Tensor>, Vec<PendingUrl>) {
         let of_input = |(input, read): (usize, &mut Input<'_, R>)| {
@@ -139,7 +139,7 @@ fn names<'s>(specs: impl Iterator<Item = &'s TensorSpec>) -> String {
     names.join(", ")
 }
 
-/// Reads an object that holds a value for each input, and refuses all else.
+/// Reads an object that holds a value for each input, and refuses every other value.
 pub struct Named<'a, 's, R> {
     inputs: &'a mut Inputs<'s, R>,
     earlier: usize,
@@ -199,7 +199,7 @@ impl<'de, R: ReadRules> Visitor<'de> for Named<'_, '_, R> {
 /// Finds the input that a key names; `None` for another key, where those are skipped.
 struct InputName<'a, 's> {
     signature: &'s Signature,
-    /// The input most likely to come: bodies mostly keep an order of their own.
+    /// The most likely input: most bodies keep one order in all their objects.
     next: usize,
     other_keys: OtherKeys,
     context: &'a mut Context,

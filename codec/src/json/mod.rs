@@ -1,7 +1,7 @@
 //! JSON in and out: request bodies become tensors in the signature's order, tensors become answers.
 //!
-//! [`decode()`] and [`encode`] are the bodies of tfweb's own API. Other dialects bring their [`ReadRules`] and [`WriteRules`], and read
-//! through [`Inputs`]. Pure: no I/O, no clock; nothing here knows of HTTP or of sessions.
+//! [`decode()`] and [`encode`] are the bodies of tfweb's own API. Other dialects bring their [`ReadRules`] and [`WriteRules`],
+//! and read through [`Inputs`]. Pure: no I/O, no clock; nothing here knows of HTTP or of sessions.
 
 pub mod encode;
 

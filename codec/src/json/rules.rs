@@ -1,7 +1,7 @@
-//! What a dialect of JSON decides for itself: which values it reads as elements, and how it writes them. All else about nested lists,
-//! shapes and dtypes is the same for every dialect.
+//! The rules that a dialect of JSON has of its own: which values it reads as elements, and how it writes elements. Every dialect
+//! shares the rest: nested lists, shapes and dtypes.
 //!
-//! One type for each dialect, so that the innermost loops are compiled for it.
+//! Each dialect is a type of its own, so that the compiler makes an innermost loop for it.
 
 use tfweb_engine::DType;
 
@@ -10,7 +10,7 @@ use super::numbers::{Float, Integer};
 
 /// How a dialect reads elements.
 pub trait ReadRules: Copy {
-    /// Whether lists must have the shape that the signature gives. Otherwise the first lists settle it.
+    /// Whether lists must have the shape that the signature gives. Otherwise the first lists settle the shape.
     const CHECKS_SHAPES: bool;
     /// Whether `{"b64": "…"}` may stand for the whole value of an input of numbers: its little-endian bytes.
     const NUMBERS_AS_BASE64: bool;
@@ -34,13 +34,13 @@ pub trait ReadRules: Copy {
 
 /// How a dialect writes elements. Integers and bools are the same in all of them.
 pub trait WriteRules {
-    /// What stands between two values of a list.
+    /// The bytes between two values of a list.
     const SEPARATOR: &'static [u8];
 
     /// Appends a float32.
     fn write_float32(&self, value: f32, out: &mut Vec<u8>);
 
-    /// Appends a float64; shorter floats that the dialect writes by the fewest digits come as one too.
+    /// Appends a float64. Floats of 16 bits come as one too, which has the fewest digits that round to them.
     fn write_float64(&self, value: f64, out: &mut Vec<u8>);
 
     /// Appends a byte string.

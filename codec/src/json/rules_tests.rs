@@ -79,7 +79,8 @@ fn read(rules: impl ReadRules, signature: &Signature, body: &str, other_keys: Ot
     }
 }
 
-/// Checks that both dialects read `body`, or that the large one does and the small one refuses it with an error that has `refusal`.
+/// Checks that both dialects read `body`, or that the large one does and the small one refuses it with an error that has
+/// `refusal`.
 #[track_caller]
 fn check(inputs: &str, body: &str, large: &str, refusal: &str) {
     let signature = signature(inputs);

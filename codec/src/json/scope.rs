@@ -1,5 +1,5 @@
-//! Helps visitors of serde: one method for every value that is neither list nor object, and the state that readers of one value
-//! share.
+//! Parts that the visitors of one value share: one method for all values that are neither lists nor objects, and the state of
+//! reading.
 
 use serde::de;
 
@@ -52,7 +52,7 @@ pub(super) struct Scope<'a, 's> {
 }
 
 impl Scope<'_, '_> {
-    /// Refuses a value at a depth where none of its kind belongs.
+    /// Refuses a value that stands at the wrong depth.
     #[cold]
     pub(super) fn misplaced<E: de::Error>(&mut self, found: Found<'_>) -> E {
         let problem = self.shape.noting_rank(Problem::got(found.to_string()));

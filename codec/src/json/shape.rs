@@ -52,7 +52,7 @@ impl<'s> SeenShape<'s> {
         }
     }
 
-    /// Whether a list at `depth` may have `count` values: no other length is known or was seen there.
+    /// Whether a list at `depth` may have `count` values: the signature and the lists so far give no other length.
     pub(super) fn takes_length(&mut self, depth: usize, count: usize) -> bool {
         let dim = &mut self.seen[depth];
         if *dim == UNSEEN {
@@ -122,8 +122,8 @@ impl<'s> SeenShape<'s> {
         }
     }
 
-    /// The dimensions of the values that were read; those that no list has shown are 0. `rows` is the outer dimension where each value
-    /// was a row.
+    /// The dimensions of the values that were read; those that no list has shown are 0. `rows` is the outer dimension where each
+    /// value was a row.
     pub(super) fn finish(mut self, rows: Option<usize>) -> Dims {
         if let (Some(rows), Some(outer)) = (rows, self.seen.first_mut()) {
             *outer = rows;

@@ -1,4 +1,4 @@
-//! Finds the fewest decimal digits that give a float of 16 bits back. Longer floats have a crate for it.
+//! Finds the fewest decimal digits that give a float of 16 bits back. For longer floats, crate zmij does this.
 
 use super::found::Found;
 use super::numbers::Float;

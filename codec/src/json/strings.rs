@@ -28,7 +28,7 @@ pub fn decode_base64<R: ReadRules>(text: &str, out: &mut Vec<u8>) -> Result<(), 
     })
 }
 
-/// Byte strings one after another in a single piece of memory: a body of many short strings must not cost many times
+/// Byte strings one after another in a single piece of memory, because a body of many short strings must not cost many times
 /// its own size.
 #[derive(Debug, Default)]
 pub(super) struct PackedStrings {

@@ -1,4 +1,4 @@
-//! What the tests of this module share: signatures and tensors as text, and pseudo-random numbers.
+//! Shared by the tests of this module: signatures and tensors as text, and pseudo-random numbers.
 
 use tfweb_engine::{Code, DType, Error, FeedShape, PartialShape, Signature, Tensor, TensorSpec};
 

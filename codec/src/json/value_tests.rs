@@ -1,4 +1,4 @@
-//! Tests of decoding values: which element each JSON value becomes, dtype by dtype, and what wrappers stand for.
+//! Tests of decoding values: the element of each JSON value, dtype by dtype, and wrappers.
 
 use super::decode::decode;
 use super::tests::{check, check_transposed, signature};

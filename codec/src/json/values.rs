@@ -1,4 +1,4 @@
-//! Reads one input's value, nested lists and all, straight into its elements.
+//! Reads one input's value, with all its nested lists, straight into its elements.
 //!
 //! Most of the time is spent on the elements of innermost lists, above all where these are short: the three colours of a pixel.
 //! Therefore [`Innermost`] and the forced inlining exist, and an element is made inside serde but appended outside of it.
@@ -115,7 +115,7 @@ impl<'de, C: Elements> Visitor<'de> for Value<'_, '_, '_, C> {
     }
 }
 
-/// Reads an innermost list, which is what most lists are.
+/// Reads an innermost list. Most lists are innermost ones.
 struct Innermost<'a, 'b, 's, C> {
     elements: &'a mut C,
     scope: &'a mut Scope<'b, 's>,

@@ -1,4 +1,4 @@
-//! Tensor → TensorProto. Pure.
+//! Makes `TensorProto` messages of tensors. Pure.
 
 use bytes::Bytes;
 use tfweb_engine::{DType, Tensor, Values};
@@ -6,7 +6,7 @@ use tfweb_engine::{DType, Tensor, Values};
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
-/// A tensor whose bytes a message shows.
+/// A tensor whose bytes a message shares.
 struct Content(Tensor);
 
 impl AsRef<[u8]> for Content {
@@ -15,8 +15,8 @@ impl AsRef<[u8]> for Content {
     }
 }
 
-/// Writes a tensor: its bytes, shared with it, or its values in the field of its dtype. Strings are always values: what clients
-/// make of their bytes differs.
+/// Writes a tensor: its bytes, which the message shares, or with `typed_values` the values in the field of its dtype. Strings are
+/// always written as values, because clients read the bytes of strings in different ways.
 pub fn encode(tensor: &Tensor, typed_values: bool) -> TensorProto {
     let dims = tensor.dims().iter().map(|&dim| Dim { size: dim_size(dim), name: String::new() });
     let mut proto = TensorProto {

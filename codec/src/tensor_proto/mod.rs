@@ -1,4 +1,4 @@
-//! TensorFlow's protobuf messages and tensors, both ways. Pure.
+//! Turns TensorFlow's `TensorProto` into tensors, and tensors into it. Pure.
 
 mod decode;
 mod encode;

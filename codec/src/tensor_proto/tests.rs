@@ -1,4 +1,4 @@
-//! Tensors into messages and back.
+//! Tests of tensors that become messages, and of messages that become tensors.
 
 use bytes::Bytes;
 use tfweb_engine::{bf16, f16, DType, Tensor};

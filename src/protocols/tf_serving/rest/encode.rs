@@ -1,5 +1,5 @@
-//! Encodes outputs as `predictions` (rows) or `outputs` (columns), laid out as TensorFlow Serving does: indented by four, each
-//! value's lists on one line.
+//! Encodes outputs as `predictions` (rows) or `outputs` (columns), laid out like TensorFlow Serving's: four spaces for each
+//! level of objects, and all lists of a value on one line.
 
 use tfweb_codec::json::{self, write_base64, write_text, ReadRules as _, WriteRules};
 use tfweb_engine::{Error, Tensor, TensorSpec};
@@ -9,13 +9,13 @@ use super::inputs::Form;
 use super::rules::Rules;
 use crate::protocols::tf_serving::dtype_names::error_name;
 
-/// What marks string outputs that are bytes rather than text.
+/// The end of an output's name that marks its strings as bytes.
 const BYTES_SUFFIX: &str = "_bytes";
 
 /// Encodes the outputs of a run in the form of the request.
 ///
 /// # Errors
-/// `InvalidArgument` for outputs that have no rows, not as many, or no JSON form.
+/// `InvalidArgument` for outputs without rows, with different numbers of rows, or without a JSON form.
 pub(super) fn predict(outputs: &[(&TensorSpec, &Tensor)], form: Form) -> Result<Vec<u8>, Error> {
     if outputs.is_empty() {
         return Err(Error::invalid("Cannot convert empty tensor map to JSON"));
@@ -104,7 +104,7 @@ fn write_tensor(spec: &TensorSpec, tensor: &Tensor, indent: usize, out: &mut Vec
 
 /// TensorFlow Serving's rules for writing the elements of one output.
 struct Written {
-    /// Whether strings are bytes and no text.
+    /// Whether strings are written as bytes and not as text.
     is_bytes: bool,
     /// The indentation of the line that the output stands in.
     indent: usize,
@@ -142,7 +142,7 @@ fn write_bytes(bytes: &[u8], indent: usize, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Appends a string, whose bytes go out as they are where they are no text: clients of this API read them so.
+/// Appends a string. Bytes that are no UTF-8 are written as they are, because clients of this API read them so.
 pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return write_text(text, out);
@@ -157,7 +157,7 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// About how many bytes the answer takes: enough that most answers are written without moving.
+/// Estimates the bytes of an answer, so that most answers are written without moving in memory.
 fn text_bytes(outputs: &[(&TensorSpec, &Tensor)]) -> usize {
     outputs.iter().map(|(_, tensor)| tensor.element_count() * 13 + tensor.byte_count()).sum::<usize>() + 64
 }

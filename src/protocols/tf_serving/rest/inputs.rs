@@ -1,5 +1,5 @@
-//! Decodes `instances` (rows) and `inputs` (columns) into the tensors of a signature's inputs, straight from the text. A body
-//! whose values do not fit is read a second time by [`super::explain`], which finds the words for the refusal.
+//! Decodes `instances` (rows) and `inputs` (columns) into the tensors of a signature's inputs, straight from the text. Where
+//! the values do not fit, [`super::explain`] reads the body a second time and words the refusal.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,8 +22,8 @@ pub(super) enum Form {
     Column,
 }
 
-/// Decodes the inputs of a document into one tensor per input of `signature`; `None` where the values do not fit, for which
-/// [`super::explain`] has the words.
+/// Decodes the inputs of a document into one tensor per input of `signature`; `None` where the values do not fit. Then
+/// [`super::explain`] words the refusal.
 ///
 /// # Errors
 /// `InvalidArgument` for a document whose form alone is wrong.
@@ -106,10 +106,10 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
     }
 }
 
-/// Picks the outputs that a request asks for, by their positions in the signature; all where it names none.
+/// Picks the outputs that a request names, by their positions in the signature. A request that names none gets all.
 ///
 /// # Errors
-/// `InvalidArgument` for one that there is not, or that is named twice.
+/// `InvalidArgument` for an unknown output, and for one that is named twice.
 pub(super) fn outputs(signature: &Signature, filter: Option<&[Cow<'_, str>]>) -> Result<Vec<usize>, Error> {
     let Some(names) = filter else { return Ok((0..signature.outputs.len()).collect()) };
     let mut picked = Vec::new();

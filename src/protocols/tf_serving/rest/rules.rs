@@ -1,6 +1,6 @@
-//! TensorFlow Serving's rules for the elements of JSON inputs, where they differ from those of tfweb's own API: `1.0` is no integer,
-//! text is no number, base64 stands for strings only, there are no URLs, and the values alone settle shapes, because TensorFlow runs
-//! whatever shape it is fed.
+//! TensorFlow Serving's rules for the elements of JSON inputs, where they differ from those of tfweb's own API: `1.0` is no
+//! integer, text is no number, base64 stands for strings only, there are no URLs, and the values alone settle shapes, because
+//! TensorFlow runs whatever shape it is fed.
 
 use tfweb_codec::json::{self, Float, Found, Integer, ReadRules};
 use tfweb_engine::DType;

@@ -1,19 +1,28 @@
-# make run      serve the digits demo on :8080
-# make build    .venv with TensorFlow, and target/release/tfweb
-# make test     everything the suite needs, and the suite
-# make check    formatting, lints, documentation, licences, what is in deploy/
-# make image    the container image tfweb
-# make bench    tfweb beside plain handlers and a raw session loop
-# make models   make the example and test models anew
-# make proto    make the Rust code of proto/*.proto anew
+# make run            serve the digits demo on :8080
+# make build          .venv with TensorFlow, and target/release/tfweb
+# make test           everything the suite needs, and the suite
+# make check          formatting, lints, documentation, licences, the files in deploy/ and .github/
+# make image          the container image tfweb
+# make wheel          the Python wheel, in target/wheels
+# make bench          tfweb beside plain handlers and a raw session loop
+# make models         make the example and test models anew
+# make proto          make the Rust code of proto/*.proto anew
+# make requirements   say what this machine lacks to build tfweb; the targets above ask this first
+# make clean          remove everything that was built or installed here
 
 PYTHON ?= python3
 TENSORFLOW := 2.21.0
 PORT ?= 8080
+IMAGE ?= tfweb
+# How to become root for apt-get, such as `sudo`. Without it `make test` installs Debian packages only if it runs as root.
+SUDO ?=
+
+# The smaller wheel, tensorflow-cpu, is there for Linux on x86-64 and not for Linux on ARM nor for macOS.
+TENSORFLOW_WHEEL := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),tensorflow-cpu,tensorflow)
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: run build test check image bench models proto clean
+.PHONY: run build test check image wheel bench models proto requirements clean
 
 run: build
 	@echo
@@ -28,23 +37,30 @@ build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
 test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
-	cargo test --workspace --locked
+	cargo test --workspace --locked --features dist
 
-check: .venv/check-deploy
+check: .venv/check-deploy .venv/check-github
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'cargo-deny is not installed (cargo install cargo-deny): bans, licences and sources not checked'; fi
 	.venv/bin/python deploy/check.py
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
+	.venv/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 
 image:
-	docker build -t tfweb --build-arg TENSORFLOW_VERSION=$(TENSORFLOW) .
+	docker build -t $(IMAGE) --build-arg TENSORFLOW_VERSION=$(TENSORFLOW) .
 
-# wrk makes the load (Debian: apt-get install wrk).
-bench: build .venv/tensorflow-$(TENSORFLOW)
+wheel: | .venv/bin/python
+	.venv/bin/pip wheel --no-deps --wheel-dir target/wheels .
+
+# Measures what the image and the wheel have. wrk makes the load (Debian: apt-get install wrk).
+bench: .venv/tensorflow-$(TENSORFLOW)
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y wrk; } || { echo 'make bench needs wrk'; exit 1; }
-	cargo build --release --locked --examples
+	cargo build --profile dist --features dist --locked
+	cargo build --profile dist --features dist --locked --examples
 	.venv/bin/python benches/run.py
 
 proto:
@@ -53,9 +69,15 @@ proto:
 models: .venv/models
 	.venv/bin/python examples/make_models.py
 
-.venv/tensorflow-$(TENSORFLOW):
+# Python is looked at only while TensorFlow is still to be installed.
+requirements:
+	@.ci/requirements $(TENSORFLOW) $(if $(wildcard .venv/tensorflow-$(TENSORFLOW)),,$(or $(wildcard .venv/bin/python),$(PYTHON)))
+
+.venv/bin/python: | requirements
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet tensorflow-cpu==$(TENSORFLOW)
+
+.venv/tensorflow-$(TENSORFLOW): | .venv/bin/python
+	.venv/bin/pip install --quiet $(TENSORFLOW_WHEEL)==$(TENSORFLOW)
 	@touch $@
 
 # The stores that the suite starts: S3 and Google Cloud Storage.
@@ -63,15 +85,17 @@ models: .venv/models
 	.venv/bin/pip install --quiet 'moto[server]==5.2.5' gcp-storage-emulator==2026.7.19
 	@touch $@
 
-# What the suite starts beside tfweb, from Debian. Where that cannot be, the tests that need them say that they are skipped.
+# Programs that the suite starts beside tfweb. Where they are missing, the tests that need them say that they are skipped.
 TEST_PACKAGES := haproxy prometheus default-jdk-headless curl nghttp2-client nodejs
 TEST_COMMANDS := haproxy prometheus java curl h2load node
+# RUNLEVEL: nothing that is installed is started.
+APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y
 .venv/test-packages: .venv/tensorflow-$(TENSORFLOW)
-	@export PATH="$$PATH:/usr/sbin" DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	@export PATH="$$PATH:/usr/sbin"; \
 	if (for command in $(TEST_COMMANDS); do command -v $$command || exit 1; done) >/dev/null; then touch $@; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		{ apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES) \
-		|| { apt-get update -qq && apt-get install -qq -y --no-install-recommends $(TEST_PACKAGES); }; } && touch $@ \
+	elif { [ "$$(id -u)" = 0 ] || [ -n '$(SUDO)' ]; } && command -v apt-get >/dev/null; then \
+		{ $(APT_GET) install --no-install-recommends $(TEST_PACKAGES) \
+		|| { $(APT_GET) update && $(APT_GET) install --no-install-recommends $(TEST_PACKAGES); }; } && touch $@ \
 		|| echo 'Debian packages that could not be installed: $(TEST_PACKAGES)'; \
 	else echo 'not installed, which takes root on Debian: $(TEST_PACKAGES)'; fi
 
@@ -81,10 +105,13 @@ TEST_COMMANDS := haproxy prometheus java curl h2load node
 		grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1
 	@touch $@
 
-# Kubernetes' schemas; they need no TensorFlow beside them.
-.venv/check-deploy:
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+# The schemas of Kubernetes and of GitHub. They need no TensorFlow beside them.
+.venv/check-deploy: | .venv/bin/python
 	.venv/bin/pip install --quiet kubernetes-validate==1.37.0
+	@touch $@
+
+.venv/check-github: | .venv/bin/python
+	.venv/bin/pip install --quiet check-jsonschema==0.39.0
 	@touch $@
 
 .venv/models: .venv/tensorflow-$(TENSORFLOW)

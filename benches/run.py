@@ -40,7 +40,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RELEASE = ROOT / "target" / "release"
+BUILT = ROOT / "target" / "dist"
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = int(os.environ.get("SECONDS", "5"))
 PLAIN_PORT, GRPC_PORT, BARE_PORT = 8951, 8952, 8953
@@ -50,7 +50,7 @@ READY_WAIT_S = 60
 @contextmanager
 def tfweb(model: Path, *flags: str, grpc_port: int = 0):
     """Run tfweb on a free port and give its address."""
-    command = [RELEASE / "tfweb", "--model", model, "--port", "0",
+    command = [BUILT / "tfweb", "--model", model, "--port", "0",
                "--grpc_port", str(grpc_port), "--host", "127.0.0.1", *flags]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -68,7 +68,7 @@ def tfweb(model: Path, *flags: str, grpc_port: int = 0):
 @contextmanager
 def example(name: str, *args: str, port: int):
     """Run a server of benches/ until it listens, and give its address."""
-    server = subprocess.Popen([RELEASE / "examples" / name, *args, str(port)])
+    server = subprocess.Popen([BUILT / "examples" / name, *args, str(port)])
     try:
         for _ in range(READY_WAIT_S * 10):
             try:
@@ -159,7 +159,7 @@ def images(models: Path) -> bool:
     body = json.dumps({"image": [{"b64": text}]}).encode()
 
     def raw() -> float:
-        command = [RELEASE / "examples" / "raw_session",
+        command = [BUILT / "examples" / "raw_session",
                    models / "mobilenet", photo, threads, batch, SECONDS]
         out = subprocess.run([str(word) for word in command], check=True,
                              capture_output=True, text=True, cwd=ROOT)
@@ -188,7 +188,7 @@ def overload(models: Path) -> bool:
         file.flush()
 
         def send(rate: float, seconds: int) -> list[float]:
-            command = [RELEASE / "examples" / "open_loop",
+            command = [BUILT / "examples" / "open_loop",
                        ours.removeprefix("http://"), "/", file.name, rate,
                        seconds]
             out = subprocess.run([str(word) for word in command], check=True,
@@ -214,7 +214,7 @@ def overload(models: Path) -> bool:
 
 def grpc(_: Path) -> bool:
     def rate(port: int, connections: int) -> float:
-        command = [RELEASE / "examples" / "grpc_load", "load", str(port),
+        command = [BUILT / "examples" / "grpc_load", "load", str(port),
                    str(SECONDS), str(connections)]
         out = subprocess.run(command, check=True, capture_output=True,
                              text=True).stdout
@@ -235,7 +235,7 @@ def main() -> None:
     chosen = sys.argv[1:] or ["half_plus_two", "pixels", "rows", "images",
                               "grpc", "overload"]
     version = subprocess.run(
-        [RELEASE / "tfweb", "--version"], check=True, capture_output=True,
+        [BUILT / "tfweb", "--version"], check=True, capture_output=True,
         text=True).stdout.strip()
     print(f"{version}, {platform.machine()}, {os.cpu_count()} cores, "
           f"{platform.system()} {platform.release()}; {ROUNDS} rounds of "

@@ -177,12 +177,13 @@ def built():
     say(f"{len(paths)} kustomizations build, and what their objects say of each other is so")
 
 
-def dockerfile():
-    """The version that the tests run on."""
+def versions():
+    """TensorFlow's version is the one of the Makefile, which the tests run on."""
     makefile = re.search(r"^TENSORFLOW := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    image = re.search(r"^ARG TENSORFLOW_VERSION=(.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    if makefile[1] != image[1]:
-        wrong("Dockerfile", f"TensorFlow {image[1]}, and {makefile[1]} in the Makefile")
+    for name, pattern in ("Dockerfile", r"^ARG TENSORFLOW_VERSION=(.*)$"), ("pyproject.toml", r'^    "tensorflow.* ~= ([^;]*);'):
+        found = set(re.findall(pattern, (ROOT / name).read_text(), re.MULTILINE))
+        if found != {makefile[1]}:
+            wrong(name, f"expected TensorFlow {makefile[1]}, as in the Makefile, found {', '.join(sorted(found)) or 'none'}")
 
 
 def compose():
@@ -218,7 +219,7 @@ def tool(command, variables={}):
 
 files()
 built()
-dockerfile()
+versions()
 compose()
 haproxy()
 for error in errors:

@@ -53,8 +53,14 @@ pub fn serve(config: &Config) -> Result<(), Error> {
                 return Ok(());
             }
         };
-        if let (Some(Err(error)), true) = (looked.first(), looked.iter().all(Result::is_err)) {
-            return Err(error.clone());
+        match looked.as_slice() {
+            [Err(error)] => return Err(error.clone()),
+            // The log has a line for each of them.
+            [Err(error), others @ ..] if others.iter().all(Result::is_err) => {
+                let text = format!("none of the {} models can be served; see above for why", looked.len());
+                return Err(Error::new(error.code, text));
+            }
+            _ => {}
         }
         if let Some(file) = &config.model_config {
             set.follow(file, &specs[config.models.len()..]);

@@ -1,71 +1,71 @@
-//! The batcher: which of the waiting requests share the next run. Pure: no actor, no clock, no tensor copied.
+//! The batcher decides which of the waiting requests share the next run.
+//!
+//! The batcher is pure: it knows no actor and no clock, and it copies no tensor.
 
 use std::collections::VecDeque;
 
-/// What the batcher needs to know of a waiting request.
-pub trait Waiting: Sized {
-    /// How many of its rows still wait, at least 1: a request without rows runs alone and counts as one.
+/// A request as the batcher sees it.
+pub(crate) trait Waiting: Sized {
+    /// How many of its rows still wait, at least 1. A request without rows runs alone and counts as one row.
     fn rows(&self) -> usize;
 
-    /// Whether it is too large for one run, so that it may be taken in parts.
+    /// Whether the whole request is larger than a batch, so that the batcher may divide it.
     fn exceeds(&self, batch_rows_max: usize) -> bool;
 
-    /// Whether nobody waits for it any more.
+    /// Whether nobody waits for its answer any more.
     fn is_abandoned(&self) -> bool;
 
-    /// Whether its rows can be stacked on those of `other`.
+    /// Whether its rows can be stacked on the rows of `other`.
     fn stacks_with(&self, other: &Self) -> bool;
 
-    /// Takes the first `rows` of its rows off.
-    fn split_off_front(&mut self, rows: usize) -> Self;
+    /// Divides it into its first `rows` rows and the rest.
+    fn split(self, rows: usize) -> (Self, Self);
 }
 
-/// Requests in the order they came, for one signature.
+/// The requests that wait for one signature, in the order in which they came.
 #[derive(Debug)]
-pub struct Batcher<T> {
+pub(crate) struct Batcher<T> {
     queue: VecDeque<T>,
     batch_rows_max: usize,
 }
 
 impl<T: Waiting> Batcher<T> {
     /// Makes an empty queue whose batches have at most `batch_rows_max` rows.
-    #[must_use]
-    pub fn new(batch_rows_max: usize) -> Self {
+    pub(crate) fn new(batch_rows_max: usize) -> Self {
         Self { queue: VecDeque::new(), batch_rows_max }
     }
 
     /// The most rows of a batch.
-    #[must_use]
-    pub fn batch_rows_max(&self) -> usize {
+    pub(crate) fn batch_rows_max(&self) -> usize {
         self.batch_rows_max
     }
 
-    /// Puts a request at the end.
-    pub fn push(&mut self, request: T) {
+    /// Puts a request at the end of the queue.
+    pub(crate) fn push(&mut self, request: T) {
         self.queue.push_back(request);
     }
 
-    /// Whether nobody waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    /// Whether no request waits.
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Drops those that nobody waits for.
-    pub fn purge(&mut self) {
+    /// Drops the requests that nobody waits for.
+    pub(crate) fn purge(&mut self) {
         self.queue.retain(|request| !request.is_abandoned());
     }
 
-    /// Takes the next batch: the oldest request, and in order those that stack with it, up to the limit of rows. First come,
-    /// first served: one that does not fit any more ends the batch; no later one overtakes it. Empty when nobody waits.
+    /// Takes the next batch: the oldest request, and then in order each request that stacks with it, up to the limit of rows.
     ///
-    /// Only a request that is larger than any batch is taken in parts. A part that is the first of its batch has up to
-    /// `part_rows` rows. The rest of the request goes to the end of the queue, so that it takes turns with the others.
-    pub fn next_batch(&mut self, part_rows: usize) -> Vec<T> {
+    /// A request that no longer fits ends the batch, so that no later request overtakes it. The batch is empty if no request waits.
+    ///
+    /// Only a request that is larger than any batch is divided. A part that is the first of its batch has up to `part_rows` rows.
+    /// The rest of the request goes to the end of the queue and so takes turns with the other requests.
+    pub(crate) fn next_batch(&mut self, part_rows: usize) -> Vec<T> {
         let mut batch: Vec<T> = Vec::with_capacity(self.queue.len().min(self.batch_rows_max));
         let mut room = self.batch_rows_max;
         let mut index = 0;
-        while let Some(request) = self.queue.get_mut(index) {
+        while let Some(request) = self.queue.get(index) {
             if request.is_abandoned() {
                 self.queue.remove(index);
             } else if batch.first().is_some_and(|first| !request.stacks_with(first)) {
@@ -87,14 +87,15 @@ impl<T: Waiting> Batcher<T> {
         batch
     }
 
-    /// Takes `rows` rows of the request at `index`, or all if it has no more; the rest goes to the end.
+    /// Takes the first `rows` rows of the request at `index` and puts the rest at the end of the queue. Takes all of a request that
+    /// has no more rows.
     fn take_part(&mut self, index: usize, rows: usize) -> Option<T> {
-        let mut request = self.queue.remove(index)?;
+        let request = self.queue.remove(index)?;
         if request.rows() <= rows {
             return Some(request);
         }
-        let part = request.split_off_front(rows);
-        self.queue.push_back(request);
+        let (part, rest) = request.split(rows);
+        self.queue.push_back(rest);
         Some(part)
     }
 }
@@ -122,22 +123,22 @@ mod tests {
             self.abandoned
         }
         fn stacks_with(&self, other: &Self) -> bool {
-            // '!' stands for a request that is never batched.
+            // The kind '!' stands for a request that shares no run.
             self.kind == other.kind && self.kind != '!'
         }
-        fn split_off_front(&mut self, rows: usize) -> Self {
-            self.rows -= rows;
-            Self { rows, ..self.clone() }
+        fn split(self, rows: usize) -> (Self, Self) {
+            (Self { rows, ..self.clone() }, Self { rows: self.rows - rows, ..self })
         }
     }
 
-    /// Queues requests written as `<rows><kind>` (`x` behind it: abandoned) and gives the batches they run in.
+    /// Queues requests, each written as `<rows><kind>` with an `x` behind it if it is abandoned. Expects the batches that they
+    /// form.
     #[track_caller]
     fn check(max: usize, queue: &str, expect: &str) {
         check_parts(max, max, queue, expect);
     }
 
-    /// The same with parts of `part_rows` rows.
+    /// Does the same with parts of `part_rows` rows.
     #[track_caller]
     fn check_parts(max: usize, part_rows: usize, queue: &str, expect: &str) {
         let mut batcher = Batcher::new(max);

@@ -1,49 +1,63 @@
-//! The middle floor of tfweb: who waits, and what runs next.
+//! The actors of tfweb: which requests wait, and which run next.
 //!
 //! ```text
 //!                 Predict                RequestCredit              RunBatch (channel)
 //!  ModelHandle ──────────► ModelActor ─────────────────► SessionActor ─────────────► run thread
 //!       ▲        (Purge)   one per      ◄── RunCredit ──  one per      ◄─ RunReport ─     │
 //!       │                  signature    ─── RunBatch ──►  model                           │
-//!       └───────────────────────────────── reply (oneshot) ───────────────────────────────┘
+//!       └───────────────────────────────── answer (oneshot) ──────────────────────────────┘
 //! ```
 //!
-//! - [`ModelHandle`] is all that callers see: it admits (a [`Permit`](tfweb_limits::Permit) bounds what is inside), sends, and waits until
-//!   the deadline.
-//! - A ModelActor owns the requests that wait for one signature; what to run together is decided by the pure [`batcher`].
-//! - The SessionActor owns the session and its run threads, and hands out run credits.
-//! - A run thread merges, runs, splits and replies; a failure is narrowed down to the request that caused it.
+//! - [`ModelHandle`] is all that callers see of a model. It admits a request, sends it, and waits until the deadline.
+//! - A ModelActor owns the requests that wait for one signature. The pure `batcher` decides which of them run together.
+//! - A SessionActor owns the session of one model and its run threads. It hands out run credits.
+//! - A run thread merges the rows of a batch, runs the session, splits the outputs and answers each request.
+//! - The FetcherActor ([`fetcher`]) fetches the URLs of a request before the request goes to its model.
 //!
-//! Handlers are O(1) or nearly so and copy no tensor: all parsing happens on the door's thread, all copying on a run thread.
+//! # What actix is used for
 //!
-//! Beside these, the FetcherActor ([`fetcher`]) has what URLs name fetched before a request goes to its model.
+//! - Confinement of state. Each queue, each set of credits and the table of fetches belongs to one actor, and no other thread
+//!   touches it. Their code needs no lock.
+//! - Typed messages. Each is a struct beside the actor that handles it, and says what the receiver must do.
+//! - Arbiters. An actor runs on a thread that its starter chooses, apart from the threads of the HTTP and gRPC ports.
 //!
-//! Supervision: a panic in a run is answered as an error and its thread lives on. A panic in an actor ends the process
-//! ([`exit_on_actor_panic`]): a server whose actors are half dead would fail every request for ever, and the supervisor
-//! outside can restart a whole one. A panic within a fetch fails that fetch.
+//! # What actix is not used for
+//!
+//! - Mailboxes do not hold the load: `Addr::send` and `do_send` do not bound them. A [`Permit`](tfweb_limits::Permit) does. It is
+//!   taken before a request is sent and lives until the answer, so there are never more messages than permits.
+//! - Answers do not pass through actors. A run thread answers each request itself, through the oneshot channel that the request
+//!   holds.
+//! - Actors do no work on tensors. Decoding happens on the threads of the ports, copying on run threads. Handlers only move
+//!   requests.
+//! - Runs do not use `SyncArbiter`, whose queue is unbounded. Run threads are plain threads, and credits bound their work.
+//! - Actors are not restarted. A panic in a run is answered as an error, and its thread lives on; a panic within a fetch fails that
+//!   fetch. A panic in an actor ends the process ([`exit_on_actor_panic`]), for a server whose actors are half dead would fail
+//!   every later request.
 
 #![forbid(unsafe_code)]
 
-pub mod batcher;
+mod batcher;
+mod caller;
 pub mod fetcher;
-pub mod histogram;
-mod model;
-mod observation;
+mod gauges;
+mod model_actor;
+mod model_handle;
+mod observer;
 mod outbox;
 mod pace;
 mod part_size;
-mod progress;
+mod parts;
 mod request;
 mod run;
-mod session;
+mod session_actor;
 mod supervision;
 #[cfg(test)]
 mod tests;
-mod trace;
+mod watchdog;
 
-pub use model::{start_model, ModelHandle, Policy};
-pub use observation::ModelObservation;
-pub use progress::Heartbeat;
-pub use request::Prediction;
+pub use caller::Prediction;
+pub use gauges::RowGauges;
+pub use model_handle::{start_model, ModelHandle, Policy, SignatureFigures};
+pub use observer::{ObservedRun, RunObserver, TraceLink};
 pub use supervision::exit_on_actor_panic;
-pub use trace::{RunTracer, TraceLink, TracedRun};
+pub use watchdog::Heartbeat;

@@ -1,23 +1,26 @@
-//! Requests that one thread has decoded in one turn travel to their actor together.
+//! Sends the requests that one thread has decoded in one turn to their actor in one message.
 //!
-//! A door's thread wakes up to several sockets at once and decodes one request after another. Were each sent by itself, the
-//! first would wake the actor's thread, which on a busy machine takes the core from the door in the middle of its turn: one
-//! hand-over a request, and batches of one. So a thread of an actix arbiter puts its requests here, and a task that it spawns
-//! behind the sockets that are ready now sends them all. With one socket ready, that is at once.
+//! A thread of the HTTP port wakes up to several sockets at once and decodes one request after another. A message for each request
+//! would wake the actor's thread at the first of them. On a busy machine that takes the core from the HTTP thread in the middle of
+//! its turn: one hand-over a request, and batches of one. So a thread of an actix arbiter puts its requests here, and a task that
+//! it spawns runs behind all sockets that are ready now and sends the requests together. With one socket ready, that is at once.
+//!
+//! A thread without an arbiter, such as those of the gRPC port, sends each request by itself.
 
 use std::cell::RefCell;
 use std::mem;
 
 use actix::{Addr, Arbiter};
 
-use crate::model::{ModelActor, Predict};
+use crate::model_actor::{ModelActor, Predict};
 use crate::request::Request;
 
 thread_local! {
+    // An `Addr` and not a `Recipient`: a clone of the latter allocates.
     static OUTBOX: RefCell<Vec<(Addr<ModelActor>, Vec<Request>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Sends a request, with the others of this turn where the thread belongs to an arbiter.
+/// Sends a request, on a thread of an arbiter together with the others of this turn.
 pub(crate) fn send(actor: &Addr<ModelActor>, request: Request) {
     if Arbiter::try_current().is_none() {
         actor.do_send(Predict(vec![request]));
@@ -36,7 +39,7 @@ pub(crate) fn send(actor: &Addr<ModelActor>, request: Request) {
     }
 }
 
-/// Sends what waits here now.
+/// Sends the requests of this thread that wait here now.
 pub(crate) fn flush() {
     for (actor, requests) in OUTBOX.with_borrow_mut(mem::take) {
         actor.do_send(Predict(requests));

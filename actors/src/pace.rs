@@ -1,15 +1,15 @@
-//! How fast a queue moves, so that a request that would be late is refused when it comes and not when its time has run out.
+//! The pace of a queue, by which a request that would be late is refused when it comes and not when its time has run out.
 //!
-//! Without this, a queue that is longer than its requests' time serves nobody: each reaches its run with too little time left, and
-//! the run is for nothing. Measured is only while more wait than a run takes, and the time between one batch and the next: that
-//! has in it what a run takes, how many go side by side, and what other signatures take of the threads.
+//! Without a pace, a queue that is longer than its requests' time serves nobody: each request reaches its run with too little time
+//! left, and the run is wasted. The pace is the time from one batch to the next, measured only while other requests stay in the
+//! queue. That time includes the run, the runs beside it, and the runs of other signatures on the same threads.
 
 use std::time::{Duration, Instant};
 
-/// How much of what was known counts beside what was just seen.
+/// The weight of all earlier batches against the latest one: each new batch shrinks the earlier ones by this factor.
 const MEMORY: f64 = 0.8;
 
-/// Rows that left the queue, and the time that took, fading.
+/// The rows that left the queue and the time in which they left. Both fade as new batches come.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     rows: f64,
@@ -19,10 +19,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Notes that so many rows left the queue, and whether others stay behind. With none, all is forgotten: what was slow then
-    /// need not be slow when the queue is long again.
+    /// Notes that `rows` rows left the queue at `now`. `others_wait` tells whether requests stay in it. If none stays, the pace is
+    /// forgotten: it may be another when the queue is long again.
     ///
-    /// Rows that left count as one at least: the pace divides by them, and a batch takes a run whatever it holds.
+    /// A batch without rows counts as one row. The pace divides by rows, and any batch takes a run.
     #[allow(clippy::cast_precision_loss, reason = "queues are far below 2^53")]
     pub(crate) fn advance(&mut self, now: Instant, rows: usize, others_wait: bool) {
         if !others_wait {
@@ -36,7 +36,7 @@ impl Pace {
         self.since = Some(now);
     }
 
-    /// How long a row takes; 0 while nothing is known.
+    /// The time in which one row leaves the queue; 0 while it is not known.
     pub(crate) fn per_row(&self) -> Duration {
         if self.rows > 0.0 {
             Duration::from_secs_f64(self.seconds / self.rows)
@@ -63,7 +63,7 @@ mod tests {
         (1..=40).for_each(|i| pace.advance(at(1040 + 20 * i), 4, true));
         assert_eq!(pace.per_row().as_millis(), 5, "the past fades");
         pace.advance(at(2000), 4, false);
-        assert_eq!(pace.per_row(), Duration::ZERO, "and with an empty queue it is over");
+        assert_eq!(pace.per_row(), Duration::ZERO, "an empty queue forgets");
         pace.advance(at(9000), 1, true);
         assert_eq!(pace.per_row(), Duration::ZERO);
     }

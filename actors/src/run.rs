@@ -1,5 +1,6 @@
-//! What a run thread does with a batch: merge → run → split → reply. A failure is narrowed down until it has hurt nobody but
-//! the request that caused it.
+//! The work of a run thread on a batch: merge → run → split → answer.
+//!
+//! A batch that fails is halved and run again, until only the request that caused the failure gets the error.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Instant;
@@ -7,37 +8,31 @@ use std::time::Instant;
 use tfweb_engine::{batch, Code, Error, Session, Tensor};
 
 use crate::batcher::Waiting;
-use crate::request::{Request, Run};
-use crate::trace::{RunTracer, TraceLink, TracedRun};
+use crate::caller::Run;
+use crate::observer::{ObservedRun, RunObserver, TraceLink};
+use crate::request::Request;
 
-/// Failed runs in a row, beyond those it takes to find one culprit, after which the session itself is taken to be broken and the
-/// rest of the batch is answered without trying. Failures that TensorFlow blames on the values do not count: those are always
-/// narrowed down to the last request.
+/// How many runs in a row may fail beyond the number that it takes to find one bad request. After that the session counts as
+/// broken, and the rest of the batch gets the error without another run. Failures that TensorFlow blames on the values do not
+/// count: the search for their request always goes on to the end.
 const SPARE_FAILURES_MAX: usize = 2;
 
-/// Runs a batch of requests that stack and answers each of them.
-pub(crate) fn run_batch(session: &dyn Session, signature: usize, requests: Vec<Request>, tracer: Option<&dyn RunTracer>) {
+/// Runs a batch of requests that stack, and answers each of them.
+pub(crate) fn run_batch(session: &dyn Session, signature: usize, requests: Vec<Request>, observer: &dyn RunObserver) {
     let halvings = requests.len().checked_ilog2().unwrap_or(0) as usize;
-    // The whole batch fails, and then the half with the culprit in it each time.
+    // One bad request fails the whole batch, and then one half at each halving.
     let failures_max = 1 + halvings + SPARE_FAILURES_MAX;
-    Runner { session, signature, tracer, failures: 0, failures_max }.run(requests);
+    Runner { session, signature, observer, failures: 0, failures_max }.run(requests);
 }
 
 struct Runner<'a> {
     session: &'a dyn Session,
+    /// The signature's index in the session.
     signature: usize,
-    tracer: Option<&'a dyn RunTracer>,
-    /// Failures in a row that the values are not blamed for.
+    observer: &'a dyn RunObserver,
+    /// Failures in a row that TensorFlow does not blame on the values.
     failures: usize,
     failures_max: usize,
-}
-
-/// Notes the time and the bytes of a part, or of a request larger than a batch, for the size of the next parts.
-fn learn(request: &Request, begun: Instant, outputs: &[Tensor]) {
-    if request.is_part() || request.rows() > request.turn_rows() {
-        let bytes = request.inputs.iter().chain(outputs).map(Tensor::byte_count).sum();
-        request.observation().learn_part(request.rows(), begun.elapsed(), bytes);
-    }
 }
 
 impl Runner<'_> {
@@ -47,17 +42,17 @@ impl Runner<'_> {
             request.mark_started(begun);
         }
         let rows = requests.iter().map(Waiting::rows).sum();
-        requests[0].observation().count_run(rows, requests.len());
+        self.observer.begins(rows, requests.len());
         let inputs: Vec<&[Tensor]> = requests.iter().map(|request| request.inputs.as_slice()).collect();
         let result = self.try_run(&inputs);
-        let link = self.trace(&requests, rows, begun, result.as_ref().err());
+        let link = self.observe(&requests, rows, begun, result.as_ref().err());
         match result {
             Ok(outputs) => {
                 self.failures = 0;
                 if let [request] = &requests[..] {
-                    learn(request, begun, &outputs);
+                    learn_part(request, begun, &outputs);
                 }
-                self.reply(requests, outputs, Run { begun, link });
+                self.answer(requests, outputs, Run { begun, link });
             }
             Err(error) => {
                 self.failures += usize::from(error.code != Code::InvalidArgument);
@@ -75,7 +70,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Runs again those of the requests that somebody still waits for.
+    /// Runs again those requests whose callers still wait.
     fn rerun(&mut self, mut requests: Vec<Request>) {
         let now = Instant::now();
         requests.retain(|request| !request.is_abandoned());
@@ -85,32 +80,37 @@ impl Runner<'_> {
         }
     }
 
-    /// Tells the tracer of a run, if one of its requests is traced.
-    fn trace(&self, requests: &[Request], rows: usize, begun: Instant, error: Option<&Error>) -> Option<TraceLink> {
-        let tracer = self.tracer?;
+    fn try_run(&self, inputs: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        // A panic leaves nothing of tfweb's half changed: the run owns no state, and the session is used through its interface
+        // only.
+        catch_unwind(AssertUnwindSafe(|| self.session.run(self.signature, inputs)))
+            .unwrap_or_else(|_| Err(Error::internal("the run panicked; this is a bug, see the server's log")))
+    }
+
+    /// Tells the observer of a run that has ended. Gives the run's span if the observer records one.
+    fn observe(&self, requests: &[Request], rows: usize, begun: Instant, error: Option<&Error>) -> Option<TraceLink> {
         let links: Vec<TraceLink> = requests.iter().filter_map(|request| request.trace).collect();
-        if links.is_empty() {
-            return None;
-        }
-        Some(tracer.record(&TracedRun {
-            signature: &self.session.signatures()[self.signature].name,
+        self.observer.ran(&ObservedRun {
             begun,
             ended: Instant::now(),
             rows,
             requests: requests.len(),
             links: &links,
             error: error.map(|error| error.code.name()),
-        }))
+        })
     }
 
-    fn reply(&mut self, requests: Vec<Request>, outputs: Vec<Tensor>, run: Run) {
-        if let Ok([only]) = <[Request; 1]>::try_from(requests).map_err(|requests| self.reply_split(requests, &outputs, run)) {
-            // Whatever its shape: a request alone gets what TensorFlow gave.
+    fn answer(&mut self, mut requests: Vec<Request>, outputs: Vec<Tensor>, run: Run) {
+        if requests.len() > 1 {
+            return self.answer_each(requests, &outputs, run);
+        }
+        // A request that ran alone gets what TensorFlow gave, whatever the shape of the outputs.
+        if let Some(only) = requests.pop() {
             only.succeed(outputs, run);
         }
     }
 
-    fn reply_split(&mut self, requests: Vec<Request>, outputs: &[Tensor], run: Run) {
+    fn answer_each(&mut self, requests: Vec<Request>, outputs: &[Tensor], run: Run) {
         let rows: Vec<usize> = requests.iter().map(Waiting::rows).collect();
         if let Some(split) = batch::split(outputs, &rows) {
             for (request, outputs) in requests.into_iter().zip(split) {
@@ -122,10 +122,13 @@ impl Runner<'_> {
             }
         }
     }
+}
 
-    fn try_run(&self, inputs: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
-        // The session is not touched after a panic but through its own interface, which holds nothing of ours half changed.
-        catch_unwind(AssertUnwindSafe(|| self.session.run(self.signature, inputs)))
-            .unwrap_or_else(|_| Err(Error::internal("the run panicked; this is a bug, see the server's log")))
+/// Notes the time and the bytes of a run that held nothing but a part, or a request larger than a batch. They decide the size of
+/// the next parts.
+fn learn_part(request: &Request, begun: Instant, outputs: &[Tensor]) {
+    if request.is_part() || request.rows() > request.turn_rows() {
+        let bytes = request.inputs.iter().chain(outputs).map(Tensor::byte_count).sum();
+        request.gauges().learn_part(request.rows(), begun.elapsed(), bytes);
     }
 }

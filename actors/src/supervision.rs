@@ -1,4 +1,6 @@
-//! What happens when an actor panics.
+//! Ends the process when an actor panics.
+//!
+//! A server that has lost one of its actors would fail every later request. A process that ends can be started anew.
 
 use std::cell::Cell;
 use std::panic;
@@ -25,7 +27,7 @@ pub fn exit_on_actor_panic(arbiter: &ArbiterHandle) {
             if runs_actors {
                 tracing::error!("an actor panics; the process ends so that it can be started anew");
             }
-            // Behind that line: the hook before this one sees to it that what was logged is written.
+            // The hook before this one waits until the log is written, so it comes after that line.
             before(info);
             if runs_actors {
                 std::process::exit(EXIT_CODE);

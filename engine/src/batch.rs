@@ -1,21 +1,23 @@
-//! Merging the rows of several requests into one run, and splitting a run's outputs again. Pure; the real session merges
-//! straight into TensorFlow's memory with the same rules ([`merged_dims`]).
+//! Merges the rows of several requests into one run, and splits the run's outputs again. Pure.
+//!
+//! The real session merges straight into TensorFlow's memory, by the same rules ([`merged_dims`]).
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::dtype::Scalar;
 use crate::error::Error;
 use crate::shape::Dims;
 use crate::tensor::Tensor;
-use crate::with_scalar;
+use crate::values::Scalar;
+use crate::with_scalar::with_scalar;
 
-/// The dimensions of input `input` of all `requests` put together: one request's own, or the sum of their rows.
+/// Computes the dimensions of input `input` of all `requests` merged. One request keeps its own; several have the sum of their
+/// rows.
 ///
 /// # Errors
-/// `InvalidArgument` where rows cannot be stacked. The batcher puts only stackable requests together, so callers see
-/// this only for a request that disagrees with its own signature.
+/// `InvalidArgument` if the rows cannot be stacked. The batcher merges only requests that stack, so only outputs cause it
+/// ([`join`]).
 pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> {
     let first = requests.first().ok_or_else(|| Error::internal("a run without requests; this is a bug"))?;
     let mut dims = Dims::from_slice(first[input].dims());
@@ -35,10 +37,10 @@ pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> 
     Ok(dims)
 }
 
-/// Merges input `input` of all `requests`: shared where there is one request, copied once where there are several.
+/// Merges input `input` of all `requests`. The tensor of one request is shared; the rows of several are copied once.
 ///
 /// # Errors
-/// As [`merged_dims`].
+/// Those of [`merged_dims`].
 pub fn merge(requests: &[&[Tensor]], input: usize) -> Result<Tensor, Error> {
     let dims = merged_dims(requests, input)?;
     if let [only] = requests {
@@ -61,8 +63,8 @@ fn concat_scalars<'a, T: Scalar>(parts: impl Iterator<Item = &'a Tensor>) -> Vec
     parts.filter_map(Tensor::as_slice::<T>).flatten().copied().collect()
 }
 
-/// Gives each request its rows of the outputs, sharing their memory. `None` where an output's first dimension is not the
-/// sum of `rows`: such an answer belongs to no request in particular.
+/// Gives each request its rows of the outputs. The rows share the memory of the outputs. `None` if the first dimension of an output
+/// is not the sum of `rows`, for then nobody can tell which rows belong to which request.
 #[must_use]
 pub fn split(outputs: &[Tensor], rows: &[usize]) -> Option<Vec<Vec<Tensor>>> {
     let total: usize = rows.iter().sum();
@@ -78,10 +80,10 @@ pub fn split(outputs: &[Tensor], rows: &[usize]) -> Option<Vec<Vec<Tensor>>> {
     Some(split.collect())
 }
 
-/// Puts the answers of the runs of one large request together again, in order.
+/// Joins the outputs of the parts of one large request, in order.
 ///
 /// # Errors
-/// `Internal` where the runs' outputs cannot be stacked: the model gave rows of different shapes to the parts of one request.
+/// `Internal` if the outputs cannot be stacked, because the model gave the parts of one request rows of different shapes.
 pub fn join(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let requests: Vec<&[Tensor]> = parts.iter().map(Vec::as_slice).collect();
     let outputs = parts.first().map_or(0, Vec::len);

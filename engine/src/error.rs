@@ -1,11 +1,11 @@
-//! One list of error codes for the whole house, in the words TensorFlow and gRPC share.
+//! The error of all of tfweb. Its codes are those that TensorFlow and gRPC share.
 
 use std::fmt;
 
-/// The most characters of a caller's own text that an error repeats.
+/// The most characters of a caller's text that an error repeats.
 const QUOTED_CHARS_MAX: usize = 80;
 
-/// Quotes a caller's own text for an error, cut to a length that fits a log line.
+/// Quotes a caller's text for an error, and cuts it to a length that fits a line of a log.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
@@ -14,37 +14,37 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// What kind of failure an [`Error`] is; each wire protocol maps it to its own status.
+/// The kind of an [`Error`]. Each protocol maps it to a status of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     /// The request is malformed or does not fit the signature.
     InvalidArgument,
     /// A body or tensor is larger than its limit.
     OutOfRange,
-    /// The state needed for the request is not there: a URL that cannot be fetched, a variable that was never restored.
+    /// The request needs a state that does not exist: a URL cannot be fetched, or a variable was never restored.
     FailedPrecondition,
-    /// No such model, version, signature or file.
+    /// The model, version, signature or file does not exist.
     NotFound,
-    /// Overloaded, loading or draining; the same request may succeed elsewhere or later.
+    /// The server is overloaded, loads a model or shuts down. The same request may succeed later or at another replica.
     Unavailable,
-    /// A quota of this caller is used up.
+    /// A quota of the caller is used up.
     ResourceExhausted,
     /// The request's deadline passed.
     DeadlineExceeded,
-    /// No valid credentials.
+    /// The caller gave no valid credentials.
     Unauthenticated,
-    /// Valid credentials without this right.
+    /// The caller gave valid credentials, which do not include this right.
     PermissionDenied,
-    /// A dtype or method that is not served.
+    /// tfweb does not serve the dtype or the method.
     Unimplemented,
     /// The caller went away.
     Cancelled,
-    /// A failure of the session or a bug; never the caller's fault.
+    /// The session failed, or tfweb has a bug. Never the caller's fault.
     Internal,
 }
 
 impl Code {
-    /// Every code, for tables and their tests.
+    /// Every code, for tables and tests of tables.
     pub const ALL: [Self; 12] = [
         Self::InvalidArgument,
         Self::OutOfRange,
@@ -80,12 +80,12 @@ impl Code {
     }
 }
 
-/// A failure with its code and a message for the person who sent the request.
+/// A failure: its code, and a message for the person who sent the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The kind of failure.
     pub code: Code,
-    /// What happened, what was expected, how to mend it.
+    /// Says what happened, what was expected, and how to fix it.
     pub message: String,
 }
 
@@ -95,12 +95,12 @@ impl Error {
         Self { code, message: message.into() }
     }
 
-    /// Makes an [`Code::InvalidArgument`] error.
+    /// Makes an error of code [`Code::InvalidArgument`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidArgument, message)
     }
 
-    /// Makes an [`Code::Internal`] error.
+    /// Makes an error of code [`Code::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Code::Internal, message)
     }

@@ -1,5 +1,7 @@
-//! A session without TensorFlow, for tests of everything above the engine: it computes one simple function, records the
-//! rows of every run, and can be held so that requests gather behind it.
+//! A session without TensorFlow, for tests of the code above the engine.
+//!
+//! The session computes a simple function and records the rows of every run. A test can hold its runs, so that requests gather
+//! behind them.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,14 +15,14 @@ use crate::shape::PartialShape;
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
-/// What a [`FakeSession`] computes of its input `x`.
+/// The function that a [`FakeSession`] computes.
 #[derive(Clone, Copy, Debug)]
 pub enum Behaviour {
     /// `y = x / 2 + 2`; `x` float32 `[-1]`.
     HalfPlusTwo,
     /// `y = x`; `x` float32 `[-1, -1]`.
     Echo,
-    /// `y = x`, after so long.
+    /// `y = x`, after this time.
     Slow(Duration),
     /// `y = x`; fails with `InvalidArgument` if any element is negative.
     FailsOnNegative,
@@ -28,7 +30,7 @@ pub enum Behaviour {
     AlwaysFails,
     /// `y = x`; panics if any element is negative.
     PanicsOnNegative,
-    /// `y` = the elements above zero: fewer rows than came in.
+    /// `y` = the elements above zero, so that `y` may have fewer rows than `x`.
     PositiveOnly,
 }
 
@@ -42,13 +44,13 @@ pub struct FakeSession {
 }
 
 impl FakeSession {
-    /// Makes a session with one signature, `serving_default`: `x` to `y`.
+    /// Makes a session with the signature `serving_default`, which has the input `x` and the output `y`.
     #[must_use]
     pub fn new(behaviour: Behaviour) -> Self {
         Self::with_signatures(behaviour, &["serving_default"])
     }
 
-    /// Makes a session with several signatures that all do the same.
+    /// Makes a session with several signatures, which all compute the same.
     #[must_use]
     pub fn with_signatures(behaviour: Behaviour, names: &[&str]) -> Self {
         let dims = if matches!(behaviour, Behaviour::Echo) { vec![None, None] } else { vec![None] };
@@ -71,12 +73,12 @@ impl FakeSession {
         }
     }
 
-    /// Makes every run wait at its start until [`FakeSession::release`].
+    /// Makes every run wait at its start until [`FakeSession::release`] is called.
     pub fn hold(&self) {
         *lock(&self.held) = true;
     }
 
-    /// Lets waiting and later runs go on.
+    /// Lets the waiting runs and all later runs go on.
     pub fn release(&self) {
         *lock(&self.held) = false;
         self.changed.notify_all();
@@ -140,7 +142,7 @@ impl Session for FakeSession {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A run that panics on purpose holds no lock, and these values are whole at every moment.
+    // A run that panics on purpose holds no lock, and the values behind the locks are valid at every moment.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,47 +1,46 @@
-//! Which tensors may be fed to a signature. Pure.
+//! Checks which tensors may be fed to a signature. Pure.
 //!
-//! TensorFlow's kernels state with a `CHECK` what they take for granted, such as that the input of a convolution has four
-//! dimensions. A `CHECK` is no error: where it does not hold, TensorFlow ends the whole process (SIGABRT), and with it every
-//! other request. Nothing can catch that, so no request may ever reach one. Some kernels do not even check, and write where
-//! they may not.
+//! TensorFlow's kernels state their assumptions with a `CHECK`, such as that the input of a convolution has four dimensions. A
+//! `CHECK` is no error. If it fails, TensorFlow ends the whole process (SIGABRT) and every other request with it. Nothing can catch
+//! that, so no request may reach a `CHECK` that fails. Some kernels do not even check, and write outside their memory.
 //!
-//! Kernels take the rank and the known dimensions for granted that shape inference found when the graph was built. A run does not
-//! compare the tensors that it is fed with those, so this file does. The shapes that a signature declares are no help: some
-//! declare less, or other shapes than everybody feeds (TensorFlow Serving's half_plus_two declares `[-1, 1]` and is fed `[3]`).
-//! So a tensor has to agree with the shape that TensorFlow inferred, unless it comes to nothing but operations on each element by
-//! itself, which take any shape. Several of those have to broadcast to no more than the largest of them: `[6000, 1]` and
-//! `[1, 6000]` would become 36 million elements.
+//! Kernels assume the rank and the known dimensions that shape inference found when the graph was built. A run does not compare the
+//! tensors that are fed with those, so this file does. The shapes that a signature declares do not help: some declare less, and
+//! some declare other shapes than clients feed (TensorFlow Serving's half_plus_two declares `[-1, 1]`, and clients feed `[3]`).
 //!
-//! TensorFlow also CHECKs that the sizes of a shape multiply to less than 2^63, sizes beside a zero included, and those of the
-//! shapes that it makes of others: `[1, 2^58, 0]` and `[64, 1, 1]` broadcast to too many. Inputs that have elements are far below
-//! that, for somebody has sent them; so what an empty input may claim is bounded, and what all inputs broadcast to.
+//! So a tensor must agree with the shape that TensorFlow inferred, with one exception. A tensor that reaches only operations on
+//! each element by itself may have any shape, for such operations take any. Several such tensors must not broadcast to more
+//! elements than the largest of them has: `[6000, 1]` and `[1, 6000]` would become 36 million elements.
+//!
+//! TensorFlow also CHECKs that the sizes of a shape multiply to less than 2^63, with the sizes beside a zero, and the same of
+//! shapes that it makes of others: `[1, 2^58, 0]` and `[64, 1, 1]` broadcast to too many elements. An input with elements is far
+//! below that limit, for its client has sent them all. So two things are bounded here: the sizes of an empty input, and the shape
+//! to which all inputs broadcast.
 
 use std::fmt;
 
 use crate::error::Error;
 use crate::graph::Demands;
 use crate::shape::{Dims, PartialShape};
-use crate::signature::{Signature, TensorSpec};
 
-/// The shape that all inputs of a run would broadcast to has fewer elements than this, sizes of 0 counted as 1. Half of
-/// TensorFlow's own limit.
+/// All inputs of a run must broadcast to fewer elements than this, where a size of 0 counts as 1. It is half of TensorFlow's limit.
 const BROADCAST_ELEMENTS_MAX: u64 = 1 << 62;
-/// The greatest product of the sizes but zeros of an input without elements. Such an input is free to send, and yet kernels make
-/// outputs for its rows and loop over them. It may claim about as many as a request can hold that sends them.
+/// The greatest product of the sizes beside zeros of an input without elements. Such an input costs nothing to send, and yet
+/// kernels make outputs for its rows and loop over them. So it may claim about as many rows as a request with elements can hold.
 const EMPTY_PRODUCT_MAX: u64 = 1 << 24;
 
 /// The shapes that may be fed to one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedShape {
-    /// As TensorFlow inferred it.
+    /// The shape that TensorFlow inferred.
     shape: PartialShape,
     demands: Demands,
-    /// Whether the process ends where there are no elements.
+    /// Whether the process ends if the tensor has no elements.
     needs_elements: bool,
 }
 
 impl FeedShape {
-    /// Any shape.
+    /// Allows any shape.
     pub const ANY: Self = Self {
         shape: PartialShape::UNKNOWN,
         demands: Demands { takes_any_shape: true, ..Demands::UNKNOWN },
@@ -52,18 +51,18 @@ impl FeedShape {
         Self { shape, demands, needs_elements }
     }
 
-    /// Whether made-up values may be fed to see what happens: not where the process may end of it.
+    /// Whether a trial run may feed made-up values. It must not if they may end the process.
     pub(crate) const fn may_be_tried(&self) -> bool {
         !self.needs_elements
     }
 
     /// Whether a tensor of these dimensions agrees with the graph.
     fn agrees(&self, dims: &[usize]) -> bool {
-        let has_last = dims.last().is_none_or(|last| *last >= self.demands.last_least);
+        let has_last = dims.last().is_none_or(|last| *last >= self.demands.last_size_min);
         self.demands.ranks.contains(&dims.len()) && self.shape.accepts(dims) && has_last
     }
 
-    /// Whether a tensor of these dimensions is empty and may not be, or claims too much for what it holds.
+    /// Whether a tensor of these dimensions is empty although it must not be, or claims too many rows for an empty one.
     fn is_too_empty(&self, dims: &[usize]) -> bool {
         let chosen = |place: usize| self.shape.dims().and_then(|known| *known.get(place)?).is_none();
         let claimed: Dims = dims.iter().enumerate().filter(|(place, _)| chosen(*place)).map(|(_, size)| *size).collect();
@@ -83,48 +82,46 @@ impl fmt::Display for FeedShape {
         } else {
             write!(f, "{least} to {greatest} dimensions")?;
         }
-        if self.demands.last_least > 0 {
-            write!(f, " with a last size of {} or more", self.demands.last_least)?;
+        if self.demands.last_size_min > 0 {
+            write!(f, " with a last size of {} or more", self.demands.last_size_min)?;
         }
         Ok(())
     }
 }
 
-impl Signature {
-    /// Checks that tensors of these dimensions, one for each input, may be fed together.
-    ///
-    /// # Errors
-    /// `InvalidArgument` naming the first input that may not.
-    pub fn check_feeds<'a>(&self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
-        let (mut together, mut largest, mut odd) = (Dims::new(), 0, None);
-        for (TensorSpec { name, feed, .. }, dims) in self.inputs.iter().zip(dims) {
-            if !feed.agrees(dims) {
-                let error = || format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
-                if !feed.demands.takes_any_shape {
-                    return Err(Error::invalid(error()));
-                }
-                odd.get_or_insert_with(error);
+/// Checks that several tensors may be fed together. `inputs` gives the name, the feed shape and the dimensions of each.
+///
+/// # Errors
+/// `InvalidArgument`, which names the first input that may not be fed.
+pub(crate) fn check_feeds<'a>(inputs: impl Iterator<Item = (&'a str, &'a FeedShape, &'a [usize])>) -> Result<(), Error> {
+    let (mut together, mut largest, mut odd) = (Dims::new(), 0, None);
+    for (name, feed, dims) in inputs {
+        if !feed.agrees(dims) {
+            let error = || format!("input {name:?}: expected {feed}, for which the graph was built, got shape {dims:?}");
+            if !feed.demands.takes_any_shape {
+                return Err(Error::invalid(error()));
             }
-            if feed.is_too_empty(dims) {
-                let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^24" };
-                return Err(Error::invalid(format!("input {name:?}: expected {most}, got shape {dims:?}")));
-            }
-            largest = largest.max(product(dims).unwrap_or(u64::MAX));
-            broadcast(&mut together, dims);
+            odd.get_or_insert_with(error);
         }
-        let elements = product(&together).filter(|elements| *elements < BROADCAST_ELEMENTS_MAX);
-        let Some(elements) = elements else {
-            let text = format!("expected inputs whose shapes broadcast to fewer than 2^62 elements, got {:?}", &together[..]);
-            return Err(Error::invalid(text));
-        };
-        match odd {
-            Some(error) if elements > largest => Err(Error::invalid(error)),
-            Some(_) | None => Ok(()),
+        if feed.is_too_empty(dims) {
+            let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^24" };
+            return Err(Error::invalid(format!("input {name:?}: expected {most}, got shape {dims:?}")));
         }
+        largest = largest.max(product(dims).unwrap_or(u64::MAX));
+        broadcast(&mut together, dims);
+    }
+    let elements = product(&together).filter(|elements| *elements < BROADCAST_ELEMENTS_MAX);
+    let Some(elements) = elements else {
+        let text = format!("expected inputs whose shapes broadcast to fewer than 2^62 elements, got {:?}", &together[..]);
+        return Err(Error::invalid(text));
+    };
+    match odd {
+        Some(error) if elements > largest => Err(Error::invalid(error)),
+        Some(_) | None => Ok(()),
     }
 }
 
-/// Adds a shape to what the shapes before it broadcast to: the greatest size of each dimension, counted from the last.
+/// Broadcasts a shape with the shapes before it: takes the greatest size of each dimension, counted from the last dimension.
 fn broadcast(together: &mut Dims, dims: &[usize]) {
     while together.len() < dims.len() {
         together.insert(0, 1);
@@ -134,7 +131,7 @@ fn broadcast(together: &mut Dims, dims: &[usize]) {
     }
 }
 
-/// The product of sizes, 0 counted as 1; none where it passes 64 bits.
+/// The product of all sizes, where 0 counts as 1. `None` if it exceeds 64 bits.
 fn product(dims: &[usize]) -> Option<u64> {
     dims.iter().try_fold(1_u64, |product, &size| product.checked_mul(u64::try_from(size.max(1)).ok()?))
 }
@@ -142,28 +139,16 @@ fn product(dims: &[usize]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dtype::DType;
 
-    fn signature(feeds: &[FeedShape]) -> Signature {
-        let spec = |feed: &FeedShape| TensorSpec {
-            name: "x".into(),
-            tensor: "x:0".into(),
-            dtype: DType::Float32,
-            shape: PartialShape::UNKNOWN,
-            feed: feed.clone(),
-        };
-        Signature { name: "s".into(), method: String::new(), inputs: feeds.iter().map(spec).collect(), outputs: Vec::new() }
-    }
-
-    /// Feeds tensors of these dimensions; none of the words are expected where they may be fed.
+    /// Feeds tensors of these dimensions. Expects these words of an error, or `None` if the tensors may be fed.
     #[track_caller]
     fn check(feeds: &[FeedShape], dims: &[&[usize]], expect: Option<&str>) {
-        let checked = signature(feeds).check_feeds(dims.iter().copied());
+        let checked = check_feeds(feeds.iter().zip(dims).map(|(feed, dims)| ("x", feed, *dims)));
         match expect {
             None => assert_eq!(checked, Ok(())),
             Some(words) => {
                 let error = checked.unwrap_err();
-                assert!(error.code == crate::Code::InvalidArgument && error.message.contains(words), "{error:?}");
+                assert!(error.code == crate::error::Code::InvalidArgument && error.message.contains(words), "{error:?}");
             }
         }
     }
@@ -185,7 +170,7 @@ mod tests {
         check(&of(2..=usize::MAX), &[&[]], Some("expected 2 or more dimensions"));
         check(&of(0..=3), &[&[1; 4]], Some("expected 0 to 3 dimensions"));
         check(&of(0..=usize::MAX), &[&[1; 4]], None);
-        let last = [FeedShape::new(PartialShape::UNKNOWN, Demands { last_least: 2, ..Demands::UNKNOWN }, false)];
+        let last = [FeedShape::new(PartialShape::UNKNOWN, Demands { last_size_min: 2, ..Demands::UNKNOWN }, false)];
         check(&last, &[&[1]], Some("expected shape unknown with a last size of 2 or more"));
         check(&[FeedShape::ANY], &[&[]], None);
         check(&[FeedShape::ANY], &[&[1; 32]], None);
@@ -233,7 +218,7 @@ mod tests {
 
     #[test]
     fn transforms_need_elements() {
-        let demands = Demands { last_least: 2, ..Demands::UNKNOWN };
+        let demands = Demands { last_size_min: 2, ..Demands::UNKNOWN };
         let transform = [FeedShape::new(PartialShape::new([None, None]), demands, true)];
         assert!(!transform[0].may_be_tried() && FeedShape::ANY.may_be_tried());
         check(&transform, &[&[1, 2]], None);

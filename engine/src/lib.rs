@@ -1,7 +1,7 @@
-//! The bottom floor of tfweb: tensors, signatures, and sessions that run them.
+//! The engine of tfweb: tensors, signatures, and sessions that run them.
 //!
-//! Knows nothing of HTTP, actors or wire formats. [`Session`] is all that the floor above needs; what implements it for real
-//! is [`tensorflow`], the only place in the repository with `unsafe` code.
+//! The engine knows nothing of HTTP, actors or wire formats. Code above it runs a model through the trait [`Session`].
+//! [`tensorflow`] implements the trait with libtensorflow; its folder is the only place in the repository with `unsafe` code.
 
 #![deny(unsafe_code)]
 
@@ -16,14 +16,20 @@ pub mod saved_model;
 mod session;
 mod shape;
 mod signature;
+mod storage;
 mod tensor;
 #[allow(unsafe_code)]
 pub mod tensorflow;
+mod values;
+mod with_scalar;
 
-pub use dtype::{bf16, f16, DType, Scalar};
+pub use dtype::DType;
 pub use error::{quoted, Code, Error};
 pub use feed::FeedShape;
+pub use half::{bf16, f16};
 pub use session::Session;
 pub use shape::{element_count, Dims, PartialShape, RANK_MAX};
 pub use signature::{Signature, TensorSpec};
-pub use tensor::{Buffer, Storage, StringStorage, Strings, Tensor, Values};
+pub use storage::{Storage, StringStorage};
+pub use tensor::Tensor;
+pub use values::{Buffer, Scalar, Strings, Values};

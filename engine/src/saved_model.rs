@@ -1,4 +1,4 @@
-//! A SavedModel as it lies on disk: which directory holds it, which version it is, which tag sets it has.
+//! A SavedModel on disk: its directory, its version, its tag sets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,22 @@ use prost::Message;
 
 use crate::error::{Code, Error};
 
-/// The largest saved_model.pb whose tag sets are listed in an error: protobuf's own limit for one message.
+/// The largest saved_model.pb that is read for its tag sets: protobuf's limit for one message.
 const LISTED_BYTES_MAX: u64 = 2 << 30;
 
-/// A SavedModel directory and the version it is.
+/// The directory of a SavedModel, and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// The directory with saved_model.pb or saved_model.pbtxt in it.
+    /// The directory that holds saved_model.pb or saved_model.pbtxt.
     pub directory: PathBuf,
-    /// The directory's number, or 1 where it has none.
+    /// The number that is the directory's name, or 1 if the name is no number.
     pub version: u64,
 }
 
-/// Finds the SavedModel at `path`: the directory itself, or the highest version in a directory of numbered ones.
+/// Finds the SavedModel at `path`: in the directory itself, or in the highest of its numbered subdirectories.
 ///
 /// # Errors
-/// `NotFound` saying what was looked for and what is there.
+/// `NotFound`, which names the files that were expected and what the directory holds.
 pub fn locate(path: &Path) -> Result<Located, Error> {
     if holds_model(path) {
         let version = version_of(path).unwrap_or(1);
@@ -57,7 +57,7 @@ fn version_of(path: &Path) -> Option<u64> {
     name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
 }
 
-/// Lists the tag sets of the SavedModel in `directory`; empty where they cannot be read (text format, too large, damaged).
+/// Lists the tag sets of the SavedModel in `directory`. Empty if the file is in text format, too large or damaged.
 #[must_use]
 pub fn tag_sets(directory: &Path) -> Vec<Vec<String>> {
     let file = directory.join("saved_model.pb");
@@ -69,7 +69,7 @@ pub fn tag_sets(directory: &Path) -> Vec<Vec<String>> {
     graphs.into_iter().map(|graph| graph.meta_info.unwrap_or_default().tags).collect()
 }
 
-// The few fields read here, numbered as in tensorflow/core/protobuf/saved_model.proto and meta_graph.proto; prost skips the rest.
+// The fields that are read, numbered as in tensorflow/core/protobuf/saved_model.proto and meta_graph.proto. prost skips all others.
 
 #[derive(Message)]
 struct SavedModel {

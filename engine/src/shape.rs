@@ -1,16 +1,16 @@
-//! Shapes: of a tensor that exists (every dimension known) and of a signature (some unknown).
+//! Shapes of tensors, in which every dimension is known, and of signatures, in which some are not.
 
 use std::fmt;
 
 use smallvec::SmallVec;
 
-/// The dimensions of a tensor, outermost first. Four fit without an allocation: an image batch has four.
+/// The dimensions of a tensor, outermost first. Up to four need no allocation; a batch of images has four.
 pub type Dims = SmallVec<[usize; 4]>;
 
-/// The most dimensions an input may have; TensorFlow itself stops at 254, and no served model comes near this.
+/// The most dimensions that an input may have. TensorFlow's own limit is 254; models in use have far fewer.
 pub const RANK_MAX: usize = 32;
 
-/// Counts the elements of a tensor of these dimensions; `None` where the count overflows.
+/// Counts the elements of a tensor of these dimensions. `None` if the count overflows.
 #[must_use]
 pub fn element_count(dims: &[usize]) -> Option<usize> {
     if dims.contains(&0) {
@@ -19,38 +19,38 @@ pub fn element_count(dims: &[usize]) -> Option<usize> {
     dims.iter().try_fold(1_usize, |n, &dim| n.checked_mul(dim))
 }
 
-/// The shape a signature declares: rank unknown, or known with `None` for each dimension that may vary.
+/// The shape that a signature declares. Its rank may be unknown. If the rank is known, some dimensions may vary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartialShape(Option<Vec<Option<usize>>>);
 
 impl PartialShape {
-    /// A shape of which nothing is known, not even its rank.
+    /// The shape whose rank is unknown.
     pub const UNKNOWN: Self = Self(None);
 
-    /// Makes a shape of known rank; `None` is a dimension that may vary.
+    /// Makes a shape of known rank. `None` stands for a dimension that may vary.
     pub fn new(dims: impl Into<Vec<Option<usize>>>) -> Self {
         Self(Some(dims.into()))
     }
 
-    /// The dimensions, where the rank is known.
+    /// The dimensions, if the rank is known.
     #[must_use]
     pub fn dims(&self) -> Option<&[Option<usize>]> {
         self.0.as_deref()
     }
 
-    /// Whether the first dimension exists and may vary, so that it can count rows.
+    /// Whether the first dimension exists and may vary. Then it counts rows.
     #[must_use]
     pub fn has_rows(&self) -> bool {
         matches!(self.dims(), Some([None, ..]))
     }
 
-    /// The shape of one row: this one without its first dimension.
+    /// The shape of one row, which is this shape without its first dimension.
     #[must_use]
     pub fn row(&self) -> Self {
         Self(self.dims().map(|dims| dims.get(1..).unwrap_or_default().to_vec()))
     }
 
-    /// Whether a tensor of these dimensions fits.
+    /// Whether a tensor of these dimensions fits the shape.
     #[must_use]
     pub fn accepts(&self, dims: &[usize]) -> bool {
         self.dims().is_none_or(|known| {

@@ -1,7 +1,8 @@
-//! Signatures: what a model method takes and gives.
+//! Signatures: the inputs and outputs of a method of a model.
 
 use crate::dtype::DType;
-use crate::feed::FeedShape;
+use crate::error::Error;
+use crate::feed::{self, FeedShape};
 use crate::shape::PartialShape;
 
 /// One input or output of a signature.
@@ -9,31 +10,31 @@ use crate::shape::PartialShape;
 pub struct TensorSpec {
     /// The name callers use.
     pub name: String,
-    /// Which tensor of the graph it is, such as `x:0`.
+    /// The name of the tensor in the graph, such as `x:0`.
     pub tensor: String,
     /// The element type.
     pub dtype: DType,
     /// The shape that the signature declares.
     pub shape: PartialShape,
-    /// Of an input: the shapes that may be fed, whatever the signature declares.
+    /// The shapes that may be fed, whatever the signature declares. Meaningless for an output.
     pub feed: FeedShape,
 }
 
 /// One method of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    /// The key in the SavedModel, such as `serving_default`.
+    /// The signature's key in the SavedModel, such as `serving_default`.
     pub name: String,
     /// TensorFlow's method name, such as `tensorflow/serving/predict`.
     pub method: String,
-    /// Sorted by name. Requests hold their tensors in this order.
+    /// The inputs, sorted by name. Requests hold their tensors in this order.
     pub inputs: Vec<TensorSpec>,
-    /// Sorted by name. Answers hold their tensors in this order.
+    /// The outputs, sorted by name. Answers hold their tensors in this order.
     pub outputs: Vec<TensorSpec>,
 }
 
 impl Signature {
-    /// Whether several requests can share a run: every input and output counts rows in a first dimension that may vary.
+    /// Whether several requests can share a run: the first dimension of every input and output counts rows.
     #[must_use]
     pub fn is_batchable(&self) -> bool {
         !self.inputs.is_empty() && self.inputs.iter().chain(&self.outputs).all(|spec| spec.shape.has_rows())
@@ -43,6 +44,14 @@ impl Signature {
     #[must_use]
     pub fn unserved(&self) -> Option<&TensorSpec> {
         self.inputs.iter().chain(&self.outputs).find(|spec| !spec.dtype.is_served())
+    }
+
+    /// Checks that tensors of these dimensions, one for each input in order, may be fed together.
+    ///
+    /// # Errors
+    /// `InvalidArgument`, which names the first input that may not be fed.
+    pub fn check_feeds<'a>(&'a self, dims: impl Iterator<Item = &'a [usize]>) -> Result<(), Error> {
+        feed::check_feeds(self.inputs.iter().zip(dims).map(|(spec, dims)| (spec.name.as_str(), &spec.feed, dims)))
     }
 
     /// The position of the input called `name`.

@@ -1,200 +1,18 @@
 //! Tensors: dimensions and shared, immutable values.
 //!
-//! A tensor never owns its memory alone: it is a window onto a [`Storage`] that may be a `Vec` filled by a decoder or
-//! the memory of a tensor that libtensorflow returned. Taking rows of it, or handing it to another thread, copies nothing.
+//! A tensor is a window onto a [`Storage`], which other tensors may share. Taking rows of a tensor, or handing it to another
+//! thread, copies no element.
 
-use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::dtype::{bf16, f16, DType, Scalar};
+use crate::dtype::DType;
 use crate::shape::{element_count, Dims};
+use crate::storage::{Storage, StringStorage};
+use crate::values::{Buffer, Scalar, Strings, Values};
 
-/// Memory that holds scalar elements in row-major order.
-pub trait Storage<T>: Send + Sync {
-    /// All elements.
-    fn as_slice(&self) -> &[T];
-
-    /// How many there are.
-    fn count(&self) -> usize {
-        self.as_slice().len()
-    }
-
-    /// Their bytes, where they are not kept as elements.
-    fn packed(&self) -> Option<&[u8]> {
-        None
-    }
-}
-
-impl<T: Send + Sync> Storage<T> for Vec<T> {
-    fn as_slice(&self) -> &[T] {
-        self
-    }
-}
-
-/// Memory that holds byte strings in row-major order.
-pub trait StringStorage: Send + Sync {
-    /// How many strings there are.
-    fn count(&self) -> usize;
-
-    /// The bytes of string `index`, NULs and all.
-    fn get(&self, index: usize) -> &[u8];
-}
-
-impl StringStorage for Vec<Bytes> {
-    fn count(&self) -> usize {
-        self.len()
-    }
-
-    fn get(&self, index: usize) -> &[u8] {
-        &self[index]
-    }
-}
-
-/// A window onto shared scalars.
-#[derive(Clone)]
-pub struct Buffer<T> {
-    storage: Arc<dyn Storage<T>>,
-    start: usize,
-    len: usize,
-}
-
-impl<T: Scalar> Buffer<T> {
-    /// The elements in the window.
-    #[must_use]
-    pub fn as_slice(&self) -> &[T] {
-        &self.storage.as_slice()[self.start..self.start + self.len]
-    }
-
-    /// The bytes of the elements in the window, in the machine's byte order, wherever they lie.
-    fn bytes(&self) -> &[u8] {
-        let size = size_of::<T>();
-        match self.storage.packed().filter(|_| T::TAKES_ANY_BITS) {
-            Some(bytes) => &bytes[self.start * size..(self.start + self.len) * size],
-            None => bytemuck::cast_slice(self.as_slice()),
-        }
-    }
-
-    const fn byte_count(&self) -> usize {
-        self.len * size_of::<T>()
-    }
-
-    fn window(&self, start: usize, len: usize) -> Self {
-        Self { storage: Arc::clone(&self.storage), start: self.start + start, len }
-    }
-}
-
-/// A window onto shared byte strings.
-#[derive(Clone)]
-pub struct Strings {
-    storage: Arc<dyn StringStorage>,
-    start: usize,
-    len: usize,
-}
-
-impl Strings {
-    /// How many strings the window shows.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the window shows none.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The bytes of string `index` of the window, NULs and all.
-    ///
-    /// # Panics
-    /// If the window shows no more than `index` strings.
-    #[must_use]
-    pub fn get(&self, index: usize) -> &[u8] {
-        assert!(index < self.len, "string {index} of {}", self.len);
-        self.storage.get(self.start + index)
-    }
-
-    /// The strings in the window, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (self.start..self.start + self.len).map(|index| self.storage.get(index))
-    }
-
-    fn window(&self, start: usize, len: usize) -> Self {
-        Self { storage: Arc::clone(&self.storage), start: self.start + start, len }
-    }
-}
-
-macro_rules! values {
-    ($($variant:ident($type:ty)),* $(,)?) => {
-        /// A tensor's elements, by dtype.
-        #[derive(Clone)]
-        pub enum Values {
-            $(#[doc = concat!("Elements of dtype `", stringify!($variant), "`.")] $variant(Buffer<$type>),)*
-            /// Byte strings.
-            String(Strings),
-        }
-
-        impl Values {
-            const fn dtype(&self) -> DType {
-                match self {
-                    $(Self::$variant(_) => DType::$variant,)*
-                    Self::String(_) => DType::String,
-                }
-            }
-
-            fn window(&self, start: usize, len: usize) -> Self {
-                match self {
-                    $(Self::$variant(buffer) => Self::$variant(buffer.window(start, len)),)*
-                    Self::String(strings) => Self::String(strings.window(start, len)),
-                }
-            }
-
-            fn byte_count(&self) -> usize {
-                match self {
-                    $(Self::$variant(buffer) => buffer.byte_count(),)*
-                    Self::String(strings) => strings.iter().map(<[u8]>::len).sum(),
-                }
-            }
-
-            fn bytes(&self) -> Option<&[u8]> {
-                match self {
-                    $(Self::$variant(buffer) => Some(buffer.bytes()),)*
-                    Self::String(_) => None,
-                }
-            }
-        }
-
-        impl fmt::Debug for Values {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$variant(buffer) => buffer.as_slice().fmt(f),)*
-                    Self::String(strings) => f.debug_list().entries(strings.iter().map(String::from_utf8_lossy)).finish(),
-                }
-            }
-        }
-
-        impl PartialEq for Values {
-            fn eq(&self, other: &Self) -> bool {
-                match (self, other) {
-                    $((Self::$variant(a), Self::$variant(b)) => a.as_slice() == b.as_slice(),)*
-                    (Self::String(a), Self::String(b)) => a.iter().eq(b.iter()),
-                    _ => false,
-                }
-            }
-        }
-    };
-}
-
-values! {
-    Float16(f16), Bfloat16(bf16), Float32(f32), Float64(f64),
-    Int8(i8), Int16(i16), Int32(i32), Int64(i64),
-    Uint8(u8), Uint16(u16), Uint32(u32), Uint64(u64),
-    Bool(bool),
-}
-
-/// A tensor: dimensions, and as many values as they call for.
+/// A tensor: dimensions, and as many elements as they call for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     dims: Dims,
@@ -202,14 +20,13 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Makes a tensor of scalars, sharing `storage`.
+    /// Makes a tensor of the scalars in `storage`.
     ///
     /// # Panics
     /// If the storage does not hold exactly as many elements as `dims` call for.
     pub fn from_storage<T: Scalar>(dims: &[usize], storage: Arc<dyn Storage<T>>) -> Self {
-        let len = storage.count();
-        let dims = checked(Dims::from_slice(dims), len);
-        Self { dims, values: T::into_values(Buffer { storage, start: 0, len }) }
+        let dims = checked(Dims::from_slice(dims), storage.count());
+        Self { dims, values: T::into_values(Buffer::new(storage)) }
     }
 
     /// Makes a tensor of the scalars of a vector, without copying them.
@@ -220,7 +37,7 @@ impl Tensor {
         Self::from_storage(dims, Arc::new(elements))
     }
 
-    /// Makes a tensor of scalars in the machine's byte order, without copying them where their bits are elements.
+    /// Makes a tensor of scalars in the machine's byte order. Copies them only if some patterns of bits are no valid elements.
     ///
     /// # Panics
     /// If `bytes` are not exactly the elements that `dims` call for.
@@ -228,17 +45,16 @@ impl Tensor {
         Self::from_storage(dims, T::storage(bytes))
     }
 
-    /// Makes a tensor of byte strings, sharing `storage`.
+    /// Makes a tensor of the byte strings in `storage`.
     ///
     /// # Panics
     /// If the storage does not hold exactly as many strings as `dims` call for.
     pub fn from_strings(dims: &[usize], storage: Arc<dyn StringStorage>) -> Self {
-        let len = storage.count();
-        let dims = checked(Dims::from_slice(dims), len);
-        Self { dims, values: Values::String(Strings { storage, start: 0, len }) }
+        let dims = checked(Dims::from_slice(dims), storage.count());
+        Self { dims, values: Values::String(Strings::new(storage)) }
     }
 
-    /// The element type.
+    /// The dtype of the elements.
     #[must_use]
     pub const fn dtype(&self) -> DType {
         self.values.dtype()
@@ -262,7 +78,7 @@ impl Tensor {
         element_count(&self.dims).expect("dimensions were checked against the storage; this is a bug")
     }
 
-    /// How many bytes the elements take; for strings, the sum of their lengths.
+    /// How many bytes the elements have. Strings count by their lengths.
     #[must_use]
     pub fn byte_count(&self) -> usize {
         self.values.byte_count()
@@ -274,25 +90,25 @@ impl Tensor {
         &self.values
     }
 
-    /// The scalars, if they are of type `T`.
+    /// The scalars, if the elements are of type `T`.
     #[must_use]
     pub fn as_slice<T: Scalar>(&self) -> Option<&[T]> {
         T::of_values(&self.values).map(Buffer::as_slice)
     }
 
-    /// The bytes of the scalars in the machine's byte order, if there are scalars. They may lie anywhere.
+    /// The bytes of the elements in the machine's byte order, unless the elements are strings. Their address may be unaligned.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&[u8]> {
         self.values.bytes()
     }
 
-    /// The same, if the scalars are of type `T`.
+    /// The bytes of the elements in the machine's byte order, if the elements are of type `T`. Their address may be unaligned.
     #[must_use]
     pub fn bytes_of<T: Scalar>(&self) -> Option<&[u8]> {
         T::of_values(&self.values).map(Buffer::bytes)
     }
 
-    /// The byte strings, if it holds such.
+    /// The byte strings, if the elements are strings.
     #[must_use]
     pub fn as_strings(&self) -> Option<&Strings> {
         if let Values::String(strings) = &self.values {
@@ -302,7 +118,7 @@ impl Tensor {
         }
     }
 
-    /// Shares `count` rows from row `start` on.
+    /// Gives `count` rows from row `start` on. They share the memory of this tensor.
     ///
     /// # Panics
     /// If there are not that many rows.
@@ -316,7 +132,7 @@ impl Tensor {
         Self { dims, values: self.values.window(start * row_elements, count * row_elements) }
     }
 
-    /// Shares row `index` without its outer dimension.
+    /// Gives row `index` without the first dimension. It shares the memory of this tensor.
     ///
     /// # Panics
     /// If there is no such row.
@@ -368,5 +184,28 @@ mod tests {
     #[should_panic(expected = "this is a bug")]
     fn wrong_length_is_a_bug() {
         let _ = Tensor::from_vec(&[2], vec![1.0_f32]);
+    }
+
+    #[test]
+    fn bytes_at_any_address_are_elements() {
+        let elements = [1.5_f32, -2.0, 3.25];
+        for offset in 0..4 {
+            let mut bytes = vec![0; offset];
+            bytes.extend_from_slice(bytemuck::cast_slice(&elements));
+            let bytes = Bytes::from(bytes).slice(offset..);
+            let tensor = Tensor::from_bytes::<f32>(&[3, 1], bytes.clone());
+            let rows = tensor.slice_rows(1, 2);
+            assert_eq!(rows.bytes_of::<f32>().unwrap(), &bytes[4..], "offset {offset}");
+            assert_eq!(rows.bytes_of::<f32>().unwrap().as_ptr(), bytes[4..].as_ptr(), "not copied");
+            assert_eq!(rows.as_slice::<f32>().unwrap(), &elements[1..]);
+            assert_eq!((rows.byte_count(), rows.dims()), (8, &[2, 1][..]));
+        }
+    }
+
+    #[test]
+    fn a_bool_is_zero_or_not() {
+        let tensor = Tensor::from_bytes::<bool>(&[3], Bytes::from_static(&[0, 1, 255]));
+        assert_eq!(tensor.as_slice::<bool>().unwrap(), [false, true, true]);
+        assert_eq!(tensor.bytes_of::<bool>().unwrap(), [0, 1, 1]);
     }
 }

@@ -1,7 +1,7 @@
 //! Admission: the number of requests, and of bytes, that may be inside at once.
 //!
-//! A caller takes a [`Permit`] before it queues anything and holds it until the request is answered or dropped. A ledger that is full
-//! refuses at once, so nothing piles up behind it.
+//! A caller takes a [`Permit`] before it queues anything and holds it until the request is answered or dropped. A ledger that is
+//! full refuses at once, so nothing piles up behind it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What requests may take: how many may be inside, how many bytes they may hold, how much time they have.
+//! The limits of requests: how many may be inside, how many bytes they may hold, how much time they have.
 //!
 //! Bodies at the HTTP port, messages at the gRPC port and fetched URLs all count against these limits, so this crate lies below the
 //! code of all three. It knows no protocol, starts no thread and does no input or output. Of tfweb's other crates it knows only the

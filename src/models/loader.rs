@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 use actix::ArbiterHandle;
 use futures::channel::oneshot;
-use tfweb_actors::{start_model, ModelHandle, Policy};
+use tfweb_actors::{start_model, ModelHandle, Policy, SignatureFigures};
 use tfweb_engine::{Error, Session, Tensor};
 use tfweb_store::{Cache, Env};
 use tokio::sync::Semaphore;
 
 use super::defaults::Defaults;
 use super::model::{Servable, Version};
-use crate::observe::metrics::Registry;
-use crate::observe::Tracer;
+use crate::observe::metrics::{Registry, RunCounter};
+use crate::observe::{SignatureMeter, Tracer};
 
 /// A SavedModel that is loaded and not yet served.
 pub struct Loaded {
@@ -81,9 +81,13 @@ impl Loader {
         let Loaded { session, mut defaults } = loaded;
         let metrics = self.registry.version(model, number);
         metrics.set_load_time(load_time);
-        let observe = |signature: &str| Arc::clone(&metrics.signature(signature).metrics.observation);
-        let tracer = self.tracer.as_ref().map(|tracer| tracer.of_version(model, number));
-        let handles = start_model(&self.arbiter, &session, self.policy, observe, tracer.as_ref())
+        let figures = |signature: &str| {
+            let SignatureMeter { labels, metrics } = metrics.signature(signature);
+            let tracer = self.tracer.as_ref().map(|tracer| tracer.of_signature(labels));
+            let observer = Arc::new(RunCounter { figures: Arc::clone(&metrics.runs), tracer });
+            SignatureFigures { gauges: Arc::clone(&metrics.gauges), observer }
+        };
+        let handles = start_model(&self.arbiter, &session, self.policy, figures)
             .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
         let servable = |(index, handle): (usize, ModelHandle)| {
             let name = &handle.signature().name;

@@ -45,7 +45,8 @@ impl ModelSet {
 
     /// Adds models. Ends when each has been looked for once, with what went wrong by model.
     pub async fn start(&self, specs: &[ModelSpec]) -> Vec<Result<(), Error>> {
-        let looks: Vec<FirstLook> = specs.iter().map(|spec| self.watch(spec.clone())).collect();
+        let is_alone = specs.len() == 1;
+        let looks: Vec<FirstLook> = specs.iter().map(|spec| self.watch(spec.clone(), is_alone)).collect();
         join_all(looks).await.into_iter().map(|look| look.unwrap_or_else(|_| Err(gone()))).collect()
     }
 
@@ -99,7 +100,7 @@ impl ModelSet {
                 }
                 None => {
                     // Its watcher goes on trying by itself.
-                    drop(self.watch(spec.clone()));
+                    drop(self.watch(spec.clone(), false));
                     applied.push(spec);
                 }
             }
@@ -114,7 +115,7 @@ impl ModelSet {
         let name = spec.name.clone();
         let changes = self.lock().iter().find(|watched| watched.name == name).map(|watched| watched.changes.clone());
         let Some(changes) = changes else {
-            let looked = self.watch(spec).await.unwrap_or_else(|_| Err(gone()));
+            let looked = self.watch(spec, false).await.unwrap_or_else(|_| Err(gone()));
             if looked.is_err() {
                 let _ = self.remove(&name).await;
             }
@@ -166,14 +167,14 @@ impl ModelSet {
         Ok(())
     }
 
-    /// Starts to watch a model.
-    fn watch(&self, spec: ModelSpec) -> FirstLook {
+    /// Starts to watch a model. If the model `is_alone`, the process ends when the first look fails, and says why.
+    fn watch(&self, spec: ModelSpec, is_alone: bool) -> FirstLook {
         // The catalog has it from now on, in this order, though no version of it is served yet.
         self.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
         let (first, looked) = oneshot::channel();
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let name = spec.name.clone();
-        let watcher = Watcher::new(Arc::clone(&self.catalog), Arc::clone(&self.loader), spec);
+        let watcher = Watcher::new(Arc::clone(&self.catalog), Arc::clone(&self.loader), spec, is_alone);
         let (watching, task) = abortable(watcher.run(first, changes));
         self.lock().push(Watched { name, changes: sender, task });
         self.arbiter.spawn(async move {

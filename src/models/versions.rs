@@ -183,3 +183,32 @@ impl Known {
         self.failed.as_ref().is_some_and(|(failed, _)| failed == source)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Finds a version 2 whose shard has `shard_bytes`, beside the version 1 that is there.
+    fn listing(shard_bytes: u64) -> Listing {
+        let file = |path: &str, size| tfweb_store::File { path: path.to_owned(), size, stamp: String::new() };
+        let whole = |number: u64, shard_bytes| {
+            let shard = format!("{number}/variables/variables.data-00000-of-00001");
+            let index = format!("{number}/variables/variables.index");
+            [file(&format!("{number}/saved_model.pb"), 1), file(&index, 1), file(&shard, shard_bytes)]
+        };
+        Listing::new("m", None, [whole(1, 9), whole(2, shard_bytes)].concat()).unwrap()
+    }
+
+    #[test]
+    fn version_that_still_grows_is_not_wanted() {
+        let (mut versions, uri) = (Versions::default(), ModelUri::parse("m").unwrap());
+        versions.found(listing(0));
+        for shard_bytes in 1..9 {
+            versions.found(listing(shard_bytes));
+            assert_eq!(versions.wanted(&uri, &VersionPolicy::All), [1], "2 has grown to {shard_bytes} bytes");
+            assert!(versions.is_settling(), "the keeper looks again soon");
+        }
+        versions.found(listing(8));
+        assert_eq!(versions.wanted(&uri, &VersionPolicy::All), [2, 1], "2 was the same at two looks");
+    }
+}

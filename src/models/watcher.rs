@@ -46,11 +46,15 @@ pub(super) struct Watcher {
     error: Option<Error>,
     /// The error that was logged last. The same again is not logged.
     logged: Option<Error>,
+    /// Errors of the first round of a model that is alone. The process ends with one of them if no version can be served.
+    held: Option<Vec<Error>>,
 }
 
 impl Watcher {
-    pub(super) fn new(catalog: Arc<Catalog>, loader: Arc<Loader>, spec: ModelSpec) -> Self {
-        Self { catalog, loader, spec, origin: None, versions: Versions::default(), error: None, logged: None }
+    /// Makes the watcher of a model. If the model `is_alone`, the process ends when its first round fails, and says why.
+    pub(super) fn new(catalog: Arc<Catalog>, loader: Arc<Loader>, spec: ModelSpec, is_alone: bool) -> Self {
+        let (versions, held) = (Versions::default(), is_alone.then(Vec::new));
+        Self { catalog, loader, spec, origin: None, versions, error: None, logged: None, held }
     }
 
     /// Watches the model until it is dropped. `first` hears how the first round ended.
@@ -59,6 +63,7 @@ impl Watcher {
     /// Dropped, what it has put into the catalog stays there.
     pub(super) async fn run(mut self, first: oneshot::Sender<Result<(), Error>>, mut changes: mpsc::Receiver<Change>) {
         let round = self.round().await;
+        self.log_held(round.as_ref().err());
         self.publish();
         let _ = first.send(round);
         loop {
@@ -232,8 +237,20 @@ impl Watcher {
     /// Logs an error once for as long as it stays the same.
     fn note(&mut self, error: &Error) {
         if self.logged.as_ref() != Some(error) {
-            tracing::warn!("model {:?}: {error}", self.spec.name);
             self.logged = Some(error.clone());
+            match &mut self.held {
+                Some(held) => held.push(error.clone()),
+                None => tracing::warn!("model {:?}: {error}", self.spec.name),
+            }
+        }
+    }
+
+    /// Logs the errors that were held back, but not the one that the process ends with.
+    fn log_held(&mut self, end: Option<&Error>) {
+        for error in self.held.take().unwrap_or_default() {
+            if end.is_none_or(|end| end.message != error.message) {
+                tracing::warn!("model {:?}: {error}", self.spec.name);
+            }
         }
     }
 

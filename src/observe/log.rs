@@ -38,22 +38,24 @@ pub enum LogFormat {
 pub struct Log {
     writer: LineWriter,
     format: LogFormat,
-    /// Of JSON: what is written to stderr past the log.
-    redirect: Option<Redirect>,
+    /// Reads what TensorFlow writes to stderr past the log.
+    redirect: Redirect,
 }
 
 impl Log {
-    /// Starts to log to stderr, from the level in TFWEB_LOG on. Libraries speak from warnings on; TensorFlow from errors on, unless
-    /// TF_CPP_MIN_LOG_LEVEL says otherwise: its warnings repeat what answers say. To be called once, before other threads run.
+    /// Starts to log to stderr, from the level in TFWEB_LOG on. Libraries log warnings and errors. TensorFlow logs errors unless
+    /// TF_CPP_MIN_LOG_LEVEL says otherwise, because its warnings repeat what answers say. Call it once, before other threads run.
     ///
     /// # Errors
     /// If the system has no more threads or files to give.
     pub fn start(format: LogFormat) -> io::Result<Self> {
-        if std::env::var_os("TF_CPP_MIN_LOG_LEVEL").is_none() {
-            std::env::set_var("TF_CPP_MIN_LOG_LEVEL", "2");
+        if std::env::var_os(stderr::LEVEL_VARIABLE).is_none() {
+            std::env::set_var(stderr::LEVEL_VARIABLE, "2");
         }
         let is_terminal = io::stderr().is_terminal();
         let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        // People read TensorFlow's lines as they are.
+        let verbatim = if format == LogFormat::Text { Some(out.try_clone()?) } else { None };
         let writer = LineWriter::start(out, format == LogFormat::Text)?;
         let records = tracing_subscriber::fmt::layer().with_writer(writer.clone());
         let records = match format {
@@ -65,9 +67,7 @@ impl Log {
         let _ = WRITER.set(writer.clone());
         panic::set_hook(Box::new(log_panic));
         tfweb_engine::tensorflow::delay_abort(ABORT_WAIT);
-        // People read TensorFlow's lines as they are.
-        let redirect = if format == LogFormat::Json { Some(Redirect::start()?) } else { None };
-        Ok(Self { writer, format, redirect })
+        Ok(Self { writer, format, redirect: Redirect::start(verbatim)? })
     }
 
     /// Says why the process ends.
@@ -80,9 +80,7 @@ impl Log {
 
     /// Writes what is left, for a moment at most.
     pub fn finish(self) {
-        if let Some(redirect) = self.redirect {
-            redirect.stop();
-        }
+        self.redirect.stop();
         self.writer.flush(FLUSH_WAIT);
     }
 }

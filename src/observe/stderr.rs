@@ -1,7 +1,8 @@
-//! What is written to stderr past the log, which is TensorFlow's own log: read from a pipe in its place and logged, so that whoever
-//! reads JSON gets nothing else.
+//! Reads from a pipe what TensorFlow writes to stderr past our log. TensorFlow's level is applied to it, also to the lines that
+//! TensorFlow writes before it has read its level. A JSON log gets each line as a record, and a text log gets the line itself.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{sync_channel, Receiver};
 use std::thread;
@@ -9,12 +10,15 @@ use std::time::Duration;
 
 use tracing::Level;
 
-/// The target of what came so.
+/// The target of TensorFlow's records.
 pub(super) const TARGET: &str = "tensorflow";
 
-/// The most bytes of one line; what is longer becomes several.
+/// The variable that holds TensorFlow's level: 0 for information and more, 1 for warnings, 2 for errors.
+pub(super) const LEVEL_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
+
+/// The most bytes of one line; a longer line becomes several.
 const LINE_BYTES_MAX: u64 = 16 << 10;
-/// How long the end waits for the last of it.
+/// How long the end waits for the last line.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
 /// Stderr as a pipe into the log.
@@ -24,29 +28,44 @@ pub(super) struct Redirect {
 }
 
 impl Redirect {
-    /// Puts a pipe in the place of stderr.
-    pub(super) fn start() -> io::Result<Self> {
+    /// Puts a pipe in the place of stderr. Each line goes to `out` as it is, or becomes a record of the log if there is no `out`.
+    pub(super) fn start(mut out: Option<File>) -> io::Result<Self> {
+        let least = least(std::env::var(LEVEL_VARIABLE).ok().as_deref());
         let stderr = io::stderr().as_fd().try_clone_to_owned()?;
         let (reader, writer) = io::pipe()?;
         let (end, ended) = sync_channel(0);
         thread::Builder::new().name("tfweb-stderr".into()).spawn(move || {
-            read(BufReader::new(reader));
+            read(BufReader::new(reader), least, |level, line, bytes| match &mut out {
+                // If nobody reads stderr any more, tfweb serves on.
+                Some(out) => drop(out.write_all(bytes)),
+                None => log(level, line),
+            });
             drop(end);
         })?;
         rustix::stdio::dup2_stderr(&writer)?;
         Ok(Self { stderr, ended })
     }
 
-    /// Puts stderr back, and waits until what is in the pipe is logged.
+    /// Puts stderr back, and waits until the lines in the pipe are written.
     pub(super) fn stop(self) {
-        // With the pipe's last writer the reader ends; if it does not, there is nothing more to be done.
+        // The reader ends with the pipe's last writer. If it does not end, nothing more can be done.
         if rustix::stdio::dup2_stderr(&self.stderr).is_ok() {
             let _ = self.ended.recv_timeout(STOP_WAIT);
         }
     }
 }
 
-fn read(mut pipe: impl BufRead) {
+/// The least severe level that is told: TensorFlow's own reading of its variable.
+fn least(variable: Option<&str>) -> Level {
+    match variable.map_or(0, |level| level.trim().parse().unwrap_or(0)) {
+        i32::MIN..=0 => Level::INFO,
+        1 => Level::WARN,
+        2.. => Level::ERROR,
+    }
+}
+
+/// Reads lines until the end of the pipe and tells those that are at least as severe as `least`, or name no level.
+fn read(mut pipe: impl BufRead, least: Level, mut tell: impl FnMut(Level, &Line<'_>, &[u8])) {
     let mut level = Level::WARN;
     let mut bytes = Vec::new();
     loop {
@@ -57,16 +76,21 @@ fn read(mut pipe: impl BufRead) {
         }
         let text = String::from_utf8_lossy(&bytes);
         let line = Line::parse(text.trim_end());
-        // What has no level belongs to what came before it.
-        level = line.level.unwrap_or(level);
-        if !line.text.is_empty() {
-            log(level, &line);
+        // Of tracing's levels the less severe one is the greater.
+        if line.level.is_some_and(|level| level > least) {
+            continue;
         }
+        // A line without a level belongs to the line before it.
+        level = line.level.unwrap_or(level);
+        tell(level, &line, &bytes);
     }
 }
 
 fn log(level: Level, line: &Line<'_>) {
     let Line { source, text, .. } = line;
+    if text.is_empty() {
+        return;
+    }
     if level == Level::ERROR {
         tracing::error!(target: TARGET, source, "{text}");
     } else if level == Level::WARN {
@@ -122,6 +146,25 @@ fn severity(head: &str) -> Option<Level> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_below_tensorflows_level_are_left_out() {
+        const LINES: &str = "WARNING: All log messages before absl::InitializeLog()\nI0000 1 port.cc:153] oneDNN\n\
+            free(): invalid pointer\nF1122 1 check.cc:1] Check failed: x\n*** stack trace ***\n";
+        let told = |variable| {
+            let mut told = Vec::new();
+            read(LINES.as_bytes(), least(variable), |level, _, bytes| told.push((level, bytes.to_vec())));
+            told
+        };
+        let lines: Vec<Vec<u8>> = LINES.split_inclusive('\n').map(|line| line.as_bytes().to_vec()).collect();
+        for (variable, first) in [(None, 0), (Some("0"), 0), (Some("no number"), 0), (Some("2"), 2), (Some("3"), 2)] {
+            let told: Vec<Vec<u8>> = told(variable).into_iter().map(|(_, line)| line).collect();
+            assert_eq!(told, lines[first..], "{variable:?}");
+        }
+        assert_eq!(told(Some("1")).len(), 4);
+        let levels: Vec<Level> = told(Some("2")).into_iter().map(|(level, _)| level).collect();
+        assert_eq!(levels, [Level::WARN, Level::ERROR, Level::ERROR]);
+    }
 
     #[test]
     fn lines_of_tensorflow_are_taken_apart() {

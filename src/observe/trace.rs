@@ -15,7 +15,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor};
 use opentelemetry_sdk::Resource;
-use tfweb_actors::{RunTracer, TraceLink, TracedRun};
+use tfweb_actors::{ObservedRun, RunObserver, TraceLink};
 use tfweb_engine::Error;
 
 use super::labels::SignatureLabels;
@@ -135,9 +135,9 @@ impl Tracer {
         root.span.end_with_timestamp(end);
     }
 
-    /// Makes a tracer of the runs of a model's version.
-    pub(crate) fn of_version(self: &Arc<Self>, model: &str, version: u64) -> Arc<dyn RunTracer> {
-        Arc::new(VersionTracer { tracer: Arc::clone(self), model: model.to_owned(), version })
+    /// Makes a tracer of the runs of a signature.
+    pub(crate) fn of_signature(self: &Arc<Self>, labels: Arc<SignatureLabels>) -> Arc<dyn RunObserver> {
+        Arc::new(SignatureTracer { tracer: Arc::clone(self), labels })
     }
 
     /// Sends what is left, for a moment at most.
@@ -148,17 +148,19 @@ impl Tracer {
     }
 }
 
-/// Records the runs of a model's version.
-struct VersionTracer {
+/// Records the runs of a signature.
+struct SignatureTracer {
     tracer: Arc<Tracer>,
-    model: String,
-    version: u64,
+    labels: Arc<SignatureLabels>,
 }
 
-impl RunTracer for VersionTracer {
-    fn record(&self, run: &TracedRun<'_>) -> TraceLink {
+impl RunObserver for SignatureTracer {
+    /// A span is made when its run has ended.
+    fn begins(&self, _: usize, _: usize) {}
+
+    fn ran(&self, run: &ObservedRun<'_>) -> Option<TraceLink> {
         let end = SystemTime::now() - run.ended.elapsed();
-        let mut attributes = signature_attributes(&self.model, self.version, run.signature);
+        let mut attributes = signature_attributes(&self.labels.model, self.labels.version, &self.labels.signature);
         attributes.push(KeyValue::new("tfweb.batch.rows", count(run.rows)));
         attributes.push(KeyValue::new("tfweb.batch.requests", count(run.requests)));
         let builder = SpanBuilder::from_name("batch")
@@ -171,7 +173,7 @@ impl RunTracer for VersionTracer {
             span.set_status(Status::error(""));
         }
         span.end_with_timestamp(end);
-        link(span.span_context())
+        Some(link(span.span_context()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What shares a run and who gets which answer, seen from clients over HTTP.
+//! Tests, by clients over HTTP, which requests share a run and which client gets which answer.
 
 use std::sync::Arc;
 use std::thread;

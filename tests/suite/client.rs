@@ -1,5 +1,5 @@
-//! An HTTP/1.1 client that sends what it is told, byte for byte, and keeps apart what others hide: sending and receiving, a
-//! connection that ends before, within or after an answer.
+//! An HTTP/1.1 client that sends the bytes that a test gives it. It separates sending from receiving, and tells whether a connection
+//! ended before, within or after an answer.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};

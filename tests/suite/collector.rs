@@ -45,7 +45,7 @@ impl Collector {
         scopes.flat_map(|scope| scope.spans.clone()).collect()
     }
 
-    /// What the spans are said to be of.
+    /// The names of the services that sent spans.
     pub(crate) fn services(&self) -> Vec<String> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let resources = taken.iter().flat_map(|request| &request.resource_spans).filter_map(|spans| spans.resource.as_ref());

@@ -1,5 +1,5 @@
-//! The fetcher by itself: names that resolve as a test likes, its figures, its speed. Origins are real; what resolves names is
-//! a fake, for no test can have a name server that this machine asks.
+//! The fetcher by itself: names that resolve as a test likes, its figures, its speed. The origins are real. The resolver of names
+//! is a fake, because a test cannot replace the name server of this machine.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,7 +17,7 @@ use tfweb_engine::Error;
 use tfweb_limits::Deadline;
 
 use crate::origin::{loopback, Origin};
-use crate::support::{config, is_alone, Random};
+use crate::support::{config, is_alone, until, Random};
 
 /// Gives a name's answers one after another, and the last again.
 #[derive(Debug, Default)]
@@ -152,9 +152,8 @@ fn every_end_is_counted() {
         assert_eq!((count(Outcome::Overloaded), count(Outcome::TimedOut)), (1, 3));
         let late = fetcher.fetch(&[&a], Deadline::after(Duration::from_millis(20))).await;
         assert!(late.unwrap_err().message.contains("time ran out"));
-        while count(Outcome::Cancelled) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        // The fetcher counts on a thread of its own.
+        until("the fetch is cancelled", || count(Outcome::Cancelled) == 1);
         assert_eq!((fetcher.observe().in_flight, fetcher.observe().waiting), (0, 0));
     });
 }
@@ -162,7 +161,7 @@ fn every_end_is_counted() {
 const IMAGES: usize = 1000;
 const AT_ONCE: usize = 16;
 
-/// Fetches so many different images, so many at once; gives the time it took.
+/// Fetches [`IMAGES`] different images, [`AT_ONCE`] at a time. Gives the seconds that took.
 async fn timed<F: Future<Output = Vec<u8>>>(round: usize, origin: &Origin, fetch: impl Fn(String) -> F) -> f64 {
     let next = std::cell::Cell::new(0);
     let start = Instant::now();
@@ -234,7 +233,7 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// What hosts are made of, good and bad.
+/// Hosts of URLs, good and bad.
 const HOSTS: [&str; 40] = [
     "127.0.0.1",
     "localhost",

@@ -1,4 +1,4 @@
-//! An HTTP/2 client that sends what it is told, frame for frame, also what no client that keeps the rules would send.
+//! An HTTP/2 client that sends the frames that a test gives it, valid or not.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

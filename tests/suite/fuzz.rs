@@ -1,4 +1,4 @@
-//! Bodies that nobody would send on purpose: whatever comes, the answer is a prediction or an error that blames the body.
+//! Random bodies. The server answers each with a prediction, or with an error that blames the body.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ const VALID: [(&str, &str); 22] = [
     ("bytes_out", "[]"),
 ];
 
-/// What is put in: the pieces that bodies are made of, and those that have broken parsers.
+/// The pieces that a mutation puts in: parts of bodies, and texts that have broken parsers.
 const PIECES: [&str; 24] = [
     "[",
     "]",

@@ -35,7 +35,7 @@ impl Gated {
         lock(&self.run_rows).clone()
     }
 
-    /// Waits until so many runs have begun.
+    /// Waits until `count` runs have begun.
     #[track_caller]
     pub(crate) fn until_runs(&self, count: usize) {
         until(&format!("{count} runs have begun"), || lock(&self.run_rows).len() >= count);

@@ -1,6 +1,6 @@
-//! The gRPC door, called by TensorFlow Serving's own Python client (`tests/clients/tf_serving_grpc.py`, which has the checks).
+//! The gRPC port, called by TensorFlow Serving's own Python client. `tests/clients/grpc_checks` has the checks.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -67,7 +67,7 @@ pub(crate) fn check_with(target: &str, variables: &[(&str, &Path)], checks: &[&s
     assert!(output.status.success(), "{said}{errors}");
 }
 
-/// A client that is still at it. Dropped, it is killed.
+/// A client whose check waits for the test between its steps. Dropped, it is killed.
 struct Client {
     child: Child,
     said: BufReader<ChildStdout>,
@@ -75,7 +75,8 @@ struct Client {
 
 impl Client {
     fn start(target: &str, check: &str) -> Self {
-        let mut child = client(target, &[check]).stdout(Stdio::piped()).spawn().expect("Python starts");
+        let mut command = client(target, &[check]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
         let said = BufReader::new(child.stdout.take().expect("a pipe"));
         Self { child, said }
     }
@@ -85,6 +86,11 @@ impl Client {
         let mut line = String::new();
         self.said.read_line(&mut line).expect("a line");
         assert_eq!(line.trim_end(), expect);
+    }
+
+    /// Has the check take its next step.
+    fn goes_on(&mut self) {
+        self.child.stdin.as_mut().expect("a pipe").write_all(b"\n").expect("the client reads");
     }
 }
 
@@ -126,7 +132,13 @@ fn deadlines_and_cancellation_reach_the_queue() {
     check(&served_here.target(), &["deadline"]);
     until("the late request is counted as late", || ended("slow", "DEADLINE_EXCEEDED") == 1);
     assert_eq!(ended("slow", "CANCELLED"), 0);
-    check(&served_here.target(), &["cancel"]);
+    let mut client = Client::start(&served_here.target(), "cancel");
+    for (said, inside) in [("first", 1), ("second", 2)] {
+        client.says(said);
+        served_here.server.until_inside("kitchen", inside);
+        client.goes_on();
+    }
+    client.says("what is cancelled is not run");
     until("the cancelled request is counted as cancelled", || ended("stateful", "CANCELLED") == 1);
     check(&served(&format!("{MODELS} --run_threads 1 --request_timeout_ms 1000")).target(), &["queued_deadline", "slow_message"]);
 }
@@ -173,7 +185,10 @@ fn a_stop_waits_for_requests_and_tells_who_watches() {
     let [mut busy, mut watch, mut reflecting] = ["busy", "watch", "reflecting"].map(|check| Client::start(&target, check));
     watch.says("SERVING");
     reflecting.says("True");
-    busy.says("sent");
+    until("a call is inside", || {
+        let figures = process.connect().call(&Request::get("/metrics")).expect("an answer").text();
+        figures.contains("tfweb_in_flight_requests{protocol=\"tf_serving_grpc\"} 1")
+    });
     process.signal("TERM");
     watch.says("NOT_SERVING");
     watch.says("the end");

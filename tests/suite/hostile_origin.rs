@@ -185,6 +185,7 @@ impl Script {
 
     /// Answers; whether the connection goes on.
     pub(crate) fn play(&mut self, wire: &mut dyn Wire) -> io::Result<bool> {
+        // The paces are part of the script: they vary which bytes the fetcher sees together. No test relies on one.
         thread::sleep(self.wait);
         self.pieces().iter().try_for_each(|piece| wire.write_all(piece))?;
         if !self.late.is_empty() {

@@ -1,4 +1,4 @@
-//! What a transcript cannot say: sizes, connections, ids that differ, files.
+//! Tests of the HTTP port that a transcript cannot express: sizes, connections, ids that differ, files.
 
 use std::fs;
 use std::io::{self, Write};
@@ -111,7 +111,7 @@ fn a_body_over_the_limit_is_refused_by_its_length_alone() {
 fn a_client_that_sends_all_of_a_body_over_the_limit_reads_its_413() {
     let server = fake("");
     let mut connection = server.connect();
-    // What the server does not read may be refused; its answer counts.
+    // The server may end the connection before it has read the whole body; the test looks at its answer.
     let _ = connection.send(&Request::post("/", " ".repeat(BODY_BYTES_MAX + 1)));
     assert_eq!(connection.receive().expect("an answer").status, 413);
 }

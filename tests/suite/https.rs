@@ -1,4 +1,5 @@
-//! TLS at both doors: who is let in, who is turned away with which alert, and what happens when certificates are replaced.
+//! TLS at both ports: which clients the server accepts, with which alert it refuses the others, and what it does when certificates
+//! are replaced.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -98,7 +99,7 @@ fn both_doors_speak_tls_and_nothing_else() {
         let _ = plain.read_to_end(&mut answer);
         assert!(answer.first() == Some(&ALERT) && answer.len() < 20, "an alert, and the end: {answer:?}");
     }
-    // What is agreed on is what is spoken there.
+    // Client and server agree on the protocol that the port speaks.
     let [http2, none] = [PROTOCOLS[1], b"http/0.9"].map(|protocol| greet(served.doors[0], &files.authority.client(protocol, None)));
     assert_eq!(http2.unwrap()[3], 4, "settings");
     let error = none.unwrap_err();
@@ -152,7 +153,7 @@ fn clients_without_a_good_certificate_are_refused() {
     check_alert(&served, trusted, None, AlertDescription::CertificateRequired);
     check_alert(&served, trusted, Some(&expired), AlertDescription::CertificateExpired);
     check_alert(&served, trusted, Some(&stranger), AlertDescription::UnknownCA);
-    // Whoever is vouched for anew is let in, and who is no longer is not.
+    // The server accepts a client of the new authority, and no longer one of the old.
     fs::write(files.path("ca"), Authority::new("nobody's").pem()).unwrap();
     let remembered = trusted.client(PROTOCOLS[0], Some(&good));
     until("the new authority is read", || greet(served.doors[0], &remembered).is_err());

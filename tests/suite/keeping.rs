@@ -1,29 +1,25 @@
-//! Models that come, change and go while they are served: versions, swaps under load, the management API, the file of models.
-//! Real TensorFlow.
+//! Models that come, change and go while they are served: versions, the management API, the file of models. Real TensorFlow.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
 
 use crate::client::{Connection, Request, Response};
 use crate::process::Process;
-use crate::support::{is_alone, until, RunningServer};
+use crate::support::{until, RunningServer};
 
-const TWO: &str = "tests/models/half_plus_two/1";
-const THREE: &str = "tests/models/half_plus_three/1";
+pub(crate) const TWO: &str = "tests/models/half_plus_two/1";
+pub(crate) const THREE: &str = "tests/models/half_plus_three/1";
 /// Looks often, so that tests need not wait.
 const POLL: &str = "--poll_seconds 0.05";
 
 /// A directory of versions.
-struct Shelf(tempfile::TempDir);
+pub(crate) struct Shelf(tempfile::TempDir);
 
 impl Shelf {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a directory"))
     }
 
@@ -36,20 +32,20 @@ impl Shelf {
     }
 
     /// Copies a model in, at once.
-    fn put(&self, number: u64, model: &str) {
+    pub(crate) fn put(&self, number: u64, model: &str) {
         let copied = tempfile::tempdir_in(std::env::temp_dir()).expect("a directory");
         copy(Path::new(model), &copied.path().join("m"), &|_| true);
         fs::create_dir_all(self.path()).expect("a directory");
         fs::rename(copied.path().join("m"), self.version(number)).expect("the same file system");
     }
 
-    fn remove(&self, number: u64) {
+    pub(crate) fn remove(&self, number: u64) {
         // First out of sight: a model is not taken apart while it is looked at.
         let away = tempfile::tempdir().expect("a directory");
         fs::rename(self.version(number), away.path().join("gone")).expect("the same file system");
     }
 
-    fn flags(&self, more: &str) -> String {
+    pub(crate) fn flags(&self, more: &str) -> String {
         format!("--model m={} {more}", self.path().display())
     }
 }
@@ -64,7 +60,7 @@ fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) {
     }
 }
 
-fn models(connection: &mut Connection) -> Value {
+pub(crate) fn models(connection: &mut Connection) -> Value {
     connection.call(&Request::get("/models")).expect("an answer").json()
 }
 
@@ -86,7 +82,7 @@ fn until_states(server: &RunningServer, expect: &[(u64, &str)]) {
     });
 }
 
-/// What 1 gives: 2.5 of half_plus_two, 3.5 of half_plus_three.
+/// Asks a model for the value of 1: half_plus_two answers 2.5, half_plus_three 3.5.
 fn answer(server: &RunningServer, target: &str) -> (u16, String) {
     server.post(target, r#"{"x": [1]}"#)
 }
@@ -186,25 +182,6 @@ fn a_version_that_is_not_whole_or_broken_replaces_nothing() {
 }
 
 #[test]
-fn a_version_that_still_grows_is_not_loaded() {
-    let shelf = Shelf::new();
-    shelf.put(1, TWO);
-    let server = RunningServer::kept(&shelf.flags(POLL));
-    let mut connection = server.connect();
-    // All files are there, one of them byte by byte.
-    let shard = "variables/variables.data-00000-of-00001";
-    let bytes = fs::read(Path::new(THREE).join(shard)).expect("a file");
-    copy(Path::new(THREE), &shelf.version(2), &|file| file != shard);
-    for written in 1..=bytes.len() {
-        fs::write(shelf.version(2).join(shard), &bytes[..written]).expect("a file");
-        thread::sleep(Duration::from_millis(5));
-        let states = states(&mut connection);
-        assert!(states.get(&2).is_none_or(|state| written == bytes.len() || state == "START"), "{states:?} at byte {written}");
-    }
-    until_answers(&server, "/", GIVES_THREE);
-}
-
-#[test]
 fn files_that_change_in_place_are_loaded_anew() {
     let place = Shelf::new();
     copy(Path::new(TWO), place.path(), &|_| true);
@@ -269,7 +246,7 @@ fn who_bears_the_token_adds_moves_and_removes_models() {
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_THREE.into()));
     assert_eq!(with(post("m", TWO), "secret").status, 200);
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_TWO.into()), "moved");
-    // What cannot be served changes nothing.
+    // A model that cannot be served changes nothing.
     let failed = with(post("m", "no/such/model"), "secret");
     assert!(failed.status == 404 && failed.text().contains("no/such/model"), "{failed:?}");
     assert_eq!(answer(&server, "/models/m/serving_default"), (200, GIVES_TWO.into()));
@@ -292,6 +269,14 @@ fn who_bears_the_token_adds_moves_and_removes_models() {
     assert_eq!(answer(&server, "/"), (200, GIVES_TWO.into()));
 }
 
+/// A model as a file of models lists it.
+struct Listed<'a> {
+    name: &'a str,
+    shelf: &'a Shelf,
+    /// Further fields, as the file writes them.
+    more: &'a str,
+}
+
 #[test]
 fn a_file_of_models_is_followed() {
     let (a, b, place) = (Shelf::new(), Shelf::new(), tempfile::tempdir().expect("a directory"));
@@ -299,30 +284,33 @@ fn a_file_of_models_is_followed() {
     b.put(5, TWO);
     b.put(6, THREE);
     let file = place.path().join("models.txt");
-    let write = |configs: &[(&str, &Path, &str)]| {
-        let config = |(name, path, more): &(&str, &Path, &str)| {
-            format!("config {{ name: \"{name}\" base_path: \"{}\" model_platform: \"tensorflow\" {more} }}\n", path.display())
+    let write = |configs: &[Listed]| {
+        let config = |Listed { name, shelf, more }: &Listed| {
+            let path = shelf.path().display();
+            format!("config {{ name: \"{name}\" base_path: \"{path}\" model_platform: \"tensorflow\" {more} }}\n")
         };
         let text: String = configs.iter().map(config).collect();
         fs::write(place.path().join("new"), format!("# models\nmodel_config_list {{\n{text}}}\n")).expect("a file");
         fs::rename(place.path().join("new"), &file).expect("the same file system");
     };
-    write(&[("a", a.path(), "")]);
+    let first = || Listed { name: "a", shelf: &a, more: "" };
+    let second = |more| Listed { name: "b", shelf: &b, more };
+    write(&[first()]);
     let process = Process::serve(&format!("--model_config_file {} --model_config_poll_seconds 0.05", file.display()));
     let post = |target: &str| process.connect().call(&Request::post(target, r#"{"x": [1]}"#)).expect("an answer");
     let is = |target: &str, expect: &str| until(&format!("{target} is {expect}"), || post(target).text() == expect);
     assert_eq!(post("/").text(), GIVES_TWO);
     let specific = "model_version_policy { specific { versions: 5 } } version_labels { key: \"stable\" value: 5 }";
-    write(&[("a", a.path(), ""), ("b", b.path(), specific)]);
+    write(&[first(), second(specific)]);
     is("/models/b/labels/stable", GIVES_TWO);
-    write(&[("a", a.path(), ""), ("b", b.path(), "model_version_policy { all {} }")]);
+    write(&[first(), second("model_version_policy { all {} }")]);
     is("/models/b/versions/6", GIVES_THREE);
     is("/models/b/versions/5", GIVES_TWO);
     // A file that cannot be read changes nothing, and is said.
     fs::write(&file, "model_config_list {").expect("a file");
     until("the mistake is logged", || process.stderr().iter().any(|line| line.contains("what was read before stays")));
     assert_eq!(post("/models/a/serving_default").status, 200);
-    write(&[("b", b.path(), "")]);
+    write(&[second("")]);
     until("a is gone", || post("/models/a/serving_default").status == 404);
     assert_eq!(post("/models/b/serving_default").text(), GIVES_THREE);
 }
@@ -336,103 +324,4 @@ fn a_signal_ends_a_server_that_still_loads() {
     process.signal("TERM");
     let (status, _) = process.ended();
     assert_eq!(status.code(), Some(0));
-}
-
-const CLIENTS: usize = 16;
-const SWAPS: u64 = 20;
-
-/// Each client's requests, until told to stop: their times, and answers that were neither version's.
-fn load(process: &Process, stop: &AtomicBool) -> (Vec<Duration>, Vec<String>) {
-    let client = || {
-        let mut connection = process.connect();
-        let (mut times, mut wrong) = (Vec::new(), Vec::new());
-        // Rows that tell the versions apart by each of them: an answer of both would show.
-        let request = Request::post("/", r#"{"x": [0, 2, 4, 6]}"#);
-        while !stop.load(Ordering::Relaxed) {
-            let start = Instant::now();
-            match connection.call(&request) {
-                Ok(response) if response.status == 200 => {
-                    let text = response.text();
-                    if text != r#"{"y":[2.0,3.0,4.0,5.0]}"# && text != r#"{"y":[3.0,4.0,5.0,6.0]}"# {
-                        wrong.push(text);
-                    }
-                }
-                other => wrong.push(format!("{other:?}")),
-            }
-            times.push(start.elapsed());
-            // A steady load, not as much as the machine can do.
-            thread::sleep(Duration::from_millis(5));
-        }
-        (times, wrong)
-    };
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        let mut all = (Vec::new(), Vec::new());
-        for (times, wrong) in clients.into_iter().map(|client| client.join().expect("a client ends")) {
-            all.0.extend(times);
-            all.1.extend(wrong);
-        }
-        all
-    })
-}
-
-fn p99(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() * 99 / 100]
-}
-
-#[test]
-fn twenty_swaps_under_load_lose_nothing() {
-    if !is_alone("keeping::twenty_swaps_under_load_lose_nothing") {
-        return;
-    }
-    let shelf = Shelf::new();
-    shelf.put(1, TWO);
-    let process = Process::serve(&shelf.flags("--poll_seconds 0.1"));
-    let measure = |work: &dyn Fn()| {
-        let stop = AtomicBool::new(false);
-        thread::scope(|scope| {
-            let clients = scope.spawn(|| load(&process, &stop));
-            work();
-            stop.store(true, Ordering::Relaxed);
-            clients.join().expect("the clients end")
-        })
-    };
-    let newest = || models(&mut process.connect())[0]["version"].as_u64();
-    let after_two = AtomicU64::new(0);
-    let mut ratios = Vec::new();
-    let mut number = 1;
-    // Without and with swaps in turn, so that what else the machine does hurts both alike.
-    for _ in 0..4 {
-        let (mut calm, wrong) = measure(&|| thread::sleep(Duration::from_secs(3)));
-        assert!(wrong.is_empty(), "{wrong:?}");
-        let first = number + 1;
-        let (mut swapping, wrong) = measure(&|| {
-            for number in first..first + SWAPS / 4 {
-                shelf.put(number, if number % 2 == 0 { THREE } else { TWO });
-                until("the new version is served", || newest() == Some(number));
-                shelf.remove(number - 1);
-                if number == 3 {
-                    after_two.store(process.resident_kib(), Ordering::Relaxed);
-                }
-            }
-        });
-        number += SWAPS / 4;
-        assert!(
-            wrong.is_empty(),
-            "{} of {} requests failed or are of no one version: {:?}",
-            wrong.len(),
-            swapping.len(),
-            &wrong[..1]
-        );
-        let (calm, swapping) = (p99(&mut calm), p99(&mut swapping));
-        ratios.push(swapping.as_secs_f64() / calm.as_secs_f64());
-        eprintln!("p99 {calm:?} without swaps, {swapping:?} during {} of them; {} KiB resident", SWAPS / 4, process.resident_kib());
-    }
-    let (after_two, after_all) = (after_two.into_inner(), process.resident_kib());
-    eprintln!("p99 during swaps / without: {ratios:.2?}; {after_two} KiB resident after two, {after_all} KiB after all");
-    ratios.sort_by(f64::total_cmp);
-    // The lower median: what else the machine does is in the p99 of some rounds.
-    assert!(ratios[1] <= 2.0, "{ratios:.2?}");
-    assert!(after_all <= after_two + after_two / 10, "{after_two} KiB resident after two, {after_all} KiB after all");
 }

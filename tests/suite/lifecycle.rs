@@ -1,4 +1,4 @@
-//! How the `tfweb` process starts, and what it says where it cannot. How it ends is in `shutdown`.
+//! How the `tfweb` process starts, and what it says when it cannot. `shutdown` tests how it ends.
 
 use std::fs;
 use std::net::TcpListener;

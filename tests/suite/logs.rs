@@ -1,11 +1,10 @@
-//! What the process logs: lines that machines can read, a line for each request, and nothing lost at the end.
+//! The log of the process: machines can read its lines, each request has one, and none is lost at the end.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{json, Value};
 use tfweb::observe::log::{Log, LogFormat};
@@ -194,6 +193,61 @@ fn the_reason_of_an_end_is_the_last_line() {
 }
 
 #[test]
+fn a_fatal_error_is_printed_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("its port").port();
+    let taken_port = format!("{HALF_PLUS_TWO} --host 127.0.0.1 --port {port}");
+    // One line says that TensorFlow is open; the second flags have one more for the model.
+    for (flags, reason, count) in [("--model no/such/model", "no/such/model", 2), (&taken_port, "cannot listen on", 3)] {
+        for format in ["text", "json"] {
+            let (status, stderr) = Process::start(&format!("{flags} --log_format {format}"), &[]).ended();
+            assert_eq!(status.code(), Some(1), "{stderr:#?}");
+            let reasons = stderr.iter().filter(|line| line.contains(reason)).count();
+            assert!(reasons == 1 && stderr.len() == count, "{format}: {stderr:#?}");
+        }
+    }
+    // Each of several models has its own line.
+    let (_, stderr) = Process::start("--model no/such/model --model no/such/other", &[]).ended();
+    assert_eq!(stderr.iter().filter(|line| line.contains("no/such/")).count(), 2, "{stderr:#?}");
+    assert!(stderr.last().is_some_and(|last| last.contains("none of the 2 models can be served")), "{stderr:#?}");
+}
+
+#[test]
+fn a_lone_model_logs_what_is_broken_beside_what_it_serves() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let whole = std::fs::read("tests/models/half_plus_two/1/saved_model.pb").expect("a model");
+    for (version, graph) in [("1", whole.as_slice()), ("2", b"no graph"), ("3", b"no graph")] {
+        let version = directory.path().join(version);
+        std::fs::create_dir_all(version.join("variables")).expect("a directory");
+        std::fs::write(version.join("saved_model.pb"), graph).expect("a file");
+    }
+    for file in ["variables.data-00000-of-00001", "variables.index"] {
+        let from = format!("tests/models/half_plus_two/1/variables/{file}");
+        std::fs::copy(from, directory.path().join("1/variables").join(file)).expect("a copy");
+    }
+    let mut process = Process::serve(&format!("--model m={} --version_policy all", directory.path().display()));
+    for broken in ["/2` cannot be loaded", "/3` cannot be loaded"] {
+        process.until_says(broken);
+    }
+}
+
+#[test]
+fn tensorflows_first_words_are_logged_if_asked_for() {
+    const WORDS: [&str; 2] = ["absl::InitializeLog", "oneDNN"];
+    for format in ["text", "json"] {
+        for (variables, expect) in [(&[][..], false), (&[("TF_CPP_MIN_LOG_LEVEL", "0")], true)] {
+            let flags = format!("{HALF_PLUS_TWO} --host 127.0.0.1 --port 0 --log_format {format}");
+            let mut process = Process::start(&flags, variables).ready();
+            process.signal("TERM");
+            let (_, stderr) = process.ended();
+            for words in WORDS {
+                assert_eq!(stderr.iter().any(|line| line.contains(words)), expect, "{words}: {stderr:#?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_last_lines_come_before_the_end() {
     for format in ["text", "json"] {
         let mut process = Process::serve(&format!("{HALF_PLUS_TWO} --access_log --log_format {format}"));
@@ -281,9 +335,9 @@ fn a_reader_that_stalls_stops_no_request() {
     }
     let status = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("a `kill` command");
     assert!(status.success());
+    // At its end it waits a second for somebody who reads the last lines.
+    until("the server has stopped", || Connection::open(address).is_err());
     let reader = thread::spawn(move || {
-        // It waits a second for the last lines at its end; that is when somebody reads again.
-        thread::sleep(Duration::from_millis(300));
         let mut rest = String::new();
         stderr.read_to_string(&mut rest).map(|_| rest)
     });

@@ -2,27 +2,28 @@
 //!
 //! - `architecture`: which folders, files and crates of the sources may use which.
 //! - `transcripts`: requests and the answers to them as text, in `tests/transcripts`. Most of what the API promises is there.
-//! - `http`: what a transcript cannot say: sizes, speeds, connections, ids that differ.
+//! - `http`: sizes, speeds, connections and ids, which a transcript cannot express.
 //! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
-//! - `batching`: what shares a run, and who gets which answer, seen from clients.
+//! - `batching`: which requests share a run, and which client gets which answer.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
-//! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself; `origin` and `tls` are what the URLs lead to.
-//! - `hostile_origin`: answers that try to be taken for other requests'.
-//! - `keeping`: models that come, change and go while they are served.
-//! - `store`: models brought from stores and archives, from servers that `store_servers` starts.
+//! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself. The URLs lead to an `origin`, over `tls` or not.
+//! - `odd_origins`: URL inputs that lead to hostile, broken and old servers.
+//! - `hostile_origin`: answers whose bytes could be taken for the answer to another request.
+//! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load.
+//! - `store`, `archives`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
-//! - `logs`: what the process logs; `traces`: what it sends to the `collector` of this suite. `grpc_client` calls for both.
+//! - `logs`: the log of the process; `traces`: its spans, as the `collector` of this suite takes them. Both call by `grpc_client`.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
-//! - `overload`: more requests than can be served, sent by `open_loop`.
-//! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker; `rolling` is what happens to them.
+//! - `overload`: more requests than the server can answer, sent by `open_loop`.
+//! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker. `rolling` replaces and kills them.
 //! - `offers`: offers to upgrade a connection, by Java's default client too.
-//! - `tokens`, `https`: who is let in at the doors.
-//! - `operations`: health checks, variables of platforms, the port for operation.
+//! - `tokens`, `https`: which clients the ports accept.
+//! - `operations`: health checks, variables of platforms, the admin port.
 //! - `readme`: the examples of the README, by curl, Python and JavaScript, and its tables of flags.
 //! - `tensorflow`: sessions of the engine on libtensorflow.
-//! - `tf_serving`: of TensorFlow Serving's API what a transcript cannot say.
-//! - `shapes`: shapes and values that no model was made for, over every door.
-//! - `fuzz`: bodies that nobody would send on purpose.
+//! - `tf_serving`: TensorFlow Serving's API, where a transcript does not suffice.
+//! - `shapes`: shapes and values that no model was made for, over every protocol.
+//! - `fuzz`: random bodies.
 //!
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
@@ -32,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod architecture;
+mod archives;
 mod balancer;
 mod batching;
 mod client;
@@ -52,6 +54,7 @@ mod lifecycle;
 mod logs;
 mod memory;
 mod metrics;
+mod odd_origins;
 mod offers;
 mod open_loop;
 mod operations;
@@ -65,6 +68,7 @@ mod shutdown;
 mod store;
 mod store_servers;
 mod support;
+mod swaps;
 mod tensorflow;
 mod tf_serving;
 mod tls;

@@ -1,4 +1,4 @@
-//! What an idle server holds beside libtensorflow, in a process of its own. Real TensorFlow.
+//! The memory that an idle server needs beside libtensorflow, in a process of its own. Real TensorFlow.
 
 use std::fs;
 use std::path::PathBuf;

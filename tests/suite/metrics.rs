@@ -279,7 +279,7 @@ impl Prometheus {
         Self { child, address, _directory: directory }
     }
 
-    /// What it answers at a path of its API; null while it does not.
+    /// Asks a path of its API. Gives its answer, or null while it does not answer.
     fn ask(&self, path: &str) -> Value {
         let answer = Connection::open(self.address).and_then(|mut connection| connection.call(&Request::get(path)));
         answer.ok().filter(|answer| answer.status == 200).map_or(Value::Null, |answer| answer.json()["data"].clone())
@@ -312,7 +312,7 @@ fn prometheus_scrapes_it() {
     until("Prometheus has the requests", || prometheus.query("sum(tfweb_requests_total)") == Some(7.0));
     let target = prometheus.ask("/api/v1/targets")["activeTargets"][0].clone();
     assert_eq!((&target["health"], &target["lastError"]), (&"up".into(), &"".into()), "{target}");
-    // What the autoscaling recipes and people ask for.
+    // Queries of the autoscaling recipes, and some that people make.
     assert_eq!(prometheus.query("sum+by+(model)(tfweb_queued_rows%2Btfweb_running_rows)"), Some(0.0));
     let median = prometheus.query("histogram_quantile(0.5,sum+by+(le)(tfweb_run_duration_seconds_bucket))");
     assert!(median.is_some_and(|seconds| seconds > 0.0 && seconds < 1.0), "{median:?}");

@@ -1,5 +1,4 @@
-//! A load that does not wait for answers: so many requests a second, whatever the server makes of them. Also that of
-//! `benches/open_loop.rs`.
+//! A load that does not wait for answers: it sends a fixed number of requests a second. `benches/open_loop.rs` uses it too.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::{spawn_local, LocalSet};
 
-/// What became of a request.
+/// The answer to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -33,6 +32,7 @@ pub(crate) fn run(address: SocketAddr, request: Vec<u8>, rate: f64, time: Durati
             if due >= start + time {
                 break;
             }
+            // The pace of the load: `rate` requests a second.
             tokio::time::sleep_until(due.into()).await;
             let (request, idle) = (Rc::clone(&request), Rc::clone(&idle));
             sent.push(spawn_local(async move {

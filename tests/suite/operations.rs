@@ -1,10 +1,10 @@
-//! What who operates a server uses: the health check of its image, variables that platforms set, the port for operation.
+//! Tests for those who operate a server: the health check of its image, variables that platforms set, the admin port.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{json, Value};
 use tfweb_engine::fake::{Behaviour, FakeSession};
 
 use crate::client::{Connection, Request};
@@ -20,7 +20,7 @@ fn checked(flags: &str) -> (Option<i32>, String) {
     (status.code(), stderr.join("\n"))
 }
 
-fn get(address: SocketAddr, target: &str) -> (u16, serde_json::Value) {
+fn get(address: SocketAddr, target: &str) -> (u16, Value) {
     let answer = Connection::open(address).and_then(|mut connection| connection.call(&Request::get(target))).expect("an answer");
     (answer.status, answer.json())
 }
@@ -103,29 +103,34 @@ fn a_port_for_operation_that_is_taken_is_said() {
 
 #[test]
 fn a_model_whose_run_threads_do_not_move_is_named() {
-    let session = Gated::new(Arc::new(FakeSession::new(Behaviour::HalfPlusTwo)));
-    let mut config = config("--model test --run_threads 1");
+    let held = || Gated::new(Arc::new(FakeSession::new(Behaviour::HalfPlusTwo)));
+    let (slow, stuck) = (held(), held());
+    let mut config = config("--model slow --model stuck --run_threads 1");
     config.stuck_after = Duration::from_millis(300);
-    let server = RunningServer::configured(session.clone(), config);
-    let (live, request) = (json!({"status": "live"}), Request::post("/", r#"{"x": [1]}"#));
-    session.hold();
-    let running = server.send_all([request.clone()]);
-    session.until_runs(1);
-    let start = Instant::now();
-    until("the run is long", || start.elapsed() > Duration::from_millis(600));
-    assert_eq!(get(server.address, "/livez"), (200, live.clone()), "slow, and nobody waits");
-    let waiting = server.send_all([request]);
-    until("the model is stuck", || get(server.address, "/livez").0 == 503);
+    let server = RunningServer::configured([("slow", slow.clone()), ("stuck", stuck.clone())], config);
+    let request = |model: &str| Request::post(&format!("/models/{model}/serving_default"), r#"{"x": [1]}"#);
+    let named = |said: &Value| {
+        let texts = said["stuck"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.map(|text| text.split_once(": every run thread is in one run").map(|(model, _)| model.to_owned())).collect::<Vec<_>>()
+    };
+    slow.hold();
+    stuck.hold();
+    let mut running = server.send_all([request("slow")]);
+    slow.until_runs(1);
+    running.extend(server.send_all([request("stuck"), request("stuck")]));
+    until("a model is stuck", || get(server.address, "/livez").0 == 503);
     let (_, said) = get(server.address, "/livez");
-    let named =
-        said["stuck"][0].as_str().is_some_and(|text| text.starts_with("model \"test\" version 1: every run thread is in one run"));
-    assert!(said["status"] == json!("stuck") && named, "{said}");
+    assert_eq!(said["status"], json!("stuck"));
+    assert_eq!(named(&said), [Some("model \"stuck\" version 1".to_owned())], "the run of `slow` is older, but nobody waits for it");
     let (status, said) = get(server.address, "/readyz");
     assert_eq!((status, &said["status"]), (503, &json!("stuck")));
-    session.release();
-    for mut connection in running.into_iter().chain(waiting) {
+    running.extend(server.send_all([request("slow")]));
+    until("both models are stuck", || named(&get(server.address, "/livez").1).len() == 2);
+    slow.release();
+    stuck.release();
+    for mut connection in running {
         assert_eq!(connection.receive().expect("an answer").status, 200);
     }
-    until("it moves again", || get(server.address, "/livez") == (200, live.clone()));
+    until("it moves again", || get(server.address, "/livez") == (200, json!({"status": "live"})));
     assert_eq!(get(server.address, "/readyz").0, 200);
 }

@@ -1,4 +1,4 @@
-//! A real HTTP server on loopback that serves what tests name in URLs, well or badly, and counts who came.
+//! A real HTTP server on loopback. The path of a URL says how it answers, well or badly. It counts requests and connections.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -43,7 +43,7 @@ struct Seen {
     closing: bool,
 }
 
-/// What speaks over a connection: TCP, or TLS on top of it.
+/// A connection as the origin reads and writes it: TCP, or TLS on top of it.
 pub(crate) trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
@@ -185,21 +185,11 @@ impl Shared {
                 whole(wire, "", b"held")?;
             }
             "slow" => {
+                // The pace of a slow origin; the time is the request's own.
                 thread::sleep(Duration::from_millis(number() as u64));
                 whole(wire, "", b"slow")?;
             }
             "gzip" => whole(wire, "Content-Encoding: gzip\r\n", &gzip(argument.as_bytes()))?,
-            "cut" => wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")?,
-            "cut-chunks" => wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchun\r\n")?,
-            "until-end" => wire.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end")?,
-            "declared" => {
-                write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", number())?;
-                endless(wire, number())?;
-            }
-            "undeclared" => {
-                wire.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-                endless(wire, number())?;
-            }
             "chunked" => {
                 wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchun\r\n3\r\nked\r\n0\r\n\r\n")?;
                 return Ok(true);
@@ -208,39 +198,27 @@ impl Shared {
                 wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")?;
                 while !self.lock().closing {
                     wire.write_all(b".")?;
+                    // The pace of a slow origin that never ends its answer.
                     thread::sleep(Duration::from_millis(number() as u64));
                 }
             }
             "silent" => self.wait_released(stream)?,
             "status" => write!(wire, "HTTP/1.1 {} Told\r\nContent-Length: 2\r\n\r\nno", number())?,
-            "loop" => write!(wire, "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\n\r\n")?,
-            "to" => write!(wire, "HTTP/1.1 307 There\r\nLocation: {argument}\r\nContent-Length: 0\r\n\r\n")?,
             "away" => {
                 write!(wire, "HTTP/1.1 302 There\r\nLocation: {argument}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")?;
                 return Ok(false);
-            }
-            "down" => match number() {
-                0 => whole(wire, "", b"down")?,
-                n => write!(wire, "HTTP/1.1 301 Moved\r\nLocation: /down/{}\r\nContent-Length: 0\r\n\r\n", n - 1)?,
-            },
-            "noise" => wire.write_all(b"this is no HTTP\r\n\r\n")?,
-            "head" => {
-                wire.write_all(b"HTTP/1.1 200 OK\r\n")?;
-                while wire.write_all(b"X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").is_ok() {}
             }
             "once" => {
                 whole(wire, "", b"once")?;
                 return Ok(false);
             }
-            // With what was sent unread, closing resets the connection.
+            // Bytes of the client that nobody has read make the system reset the connection when it is closed.
             "reset" => return Ok(false),
+            _ if ENDING.contains(&kind) => ending(kind, number(), wire)?,
             _ => odd(path, kind, argument, wire)?,
         }
         wire.flush()?;
-        Ok(!matches!(
-            kind,
-            "cut" | "cut-chunks" | "until-end" | "declared" | "undeclared" | "noise" | "head" | "interim" | "silent" | "reset"
-        ))
+        Ok(kind != "silent" && !ENDING.contains(&kind))
     }
 
     /// Waits until released, or until the client goes.
@@ -281,7 +259,37 @@ fn whole(wire: &mut dyn Wire, headers: &str, body: &[u8]) -> io::Result<()> {
     wire.write_all(body)
 }
 
-/// Answers as few servers do; 404 for what nobody knows.
+/// Answers that end with their connection.
+const ENDING: [&str; 8] = ["cut", "cut-chunks", "until-end", "declared", "undeclared", "noise", "head", "interim"];
+
+fn ending(kind: &str, bytes: usize, wire: &mut dyn Wire) -> io::Result<()> {
+    match kind {
+        "cut" => wire.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"),
+        "cut-chunks" => wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchun\r\n"),
+        "until-end" => wire.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end"),
+        "declared" => {
+            write!(wire, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n")?;
+            endless(wire, bytes)
+        }
+        "undeclared" => {
+            wire.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            endless(wire, bytes)
+        }
+        "noise" => wire.write_all(b"this is no HTTP\r\n\r\n"),
+        "head" => {
+            wire.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            while wire.write_all(b"X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").is_ok() {}
+            Ok(())
+        }
+        "interim" => {
+            while wire.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
+            Ok(())
+        }
+        _ => unreachable!("{kind} is not in ENDING"),
+    }
+}
+
+/// Answers as few servers do; 404 for a path that is none of these.
 fn odd(path: &str, kind: &str, argument: &str, wire: &mut dyn Wire) -> io::Result<()> {
     match kind {
         "early" => {
@@ -290,12 +298,17 @@ fn odd(path: &str, kind: &str, argument: &str, wire: &mut dyn Wire) -> io::Resul
             }
             whole(wire, "", path.as_bytes())
         }
-        "interim" => {
-            while wire.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").is_ok() {}
-            Ok(())
-        }
         "br" => whole(wire, "Content-Encoding: br\r\n", b"not asked for"),
         "bomb" => whole(wire, "Content-Encoding: gzip\r\n", &gzip(&vec![0; 1 << 20]).repeat(1024)),
+        "loop" => write!(wire, "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\n\r\n"),
+        "to" => write!(wire, "HTTP/1.1 307 There\r\nLocation: {argument}\r\nContent-Length: 0\r\n\r\n"),
+        "down" => match argument {
+            "0" => whole(wire, "", b"down"),
+            number => {
+                let next = number.parse().unwrap_or(1_usize) - 1;
+                write!(wire, "HTTP/1.1 301 Moved\r\nLocation: /down/{next}\r\nContent-Length: 0\r\n\r\n")
+            }
+        },
         "nowhere" => wire.write_all(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n"),
         "old" => write!(wire, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{path}", path.len()),
         "bad-chunks" => wire.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchunked"),
@@ -311,7 +324,7 @@ fn endless(wire: &mut dyn Wire, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// So many bytes that differ.
+/// Makes bytes that differ from their neighbours.
 fn body(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|i| (i % 251) as u8).collect()
 }

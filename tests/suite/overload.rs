@@ -1,4 +1,4 @@
-//! Three times what a server can do: what it answers, what it refuses, and how soon.
+//! A load of three times the capacity of a server: which requests it answers, which it refuses, and how soon.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use crate::open_loop::{self, quantile, Answer};
 use crate::process::resident_kib;
 use crate::support::{is_alone, RunningServer};
 
-/// A run of the fake session, which sleeps: so the machine has time for clients, and the capacity is known.
+/// The time of a run of the fake session. It sleeps, so that the machine has time for clients and the capacity is known.
 const RUN: Duration = Duration::from_millis(20);
 const BATCH_ROWS: u32 = 4;
-/// Requests that were let in are answered within this; at capacity, a hundred wait.
+/// The server answers a request that it takes within this time. At its capacity, a hundred requests wait.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// How long the load goes on; as long as `OVERLOAD_SECONDS` says, where somebody looks.
+/// How long the load goes on, unless the variable `OVERLOAD_SECONDS` says otherwise.
 const SECONDS: u64 = 5;
 
 fn seconds() -> Duration {
@@ -47,7 +47,7 @@ fn three_times_the_capacity_hurts_nobody_who_was_let_in() {
     let times = |status: u16| of(status).map(|answer: &Answer| answer.time).collect::<Vec<_>>();
     let (mut accepted, mut refused) = (times(200), times(503));
     let late = of(504).count();
-    // A sleep takes a little longer than it says: what the session itself could do is measured, not computed.
+    // A sleep takes a little longer than it says. So the test measures how long the session's runs take on this machine.
     let run = (0..20)
         .map(|_| {
             let start = Instant::now();

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use crate::client::Connection;
 use crate::support::until;
 
-/// What the server says once it takes requests; its URL follows.
+/// The line of the log that says that the server takes requests; its URL follows.
 const READY: &str = "listening on http";
 /// Variables that tfweb reads although they are not called `TFWEB_…`.
 const OTHERS: [&str; 3] = ["MODEL", "MODEL_NAME", "PORT"];
@@ -72,7 +72,7 @@ impl Process {
         Connection::open(self.address()).expect("the server accepts")
     }
 
-    /// What it has written to stderr so far.
+    /// Gives the lines that it has written to stderr so far.
     pub(crate) fn stderr(&self) -> Vec<String> {
         self.stderr.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,5 +1,5 @@
-//! What every deployment behind `deploy/haproxy.cfg` must stand: its replicas are replaced one after another and one is killed,
-//! while clients ask over HTTP and gRPC. Replacements lose no request; a kill loses those that were inside.
+//! A test for every deployment behind `deploy/haproxy.cfg`: it replaces the replicas one after another and kills one, while
+//! clients ask over HTTP and gRPC. A replacement loses no request. A kill loses those that the replica had taken.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
@@ -16,14 +16,15 @@ use crate::client::{Connection, Request, Response};
 use crate::grpc::client;
 use crate::support::until;
 
-/// So many are there in the configuration.
+/// The number of replicas in the configuration.
 pub(crate) const REPLICAS: usize = 3;
 const CLIENTS: usize = 32;
-/// Of a client in each request: enough of them to meet every moment of a replacement, and no load for other tests.
+/// The pause of a client within each request. Requests are frequent enough to meet every moment of a replacement, and no load
+/// for other tests.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How often HAProxy is asked how it is.
+/// The pause between two questions to HAProxy for its statistics.
 const LOOK: Duration = Duration::from_millis(20);
-/// So much must have been answered before the next replica is touched.
+/// The requests that must be answered before the next replica is touched.
 const ANSWERED: usize = 500;
 
 /// Replicas that serve the model `half_plus_two`, each at a place that HAProxy knows.
@@ -47,6 +48,7 @@ pub(crate) struct Doors {
 impl Doors {
     /// A column of HAProxy's own statistics for a replica's HTTP, counted from 0.
     fn column(&self, number: usize, name: &str) -> Option<String> {
+        // Callers ask until they see what they wait for; more often would be load.
         thread::sleep(LOOK);
         let csv = Connection::open(self.admin).ok()?.call(&Request::get("/;csv")).ok()?.text();
         let place = csv.lines().next()?.trim_start_matches("# ").split(',').position(|column| column == name)?;
@@ -73,7 +75,7 @@ impl Doors {
     }
 }
 
-/// What clients have seen so far.
+/// The answers and failures that clients have seen so far.
 #[derive(Default)]
 struct Seen {
     answered: AtomicUsize,
@@ -138,7 +140,8 @@ fn ask(address: SocketAddr, client: usize, seen: &Seen) {
         let (request, expected) = request(client, step);
         let call = |connection: Option<Connection>| {
             let mut connection = connection.map_or_else(|| Connection::open(address), Ok)?;
-            // In two pieces, as most clients do; what is sent on before it is whole cannot be sent again.
+            // In two pieces, as most clients do. HAProxy cannot repeat a request that it has begun to pass on. The pause is the
+            // pace of the load.
             connection.send_bytes(&request.head())?;
             thread::sleep(PAUSE);
             connection.send_bytes(&request.body)?;

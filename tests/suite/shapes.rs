@@ -269,7 +269,7 @@ fn what_ended_the_process_is_refused_beside_neighbours_that_are_answered() {
                 assert_eq!(doors.post("/v1/models/operations:predict", body), Ok(400), "{signature}");
                 assert_eq!(doors.call("operations", signature, &inputs), Err(Code::InvalidArgument), "{signature}");
             }
-            // What JSON cannot say: an empty tensor that claims many rows.
+            // JSON cannot express an empty tensor that claims many rows.
             for dims in [[1, 1 << 58, 0], [1, 0, 1 << 62]] {
                 let inputs = [zeros("a", &dims), zeros("b", &[64, 1, 1])];
                 assert_eq!(doors.call("operations", "add_any", &inputs), Err(Code::InvalidArgument));

@@ -1,34 +1,33 @@
-//! Models brought from stores and archives: byte for byte what was put there, once, and whole or not at all.
+//! Models brought from stores: byte for byte what was put there, once, and whole or not at all. `archives` has the same for
+//! archives of web servers.
 
 use std::future::Future;
-use std::io::{Cursor, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use flate2::write::GzEncoder;
-use flate2::Compression;
 use tfweb_engine::{Code, Error};
 use tfweb_store::{Cache, Env, Listing, ModelUri, Origin};
 
+use crate::archives::{page, tarred, zipped};
 use crate::client::Request;
 use crate::process::Process;
-use crate::store_servers::{files, model, FileServer, Page, Proxy, PythonServer};
+use crate::store_servers::{files, model, FileServer, Proxy, PythonServer};
 use crate::support::{until, Random};
 
 /// The files of half_plus_two, as they are read.
 const FILES: [&str; 4] = ["fingerprint.pb", "saved_model.pb", "variables.data-00000-of-00001", "variables.index"];
 
 /// As the server will run it.
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
     actix::System::new().block_on(work)
 }
 
-struct Local {
-    directory: tempfile::TempDir,
+pub(crate) struct Local {
+    pub(crate) directory: tempfile::TempDir,
 }
 
 impl Local {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { directory: tempfile::tempdir().expect("a directory") }
     }
 
@@ -37,26 +36,26 @@ impl Local {
     }
 
     #[track_caller]
-    fn open(&self, uri: &str, env: &Env) -> Origin {
+    pub(crate) fn open(&self, uri: &str, env: &Env) -> Origin {
         let uri = ModelUri::parse(uri).unwrap_or_else(|error| panic!("{error}"));
         Origin::open(&uri, || Ok(self.cache()), env).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// What is there that is neither a lock nor part of a whole snapshot.
+    /// Lists the files of downloads that did not end.
     fn leftovers(&self) -> Vec<String> {
         files(self.directory.path()).into_keys().filter(|path| path.contains(".part")).collect()
     }
 }
 
 /// Looks, and brings the newest.
-async fn newest(origin: &Origin) -> Result<PathBuf, Error> {
+pub(crate) async fn newest(origin: &Origin) -> Result<PathBuf, Error> {
     let listing = origin.look().await?;
     origin.bring(listing.newest().expect("a complete version")).await
 }
 
 /// The same model came, and comes again without being fetched.
 #[track_caller]
-fn check_brought(local: &Local, origin: &Origin) -> PathBuf {
+pub(crate) fn check_brought(local: &Local, origin: &Origin) -> PathBuf {
     let directory = run(newest(origin)).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(files(&directory), files(&model().join("1")), "{}", directory.display());
     assert!(directory.starts_with(local.directory.path()));
@@ -263,112 +262,6 @@ fn cache_that_cannot_be_written_is_an_error() {
     std::fs::create_dir(&place).unwrap();
     let expected = format!("cannot write to the cache directory `{}`: ", place.display());
     assert!(error.code == Code::FailedPrecondition && error.message.starts_with(&expected), "{error}");
-}
-
-fn zipped(directory: &Path) -> Vec<u8> {
-    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default();
-    for (path, content) in files(directory) {
-        writer.start_file(path, options).unwrap();
-        writer.write_all(&content).unwrap();
-    }
-    writer.finish().unwrap().into_inner()
-}
-
-fn tarred(directory: &Path, top: &str) -> Vec<u8> {
-    let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    builder.append_dir_all(top, directory).unwrap();
-    builder.into_inner().unwrap().finish().unwrap()
-}
-
-fn page(content: Vec<u8>, etag: &'static str) -> Page {
-    Page { content, etag, ..Page::default() }
-}
-
-#[test]
-fn archives_have_the_model() {
-    let server = FileServer::start();
-    server.put("/versions.zip", page(zipped(&model()), "\"1\""));
-    server.put("/one.zip", page(zipped(&model().join("1")), "\"1\""));
-    server.put("/versions.tgz", page(tarred(&model(), "half_plus_two"), "\"1\""));
-    server.put("/one.tar.gz", page(tarred(&model().join("1"), "."), "\"1\""));
-    for path in ["versions.zip", "one.zip", "versions.tgz", "one.tar.gz"] {
-        let local = Local::new();
-        let origin = local.open(&format!("http://{}/{path}", server.address), &Env::of(&[]));
-        check_brought(&local, &origin);
-        let listing = run(origin.look()).unwrap();
-        assert_eq!((listing.versions.len(), listing.versions[0].number), (1, 1), "{path}");
-    }
-    let error = run(Local::new().open(&format!("http://{}/none.zip", server.address), &Env::of(&[])).look()).unwrap_err();
-    assert!(error.code == Code::NotFound && error.message.ends_with("none.zip`: the server answers 404 Not Found"), "{error}");
-}
-
-#[test]
-fn archive_is_fetched_again_only_when_it_has_changed() {
-    let server = FileServer::start();
-    server.put("/m.zip", page(zipped(&model()), "\"1\""));
-    let local = Local::new();
-    let uri = format!("http://{}/m.zip?token=secret", server.address);
-    let first = check_brought(&local, &local.open(&uri, &Env::of(&[])));
-    let heads = server.heads();
-    assert_eq!(heads.len(), 2);
-    assert!(!heads[0].contains("if-none-match") && heads[1].contains("if-none-match: \"1\""), "{heads:#?}");
-
-    server.put("/m.zip", page(zipped(&model()), "\"2\""));
-    let origin = local.open(&uri, &Env::of(&[]));
-    let before = run(origin.look()).unwrap();
-    assert_eq!(run(origin.bring(&before.versions[0])).unwrap(), first, "packed anew, the same is in it");
-    run(origin.look()).unwrap();
-    assert!(server.heads()[1].contains("if-none-match: \"2\""));
-
-    server.put("/m.zip", page(zipped(&model().with_file_name("kitchen")), "\"3\""));
-    let after = run(origin.look()).unwrap();
-    assert_ne!(before.versions[0].fingerprint(), after.versions[0].fingerprint());
-    let second = run(origin.bring(&after.versions[0])).unwrap();
-    assert_eq!(files(&second), files(&model().with_file_name("kitchen").join("1")));
-    assert_eq!(run(origin.bring(&before.versions[0])).unwrap(), first, "still there for who has seen it");
-}
-
-#[test]
-fn archive_that_is_cut_is_continued() {
-    let server = FileServer::start();
-    let content = tarred(&model(), "m");
-    let cut_once = Some(content.len() / 2);
-    server.put("/m.tgz", Page { cut_once, ..page(content, "\"1\"") });
-    let local = Local::new();
-    check_brought(&local, &local.open(&format!("http://{}/m.tgz", server.address), &Env::of(&[])));
-    let heads = server.heads();
-    assert!(heads[1].contains("range: bytes=") && heads[1].contains("if-range: \"1\""), "{heads:#?}");
-}
-
-#[test]
-fn evil_archive_leaves_nothing() {
-    let server = FileServer::start();
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.as_old_mut().name[..8].copy_from_slice(b"../../x\0");
-    header.set_size(1);
-    header.set_cksum();
-    tar.append(&header, b"x" as &[u8]).unwrap();
-    server.put("/m.tar", page(tar.into_inner().unwrap(), "\"1\""));
-    let local = Local::new();
-    let error = run(local.open(&format!("http://{}/m.tar", server.address), &Env::of(&[])).look()).unwrap_err();
-    assert!(error.message.contains("\"../../x\" is refused"), "{error}");
-    assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
-}
-
-#[test]
-fn password_stays_with_its_host() {
-    let (front, mirror) = (FileServer::start(), FileServer::start());
-    mirror.put("/elsewhere", page(zipped(&model()), "\"1\""));
-    let location = format!("http://localhost:{}/elsewhere", mirror.address.port());
-    front.put("/m.zip", Page { location, ..Page::default() });
-    let local = Local::new();
-    let origin = local.open(&format!("http://user:password@{}/m.zip", front.address), &Env::of(&[]));
-    check_brought(&local, &origin);
-    assert!(front.heads().iter().all(|head| head.contains("authorization: Basic ")));
-    let heads = mirror.heads();
-    assert!(heads.len() == 2 && !heads.iter().any(|head| head.contains("authorization")), "{heads:#?}");
 }
 
 fn asks(process: &Process, model: &str) -> String {

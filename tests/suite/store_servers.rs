@@ -88,7 +88,7 @@ impl Drop for PythonServer {
 #[derive(Default)]
 struct Traffic {
     heads: Vec<String>,
-    /// After so many bytes of answers nobody answers any more.
+    /// The proxy answers nothing any more after this number of bytes.
     dies_after: Option<usize>,
     is_dead: bool,
 }
@@ -133,7 +133,7 @@ impl Proxy {
         (traffic.is_dead, traffic.dies_after) = (false, None);
     }
 
-    /// What was asked since the last time.
+    /// Gives the heads of the requests that came since the last call.
     pub(crate) fn heads(&self) -> Vec<String> {
         std::mem::take(&mut locked(&self.traffic).heads)
     }
@@ -203,14 +203,14 @@ fn pass(client: &TcpStream, to: SocketAddr, traffic: &Arc<Mutex<Traffic>>) {
     });
 }
 
-/// What a [`FileServer`] has at a path.
+/// The content and behaviour of a [`FileServer`] at a path.
 #[derive(Clone, Default)]
 pub(crate) struct Page {
     pub(crate) content: Vec<u8>,
     pub(crate) etag: &'static str,
     /// Where it is instead.
     pub(crate) location: String,
-    /// After so many bytes the connection ends; the next request gets all of it.
+    /// The first connection ends after this number of bytes; the next request gets all of the content.
     pub(crate) cut_once: Option<usize>,
 }
 
@@ -240,7 +240,7 @@ impl FileServer {
         locked(&self.pages).insert(path.to_owned(), page);
     }
 
-    /// What was asked since the last time.
+    /// Gives the heads of the requests that came since the last call.
     pub(crate) fn heads(&self) -> Vec<String> {
         std::mem::take(&mut locked(&self.heads))
     }

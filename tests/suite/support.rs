@@ -20,10 +20,10 @@ use tfweb_store::{look_at_directory, ModelUri};
 
 use crate::client::{Connection, Request, Response};
 
-/// How long anything may take that is waited for: only what never comes meets it.
+/// The limit of every wait for something that will come soon. Only a wait for something that never comes reaches it.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often to look.
-pub(crate) const POLL: Duration = Duration::from_millis(1);
+const POLL: Duration = Duration::from_millis(1);
 
 /// The flags of the server that most tests share.
 pub(crate) const MODELS: &str = "--model tests/models/half_plus_two --model tests/models/kitchen --model examples/digits";
@@ -135,12 +135,13 @@ impl RunningServer {
 
     /// Serves a session of the test's own, as the model `test`.
     pub(crate) fn of(session: Arc<dyn Session>, flags: &str) -> Self {
-        Self::configured(session, config(&format!("--model test {flags}")))
+        Self::configured([("test", session)], config(&format!("--model test {flags}")))
     }
 
-    /// The same, with what no flag says.
-    pub(crate) fn configured(session: Arc<dyn Session>, config: Config) -> Self {
-        Self::serve(config, vec![Loaded { name: "test".into(), version: 1, session }])
+    /// Serves sessions of the test's own, each as the model of that name.
+    pub(crate) fn configured<const N: usize>(sessions: [(&str, Arc<dyn Session>); N], config: Config) -> Self {
+        let load = |(name, session): (&str, _)| Loaded { name: name.to_owned(), version: 1, session };
+        Self::serve(config, sessions.map(load).into())
     }
 
     /// The server of these flags that all tests share; it is never stopped.
@@ -232,7 +233,7 @@ impl RunningServer {
         requests.into_iter().map(send).collect()
     }
 
-    /// Waits until so many requests are inside a model, and queued.
+    /// Waits until `count` requests are inside a model, and their actors have them.
     #[track_caller]
     pub(crate) fn until_inside(&self, model: &str, count: usize) {
         let handle = self.handles.iter().find(|((name, _), _)| name == model).map(|(_, handle)| handle).expect("a model");

@@ -1,5 +1,5 @@
-//! TensorFlow Serving's API: labels and versions of models that are kept, bodies that nobody would send on purpose, and sizes that
-//! no transcript should have.
+//! TensorFlow Serving's API: labels and versions of models that are kept, random bodies, and bodies that are too large for a
+//! transcript.
 
 use std::fs;
 use std::path::Path;

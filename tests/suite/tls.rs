@@ -1,4 +1,4 @@
-//! Certificates of the suite's own authority, and what speaks TLS with them.
+//! Certificates of the suite's own authority, and clients and servers that speak TLS with them.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! Tokens: who bears none is turned away at both doors, before anything of the request is read.
+//! Tokens: both ports refuse a request without one before they read its body.
 
 use std::fs;
 
@@ -39,7 +39,7 @@ fn requests_without_a_token_are_refused_in_the_doors_own_words() {
         assert_eq!((answer.status, answer.text()), (200, r#"{"y":[2.5]}"#.into()), "{token}");
         assert_eq!(server.call(&bearing(Request::get("/7.png"), token)).status, 200, "{token}");
     }
-    // Who may call may not yet change.
+    // A token for calls does not allow changes.
     let add = Request::post("/models/x", r#"{"uri": "/no/such"}"#);
     assert_eq!(server.call(&bearing(add.clone(), "one")).status, 403);
     assert_ne!(server.call(&bearing(add, "root")).status, 403);
@@ -74,7 +74,7 @@ fn who_bears_no_token_is_answered_before_the_body_is_read() {
     let request = Request::post("/", "").header("Content-Length", "1000000");
     connection.send_bytes(&request.head()).unwrap();
     assert_eq!(connection.receive().unwrap().status, 401);
-    // What is refused leaves nothing behind that the next request on the connection could be read from.
+    // No byte of a refused request is read as the beginning of the next one.
     if connection.send_bytes(&[b'x'; 1000]).is_ok() && connection.send(&bearing(Request::get("/"), "one")).is_ok() {
         assert!(connection.receive().is_err(), "the body is still being waited for, or the connection is closed");
     }

@@ -1,4 +1,4 @@
-//! Traces, as they arrive at a collector.
+//! Traces as they arrive at a collector.
 
 use std::net::TcpListener;
 use std::sync::Arc;

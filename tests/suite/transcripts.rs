@@ -17,7 +17,7 @@
 //! is compared whole. `…` stands for any text. Lines that start with `#` before the first exchange are comments.
 //!
 //! The request header `@body` is not sent: its words change the body, one after another. `hex`: what is written are the bytes in
-//! hexadecimal; `crlf`: lines end as a form's do; `gzip`, `deflate`: compressed; `repeat=N`: so many times.
+//! hexadecimal; `crlf`: lines end as a form's do; `gzip`, `deflate`: compressed; `repeat=N`: N times.
 //!
 //! `UPDATE_TRANSCRIPTS=1 cargo test --test suite` writes what the server answered wherever it differs. Read the
 //! difference before you keep it.
@@ -101,7 +101,7 @@ fn write(preamble: &str, exchanges: &[Exchange]) -> String {
 }
 
 impl Expected {
-    /// What a response is, in the words of the expectation where it fits them.
+    /// Writes a response as the expectation does, in the words of the expectation where the response fits them.
     fn of(response: &Response, expected: &Self) -> Self {
         let header = |(name, pattern): &(String, String)| {
             let actual = response.header(name).unwrap_or(ABSENT);

@@ -1,4 +1,4 @@
-//! Which addresses belong to the public internet. Pure.
+//! Tells which addresses belong to the public internet. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,12 +9,12 @@ const fn v4(octets: [u8; 4], prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
 }
 
-/// A network of IPv6 by the first two groups of its address; the rest are zero.
+/// Makes a network of IPv6 from the first two groups of its address. The other groups are zero.
 const fn v6(first: u16, second: u16, prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(first, second, 0, 0, 0, 0, 0, 0), prefix)
 }
 
-/// IPv4 that is not public: IANA's IPv4 Special-Purpose Address Registry, multicast and reserved.
+/// The networks of IPv4 that are not public: IANA's IPv4 Special-Purpose Address Registry, multicast and reserved.
 const NOT_PUBLIC_V4: [Ipv4Net; 14] = [
     v4([0, 0, 0, 0], 8),       // this network
     v4([10, 0, 0, 0], 8),      // private
@@ -32,10 +32,10 @@ const NOT_PUBLIC_V4: [Ipv4Net; 14] = [
     v4([224, 0, 0, 0], 3),     // multicast, reserved, broadcast
 ];
 
-/// All IPv6 that is given out for the public; loopback, link-local, unique local and multicast lie outside.
+/// The addresses of IPv6 that are given out to the public. Loopback, link-local, unique local and multicast lie outside.
 const PUBLIC_V6: Ipv6Net = v6(0x2000, 0, 3);
 
-/// What within [`PUBLIC_V6`] is not public: IANA's IPv6 Special-Purpose Address Registry.
+/// The networks within [`PUBLIC_V6`] that are not public: IANA's IPv6 Special-Purpose Address Registry.
 const NOT_PUBLIC_V6: [Ipv6Net; 4] = [
     v6(0x2001, 0, 23),      // protocol assignments: Teredo, benchmarks, ORCHID
     v6(0x2001, 0x0db8, 32), // documentation
@@ -43,11 +43,11 @@ const NOT_PUBLIC_V6: [Ipv6Net; 4] = [
     v6(0x3fff, 0, 20),      // documentation
 ];
 
-/// NAT64 (RFC 6052): an IPv4 address in the last four bytes, reached through a gateway.
+/// The network of NAT64 (RFC 6052): the last four bytes are an IPv4 address, which a gateway reaches.
 const NAT64: Ipv6Net = v6(0x0064, 0xff9b, 96);
 
-/// The address that is meant: the IPv4 within IPv4-mapped IPv6 and NAT64, others as they are.
-pub(super) fn meant(address: IpAddr) -> IpAddr {
+/// Gives the IPv4 address within an IPv4-mapped or NAT64 address, and any other address as it is.
+pub(super) fn unmapped(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if NAT64.contains(&v6) => {
             let [.., a, b, c, d] = v6.octets();
@@ -60,7 +60,7 @@ pub(super) fn meant(address: IpAddr) -> IpAddr {
 /// Whether an address is globally routable.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
-    match meant(address) {
+    match unmapped(address) {
         IpAddr::V4(address) => !NOT_PUBLIC_V4.iter().any(|net| net.contains(&address)),
         IpAddr::V6(address) => PUBLIC_V6.contains(&address) && !NOT_PUBLIC_V6.iter().any(|net| net.contains(&address)),
     }

@@ -1,75 +1,48 @@
-//! How an origin's answer is framed: where its head ends, and where its body ends. Pure.
+//! The framing of an origin's answer: where its head ends, and where its body ends. Pure.
 //!
-//! One place decides this, so that [`Wire`](super::wire::Wire) and awc cannot disagree: `Wire` follows the bytes by it, and awc
-//! is shown a head that is written anew ([`Head::for_awc`]). An answer is malformed where RFC 9112 lets clients differ about its
-//! end: what one of them takes for the whole would be a part, or more, to another.
-
-use std::fmt;
-use std::io::{self, ErrorKind};
-
-use tfweb_engine::quoted;
+//! This file alone decides the framing, so that the connection and awc cannot disagree. The connection follows the bytes by these
+//! rules, and awc reads a head that is written anew ([`Head::for_awc`]). Where RFC 9112 lets clients differ about the end of an
+//! answer, the answer is malformed here: one client would take it for whole, and another for a part or for too much.
 
 use super::chunks::Chunks;
+use super::malformed::{shown, Malformed};
 
-/// The most header fields of a head; awc takes no more.
+/// The most header fields of a head. awc accepts no more.
 const FIELDS_MAX: usize = 96;
-/// How every head begins.
+/// The bytes with which every head begins.
 const BEGINNING: &[u8] = b"HTTP/";
-
-/// Why an origin's bytes are no HTTP answer, or one whose end is in doubt.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed(String);
-
-impl Malformed {
-    pub(super) fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
-    }
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Malformed {}
-
-impl From<Malformed> for io::Error {
-    fn from(malformed: Malformed) -> Self {
-        Self::new(ErrorKind::InvalidData, malformed)
-    }
-}
 
 /// The head of an answer, as far as a fetch needs it.
 #[derive(Debug)]
 pub(super) struct Head {
     status: u16,
     location: Option<Vec<u8>>,
-    /// All encodings, separated by commas.
+    /// All encodings of the body, separated by commas.
     encoding: Option<Vec<u8>>,
     pub(super) body: Body,
 }
 
-/// How a body ends, or the rest of it.
+/// The end of a body, of which some bytes may have come already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Body {
-    /// Behind a number of bytes.
+    /// The body ends after this number of bytes.
     Length(u64),
+    /// The body ends with its last chunk.
     Chunked(Chunks),
-    /// With the connection.
+    /// The body ends with the connection.
     ToEnd,
 }
 
-/// Finds where a head ends: behind its first empty line. `searched` bytes were looked at before.
+/// Finds the end of a head: behind its first empty line. An earlier call has searched the first `searched` bytes.
 ///
 /// # Errors
-/// If the bytes begin otherwise than a head does, an empty line included.
+/// [`Malformed`] if the bytes do not begin as a head does. An empty line is no beginning either.
 pub(super) fn head_end(bytes: &[u8], searched: usize) -> Result<Option<usize>, Malformed> {
     let begun = &bytes[..bytes.len().min(BEGINNING.len())];
     if !BEGINNING.starts_with(begun) {
-        return Err(Malformed(format!("it begins with {}, expected \"HTTP/\"", shown(begun))));
+        return Err(Malformed::new(format!("it begins with {}, expected \"HTTP/\"", shown(begun))));
     }
-    // The end of a line may have been the last that was looked at.
+    // The earlier call may have stopped between the end of a line and the empty line.
     for at in searched.saturating_sub(2)..bytes.len() {
         match bytes[at..] {
             [b'\n', b'\n', ..] => return Ok(Some(at + 2)),
@@ -83,13 +56,13 @@ pub(super) fn head_end(bytes: &[u8], searched: usize) -> Result<Option<usize>, M
 /// Reads a head, which ends where [`head_end`] says.
 ///
 /// # Errors
-/// If it is none, or leaves open where its body ends.
+/// [`Malformed`] if the bytes are no head, or leave open where the body ends.
 pub(super) fn read_head(bytes: &[u8]) -> Result<Head, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut head = httparse::Response::new(&mut fields);
     let mut parser = httparse::ParserConfig::default();
     parser.allow_spaces_after_header_name_in_responses(true);
-    let parsed = parser.parse_response(&mut head, bytes).map_err(|error| Malformed(error.to_string()))?;
+    let parsed = parser.parse_response(&mut head, bytes).map_err(|error| Malformed::new(error.to_string()))?;
     let (Some(version), Some(status @ 100..)) = (head.version, head.code) else {
         return Err(Malformed::new("its status is less than 100"));
     };
@@ -105,7 +78,7 @@ pub(super) fn read_head(bytes: &[u8]) -> Result<Head, Malformed> {
     let length = length(items("content-length"))?;
     let is_chunked = is_chunked(items("transfer-encoding"), version)?;
     let body = match length {
-        // Nobody reads the body of another answer.
+        // Only an answer with status 200 has a body that anybody reads.
         _ if status != 200 => Body::Length(0),
         _ if is_chunked => Body::Chunked(Chunks::default()),
         Some(bytes) => Body::Length(bytes),
@@ -117,15 +90,15 @@ pub(super) fn read_head(bytes: &[u8]) -> Result<Head, Malformed> {
 }
 
 impl Head {
-    /// Whether the answer is still to come (RFC 9110, 15.2). A switch of protocols is one, which nobody asked for.
+    /// Whether the final answer is still to come (RFC 9110, 15.2). Status 101 counts as final: tfweb asks for no other protocol.
     pub(super) fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
     }
 
-    /// The head as awc reads it the same way, and with nothing in it that awc would have to judge.
+    /// Writes the head anew, so that awc has nothing to judge and reads the same framing.
     ///
-    /// awc takes an HTTP/1.1 answer without a length for an empty one. So an answer of any version is HTTP/1.1 with its framing
-    /// stated, and HTTP/1.0 where its body goes on to the end of the connection. Behind each awc closes the connection.
+    /// awc takes an HTTP/1.1 answer without a length for an empty one. So the new head is HTTP/1.1 and states its framing, or
+    /// HTTP/1.0 if the body ends with the connection. awc closes the connection after each.
     pub(super) fn for_awc(&self) -> Vec<u8> {
         let (minor, framing) = match &self.body {
             Body::Length(bytes) => (1, format!("content-length: {bytes}\r\n")),
@@ -144,10 +117,10 @@ impl Head {
 }
 
 impl Body {
-    /// Follows the body's next bytes; gives how many of them belong to it.
+    /// Follows the body's next bytes. Gives how many of them belong to the body.
     ///
     /// # Errors
-    /// If its chunks are malformed.
+    /// [`Malformed`] if the chunks are.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         match self {
             Self::Length(left) => {
@@ -160,7 +133,7 @@ impl Body {
         }
     }
 
-    /// Whether all of it has come, as far as its bytes say.
+    /// Whether the whole body has come. A body that ends with the connection never says so.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -170,21 +143,21 @@ impl Body {
     }
 }
 
-/// The length that all values agree on; digits only, for some would read a sign and others not.
+/// The length on which all values agree. Only digits are accepted, for clients differ about signs.
 fn length<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Option<u64>, Malformed> {
     let mut known = None;
     for value in values {
         let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let length = digits.and_then(|digits| digits.parse().ok());
-        let length = length.ok_or_else(|| Malformed(format!("its Content-Length is {}, expected digits", shown(value))))?;
+        let length = length.ok_or_else(|| Malformed::new(format!("its Content-Length is {}, expected digits", shown(value))))?;
         if let Some(other) = known.replace(length).filter(|&other| other != length) {
-            return Err(Malformed(format!("its Content-Length is {other} and {length}")));
+            return Err(Malformed::new(format!("its Content-Length is {other} and {length}")));
         }
     }
     Ok(known)
 }
 
-/// Whether a body comes in chunks: the only coding there is, and new in HTTP/1.1.
+/// Whether the body comes in chunks. No other coding is accepted, and this one only in HTTP/1.1.
 fn is_chunked<'a>(codings: impl Iterator<Item = &'a [u8]>, version: u8) -> Result<bool, Malformed> {
     let codings: Vec<&[u8]> = codings.collect();
     match codings[..] {
@@ -192,14 +165,9 @@ fn is_chunked<'a>(codings: impl Iterator<Item = &'a [u8]>, version: u8) -> Resul
         [coding] if version == 1 && coding.eq_ignore_ascii_case(b"chunked") => Ok(true),
         _ => {
             let codings = shown(&codings.join(&b", "[..]));
-            Err(Malformed(format!("its Transfer-Encoding in HTTP/1.{version} is {codings}, expected \"chunked\" in HTTP/1.1")))
+            Err(Malformed::new(format!("its Transfer-Encoding in HTTP/1.{version} is {codings}, expected \"chunked\" in HTTP/1.1")))
         }
     }
-}
-
-/// An origin's bytes in an error.
-fn shown(bytes: &[u8]) -> String {
-    quoted(&String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 use super::*;
 
-/// Reads a head as it comes, whole and byte by byte; gives it as awc is shown it, and how many bytes it has.
+/// Reads a head whole and byte by byte. Gives the head that awc reads, and the bytes of the origin's head.
 fn read(bytes: &[u8]) -> Result<(String, usize), Malformed> {
     let whole = head_end(bytes, 0);
     let mut pieces = (0..=bytes.len()).map(|count| head_end(&bytes[..count], count.saturating_sub(1)));
     let stepwise = pieces.find(|end| !matches!(end, Ok(None))).unwrap_or(Ok(None));
     match (&whole, &stepwise) {
-        // Refused as soon as can be, so that less is shown of it.
+        // The byte-wise reading refuses earlier and so quotes fewer bytes.
         (Err(_), Err(_)) => {}
         _ => assert_eq!(whole, stepwise),
     }

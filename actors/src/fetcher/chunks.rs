@@ -1,21 +1,24 @@
-//! Where a body in chunks ends (RFC 9112, 7.1). Pure. awc takes the chunks apart; this only follows them, more strictly than awc
-//! does, so that whatever passes here ends there at the same byte.
+//! The end of a body in chunks (RFC 9112, 7.1). Pure.
+//!
+//! awc takes the chunks apart. This file only follows them, by stricter rules than awc's, so that a body that passes here ends for
+//! awc at the same byte.
 
-use super::answer::Malformed;
+use super::malformed::Malformed;
 
-/// The most digits of a chunk's size: as many as 64 bits have.
+/// The most digits of a chunk's size: 64 bits have 16 hexadecimal digits.
 const DIGITS_MAX: usize = 16;
-/// The most bytes of one body's extensions and trailers together, which nobody reads; hyper takes as many of each.
+/// The most bytes of one body's extensions and trailers together, which are skipped. hyper accepts as many of each.
 const ASIDE_BYTES_MAX: usize = 16 << 10;
 
-/// A body in chunks, as far as it has been followed.
+/// A body in chunks of which some bytes have been followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunks {
     at: At,
-    /// Of the chunk's size, which is read by and by, the bytes still to come.
+    /// The bytes of the chunk that are still to come. While the size is read, its value so far.
     left: u64,
+    /// How many digits of the size have been read.
     digits: usize,
-    /// Bytes of extensions and trailers so far.
+    /// How many bytes of extensions and trailers have come.
     aside: usize,
 }
 
@@ -24,7 +27,7 @@ pub(super) struct Chunks {
 enum At {
     #[default]
     Size,
-    /// White space behind a size; some servers fill it up.
+    /// The white space behind a size. Some servers pad the size with it.
     Padding,
     Extension,
     SizeLf,
@@ -44,10 +47,10 @@ impl Chunks {
         self.at == At::End
     }
 
-    /// Follows the body's next bytes; gives how many of them belong to it.
+    /// Follows the body's next bytes. Gives how many of them belong to the body.
     ///
     /// # Errors
-    /// If they are no chunks, or hold too much beside the data.
+    /// [`Malformed`] if the bytes are no chunks, or hold too many bytes beside the data.
     pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut done = 0;
         while done < bytes.len() && self.at != At::End {
@@ -66,7 +69,7 @@ impl Chunks {
         Ok(done)
     }
 
-    /// Finds the part that follows on a byte that is no data.
+    /// Finds the part of the body that follows on `byte`, which is no data.
     fn next(&mut self, byte: u8) -> Result<At, Malformed> {
         let next = match (self.at, byte) {
             (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => return self.digit(byte),
@@ -127,7 +130,7 @@ fn unexpected(at: At, byte: u8) -> Malformed {
 mod tests {
     use super::*;
 
-    /// Follows bytes whole and byte by byte; gives how many belong to the body where it ends, or none where it goes on.
+    /// Follows bytes whole and byte by byte. Gives how many belong to the body, or `None` if it goes on.
     #[track_caller]
     fn check(bytes: &[u8], expect: Result<Option<usize>, &str>) {
         for step in [bytes.len().max(1), 1, 3] {

@@ -1,5 +1,7 @@
-//! Opens connections for awc: finds a host's addresses, checks every one of them, and dials those and no others. There is no
-//! second look-up between the check and the connection that an attacker's name server could answer otherwise.
+//! Opens connections for awc: looks up a host's addresses, checks each of them, and dials these addresses only.
+//!
+//! No second look-up happens between the check and the connection, so an attacker's name server has no chance to give another
+//! answer.
 
 use std::fmt;
 use std::io;
@@ -19,27 +21,28 @@ use tokio_rustls::rustls::{crypto, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
+use super::connection::{Link, OriginConnection};
 use super::rules::{Refusal, Rules};
-use super::wire::{Link, Wire};
 
-/// How many of a host's addresses are tried.
+/// The most addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 4;
 
 /// Finds the addresses of a host name.
 pub trait Resolve: fmt::Debug + Send + Sync {
-    /// All addresses of `host`, which is a name and not an address.
+    /// Finds all addresses of `host`, which is a name and not an address.
     fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
-/// Asks the system: its hosts file, its name servers.
+/// Asks the system, which looks into its hosts file and asks its name servers.
 #[derive(Debug)]
 pub struct SystemResolver {
-    /// A look-up cannot be cut short: it keeps its thread, and its place here, for as long as the system takes.
+    /// One permit for each look-up. A look-up cannot be cut short: it keeps its thread and its permit for as long as the system
+    /// takes.
     lookups: Arc<Semaphore>,
 }
 
 impl SystemResolver {
-    /// Makes a resolver that runs at most so many look-ups at once; others wait.
+    /// Makes a resolver that runs at most `lookups_max` look-ups at once. Others wait.
     #[must_use]
     pub fn new(lookups_max: usize) -> Self {
         Self { lookups: Arc::new(Semaphore::new(lookups_max)) }
@@ -61,11 +64,11 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// The HTTP clients of all fetches, which open a connection for each request.
+/// The HTTP clients of all fetches. They open a connection for each request.
 pub(super) struct Clients {
     plain: Client,
-    /// Is given `http` URLs where `https` is meant: TLS is spoken below it, so that an end within an answer is seen over TLS too
-    /// ([`Wire`]).
+    /// Speaks TLS below awc and not within it, so that [`OriginConnection`] sees where a TLS connection ends, too. This client gets
+    /// an `http` URL for each `https` URL.
     secure: Client,
 }
 
@@ -75,21 +78,21 @@ impl Clients {
         Self { plain: dialer.client(false), secure: dialer.client(true) }
     }
 
-    /// Asks for a URL, on a connection of its own.
+    /// Sends a request for a URL on a connection of its own.
     pub(super) fn get(&self, url: &Url) -> SendClientRequest {
         if url.scheme() == "http" {
             return self.plain.get(url.as_str()).force_close().send();
         }
         let mut shown = url.clone();
         let port = url.port_or_known_default();
-        // Cannot fail: both schemes are of the kind that has hosts and ports.
+        // These calls cannot fail: both schemes have hosts and ports.
         let _ = shown.set_scheme("http");
         let _ = shown.set_port(port);
         self.secure.get(shown.as_str()).force_close().send()
     }
 }
 
-/// Opens connections by the rules.
+/// Opens connections to the addresses that the rules allow.
 #[derive(Clone)]
 struct Dialer {
     tls: TlsConnector,
@@ -99,7 +102,7 @@ struct Dialer {
 }
 
 impl Dialer {
-    /// A client whose connections speak TLS or not.
+    /// Makes a client. With `secure` its connections speak TLS.
     fn client(&self, secure: bool) -> Client {
         let dialer = self.clone();
         let dial = move |info: ConnectInfo<Uri>| {
@@ -110,10 +113,10 @@ impl Dialer {
                 let tcp = dialer.connect(&addresses).await.map_err(ConnectError::Io)?;
                 let link =
                     if secure { dialer.secure(info.hostname(), tcp).await.map_err(ConnectError::Io)? } else { Link::Tcp(tcp) };
-                Ok(Connection::new(info.request().clone(), Wire::new(link)))
+                Ok(Connection::new(info.request().clone(), OriginConnection::new(link)))
             }
         };
-        // The fetch as a whole has a time limit; awc's own for each step must not come before it.
+        // The whole fetch has a time limit. awc's own limit for each step must not end it earlier.
         let connector =
             Connector::new().connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(dial)).timeout(self.timeout).limit(0);
         Client::builder()
@@ -127,7 +130,7 @@ impl Dialer {
             .finish()
     }
 
-    /// The addresses of a host, each of which may be dialled.
+    /// Finds the addresses of a host, and checks that the rules allow each of them.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
         let addresses = match without_brackets(host).parse() {
             Ok(address) => vec![address],
@@ -137,7 +140,7 @@ impl Dialer {
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
-    /// Tries one address after another. None may use up the time of those behind it.
+    /// Tries one address after another. Each gets an equal share of the time, so that none uses up the time of the next.
     async fn connect(&self, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         let mut last = io::ErrorKind::TimedOut.into();
         for (tried, address) in addresses.iter().take(ADDRESSES_MAX).enumerate() {
@@ -157,15 +160,16 @@ impl Dialer {
     }
 }
 
-/// A host that is an IPv6 address without the brackets that it has in URLs.
+/// Removes the brackets that an IPv6 address has in URLs.
 fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
-/// Verifies servers against the system's roots and Mozilla's: containers often have none of their own.
+/// Makes a TLS connector that verifies servers against the system's root certificates and Mozilla's. Containers often have none
+/// of their own.
 ///
-/// All connections share it, and with it the TLS sessions that rustls remembers. A new connection resumes one, which makes it
-/// cheaper: no certificates are sent and verified, and TLS 1.2 saves a round trip.
+/// All connections share it, and with it the TLS sessions that rustls remembers. A new connection resumes such a session. That
+/// saves sending and verifying certificates, and in TLS 1.2 a round trip.
 fn tls() -> TlsConnector {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let system = rustls_native_certs::load_native_certs();
@@ -179,7 +183,7 @@ fn tls() -> TlsConnector {
         .expect("the provider has TLS 1.2 and 1.3; this is a bug")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // A connection a fetch: with HTTP/2 one slow body would share its connection with others.
+    // With HTTP/2 a slow body would share its connection with other fetches.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config).into()
 }

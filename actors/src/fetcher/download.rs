@@ -1,4 +1,4 @@
-//! One fetch: its turn, its redirects, its answer's head, room for its body, its body.
+//! One fetch: waits for its turn, follows redirects, reads the head of the answer, waits for memory, reads the body.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,12 +18,12 @@ use super::failure::Failure;
 use super::hosts::{Host, Hosts};
 use super::rules::Rules;
 
-/// Compressed bytes are inflated so many at a time: a thousandfold of them is done in a few milliseconds, after which others
-/// have their turn on this thread.
+/// How many compressed bytes are inflated at a time. They may inflate to a thousand times as many, which takes a few milliseconds;
+/// then other fetches have their turn on this thread.
 const INFLATE_STEP_BYTES: usize = 4096;
 
-/// What all fetches share.
-pub(super) struct Net {
+/// Downloads URLs. All fetches share it.
+pub(super) struct Downloader {
     pub(super) clients: Clients,
     pub(super) hosts: Hosts,
     pub(super) rules: Arc<Rules>,
@@ -31,7 +31,7 @@ pub(super) struct Net {
     pub(super) timeout: Duration,
 }
 
-/// Fetched bytes, and their room in memory until the last who holds them lets go.
+/// Fetched bytes and the memory counted for them. Both are given back when the last tensor that shows the bytes is dropped.
 struct Fetched {
     bytes: Vec<u8>,
     _room: OwnedSemaphorePermit,
@@ -43,8 +43,8 @@ impl AsRef<[u8]> for Fetched {
     }
 }
 
-impl Net {
-    /// Fetches a URL that the rules have passed, in its time.
+impl Downloader {
+    /// Fetches a URL that the rules allow, within the time for one fetch.
     pub(super) async fn fetch(&self, url: Url) -> Result<Bytes, Failure> {
         let waits_for_room = Cell::new(false);
         let fetched = tokio::time::timeout(self.timeout, self.follow(url, &waits_for_room)).await;
@@ -91,7 +91,7 @@ impl Net {
         let room = self.hosts.room(host, bytes_expected).await;
         waits_for_room.set(false);
 
-        // Memory that is not written to costs nothing, while a vector that grows is copied, and is there twice meanwhile.
+        // Memory that nothing is written to costs nothing. A vector that grows is copied, and needs its memory twice meanwhile.
         let mut inflater = Inflater::new(encoding, self.body_bytes_max, bytes_expected);
         while let Some(chunk) = answer.next().await {
             let chunk = chunk.map_err(|error| Failure::of_body(&error))?;

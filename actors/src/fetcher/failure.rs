@@ -1,4 +1,4 @@
-//! Why a fetch gave no bytes: for the counters, for the log, and for the caller.
+//! The reason why a fetch gave no bytes, for the counters, the log and the caller.
 
 use std::io;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use awc::error::{ConnectError, PayloadError, SendRequestError};
 use tfweb_engine::Code;
 use tokio_rustls::rustls::Error;
 
-use super::answer::Malformed;
-use super::observation::Outcome;
+use super::counters::Outcome;
+use super::malformed::Malformed;
 use super::rules::Refusal;
 
 /// A fetch that gave no bytes.
@@ -17,9 +17,9 @@ use super::rules::Refusal;
 pub(super) struct Failure {
     pub(super) outcome: Outcome,
     pub(super) code: Code,
-    /// What the caller learns, behind the URL's name.
+    /// The words for the caller, which follow the URL.
     pub(super) told: String,
-    /// What the log says, where that is more.
+    /// The words for the log, if they tell more.
     pub(super) reason: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Failure {
         Self { outcome, code, told: told.into(), reason: None }
     }
 
-    /// The URL's own fault.
+    /// Makes a failure that the URL or its origin causes.
     pub(super) fn failed(told: impl Into<String>) -> Self {
         Self::new(Outcome::Failed, Code::FailedPrecondition, told)
     }
@@ -37,7 +37,7 @@ impl Failure {
         Self::new(Outcome::TimedOut, Code::FailedPrecondition, format!("timed out after {} s", limit.as_secs_f64()))
     }
 
-    /// A body of so many bytes, or of nobody knows how many.
+    /// Makes the failure of a body that is too large. `bytes` is its size, if that is known.
     pub(super) fn too_large(bytes: Option<u64>, bytes_max: usize) -> Self {
         let limit = size(bytes_max as u64);
         let told = match bytes {
@@ -47,7 +47,7 @@ impl Failure {
         Self::new(Outcome::TooLarge, Code::OutOfRange, told)
     }
 
-    /// The bodies of one request together.
+    /// Makes the failure of a request whose bodies are too large together.
     pub(super) fn too_large_together(bytes_max: usize) -> Self {
         let limit = size(bytes_max as u64);
         let told = format!("is one too many: the urls of one request may hold {limit} together; raise --url_memory");
@@ -111,7 +111,7 @@ impl From<SendRequestError> for Failure {
     }
 }
 
-/// An answer that is malformed, or as it is told otherwise.
+/// Names what is malformed in an answer. `otherwise` are the words for an answer that broke off.
 fn of_answer(error: &io::Error, otherwise: &str) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Malformed>()) {
         Some(malformed) => Failure::failed(format!("gave no valid HTTP answer: {malformed}")),
@@ -127,7 +127,7 @@ fn of_connecting(error: &io::Error) -> Failure {
     }
 }
 
-/// An error of the system without the number that the standard library adds.
+/// The text of an error of the system, without the number that the standard library adds.
 fn io_text(error: &io::Error) -> String {
     if error.raw_os_error().is_some() {
         error.kind().to_string()
@@ -136,7 +136,7 @@ fn io_text(error: &io::Error) -> String {
     }
 }
 
-/// A number of bytes for people: `31.2 MiB`, `16 MiB`.
+/// Writes a number of bytes for people: `31.2 MiB`, `16 MiB`.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["bytes", "KiB", "MiB", "GiB"];
     let unit = (bytes.max(1).ilog2() / 10).min(3);

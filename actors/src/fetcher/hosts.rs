@@ -1,6 +1,6 @@
-//! Who may fetch now: so many at once from one host, so many from all, and as many bytes as there is room for.
+//! Turns and memory: limits the fetches at once from one host and from all hosts, and the bytes of their bodies.
 //!
-//! One host gets a quarter of what there is, of fetches as of memory, so that a slow one does not take the place of others.
+//! One host gets a quarter of all turns and of all memory, so that a slow host leaves room for the others.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,22 +10,22 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::counters::Counters;
 use super::failure::Failure;
-use super::observation::Counters;
-use super::FetchPolicy;
+use super::policy::FetchPolicy;
 
-/// The part of everything that one host, or one request, may have.
+/// One host, or one request, gets the whole divided by this number.
 pub(super) const SHARE: usize = 4;
-/// Memory is counted in pieces of so many bytes.
+/// Memory is counted in units of this many bytes.
 const ROOM_UNIT_BYTES: usize = 1024;
 
-/// What one host's fetches share.
+/// The turns and the memory that the fetches of one host share.
 pub(super) struct Host {
     slots: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
 
-/// All hosts that are fetched from.
+/// The hosts of all fetches under way, and the turns and the memory that they share.
 pub(super) struct Hosts {
     known: RefCell<HashMap<String, Rc<Host>>>,
     slots: Arc<Semaphore>,
@@ -36,7 +36,7 @@ pub(super) struct Hosts {
     counters: Arc<Counters>,
 }
 
-/// The right to fetch, from one host.
+/// The right to fetch from one host.
 pub(super) struct Turn {
     _host_slot: OwnedSemaphorePermit,
     _slot: OwnedSemaphorePermit,
@@ -45,7 +45,7 @@ pub(super) struct Turn {
 
 /// Room for the bytes of one body.
 pub(super) struct Room {
-    /// Until it is read.
+    /// Given back once the body is read.
     _host_room: OwnedSemaphorePermit,
     room: OwnedSemaphorePermit,
 }
@@ -64,13 +64,13 @@ impl Hosts {
         }
     }
 
-    /// Finds a host by its name, or makes it known.
+    /// Finds a host by its name, or adds it.
     pub(super) fn host(&self, name: &str) -> Rc<Host> {
         let mut known = self.known.borrow_mut();
         if let Some(host) = known.get(name) {
             return Rc::clone(host);
         }
-        // Forgets hosts that no fetch holds: names are many, and callers choose them.
+        // Hosts without a fetch are forgotten: callers choose the names and may choose many.
         known.retain(|_, host| Rc::strong_count(host) > 1);
         let host = Rc::new(Host {
             slots: Arc::new(Semaphore::new(self.slots_per_host)),
@@ -83,7 +83,7 @@ impl Hosts {
     /// Waits for a turn to fetch from a host.
     ///
     /// # Errors
-    /// If as many wait as may.
+    /// `Unavailable` if `queue_max` fetches wait already.
     pub(super) async fn turn(&self, host: &Host) -> Result<Turn, Failure> {
         let at_once = || {
             let host_slot = Arc::clone(&host.slots).try_acquire_owned().ok()?;
@@ -94,7 +94,7 @@ impl Hosts {
             None => {
                 let _waiting = Counted::within(&self.counters, |counters| &counters.waiting, self.queue_max)
                     .ok_or_else(|| Failure::queue_full(self.queue_max))?;
-                // The host's first: who waits for a slow host takes none of the places that others could use.
+                // The host's turn comes first, so that a fetch that waits for a slow host holds no turn that others could use.
                 let host_slot = acquire(&host.slots, 1).await;
                 (host_slot, acquire(&self.slots, 1).await)
             }
@@ -103,7 +103,7 @@ impl Hosts {
         Ok(Turn { _host_slot: host_slot, _slot: slot, _in_flight: in_flight.expect("no limit is reached; this is a bug") })
     }
 
-    /// Waits for room for a body of at most so many bytes. All of it is taken before the first byte is read: bodies that each
+    /// Waits for memory for a body of at most `bytes` bytes. All of it is taken before the first byte is read. Bodies that each
     /// held a part and waited for the rest would wait for each other.
     pub(super) async fn room(&self, host: &Host, bytes: usize) -> Room {
         let host_room = acquire(&host.room, units(bytes)).await;
@@ -112,7 +112,7 @@ impl Hosts {
 }
 
 impl Room {
-    /// Gives back what a body of so many bytes does not need.
+    /// Keeps the memory that a body of `bytes` bytes needs, and gives the rest back.
     pub(super) fn settle(self, bytes: usize) -> OwnedSemaphorePermit {
         let mut room = self.room;
         drop(room.split(room.num_permits().saturating_sub(units(bytes))));
@@ -129,7 +129,7 @@ async fn acquire(semaphore: &Arc<Semaphore>, permits: usize) -> OwnedSemaphorePe
     Arc::clone(semaphore).acquire_many_owned(permits).await.expect("these semaphores are never closed; this is a bug")
 }
 
-/// One in a gauge, for as long as it lives.
+/// Counts one in a gauge until it is dropped.
 struct Counted {
     counters: Arc<Counters>,
     gauge: fn(&Counters) -> &AtomicUsize,

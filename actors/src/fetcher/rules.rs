@@ -1,8 +1,8 @@
-//! The rules of URL inputs: what may be fetched, from which addresses, over which redirects. Pure: no actor, no socket, no
+//! The rules of URL inputs: which URLs may be fetched, from which addresses, over which redirects. Pure: no actor, no socket, no
 //! clock.
 //!
-//! A URL is checked as text ([`Rules::target`]), each redirect anew ([`Rules::redirect`]), and of each host that is to be
-//! dialled every address ([`Rules::check_addresses`]).
+//! The rules check the text of a URL ([`Rules::target`]), each redirect ([`Rules::redirect`]), and before a host is dialled each of
+//! its addresses ([`Rules::check_addresses`]).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,31 +11,31 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::address::{is_public, meant};
+use super::address::{is_public, unmapped};
 
-/// The longest URL that is fetched, in bytes: servers take no longer ones (RFC 9110 asks for 8000).
+/// The longest URL that is fetched, in bytes. Servers accept no longer ones; RFC 9110 asks them for 8000 bytes.
 pub const URL_BYTES_MAX: usize = 8192;
 
-/// What to say of all that is refused, whatever the reason: more would tell strangers about the network inside.
+/// The words for every refusal for safety. A reason would tell strangers about the network inside.
 const NOT_ALLOWED: &str = "is not allowed; it must lead to a public http or https address, without user and password";
 
-/// What URL inputs may name.
+/// The rules of one server.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
-    /// Names and addresses that may be fetched although they are not public.
+    /// Hosts and networks that may be fetched from although they are not public.
     pub allow: Vec<Allow>,
-    /// The only hosts that may be fetched; empty for any.
+    /// The only hosts that may be fetched from. Empty for any host.
     pub domains: Vec<Domain>,
     /// The most redirects on the way to one body.
     pub redirects_max: usize,
 }
 
-/// An exception: a host or network that may be fetched although it is not public.
+/// A host or network that may be fetched from although it is not public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
-    /// A name, whatever it resolves to; on any port, or on one.
+    /// A host name, whatever its addresses; on one port, or on any.
     Name(String, Option<u16>),
-    /// Addresses, whatever name leads there; on any port, or on one.
+    /// A network, whatever the host name; on one port, or on any.
     Addresses(IpNet, Option<u16>),
 }
 
@@ -49,7 +49,7 @@ impl FromStr for Allow {
             return Ok(Self::Addresses(net, None));
         }
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self::Addresses(meant(address).into(), None));
+            return Ok(Self::Addresses(unmapped(address).into(), None));
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong())?)),
@@ -58,12 +58,12 @@ impl FromStr for Allow {
         match Host::parse(host).map_err(|_| wrong())? {
             Host::Domain(name) => Ok(Self::Name(without_dot(&name).to_owned(), port)),
             Host::Ipv4(address) => Ok(Self::Addresses(IpAddr::V4(address).into(), port)),
-            Host::Ipv6(address) => Ok(Self::Addresses(meant(address.into()).into(), port)),
+            Host::Ipv6(address) => Ok(Self::Addresses(unmapped(address.into()).into(), port)),
         }
     }
 }
 
-/// A host that may be fetched: a name, or with `*.` in front all names below it.
+/// A host name. With `*.` in front it stands for all names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {
     host: String,
@@ -91,35 +91,35 @@ impl Domain {
     }
 }
 
-/// What a URL that may be fetched is.
+/// A URL that may be fetched.
 #[derive(Debug)]
 pub enum Target<'a> {
     /// A `data:` URL, which holds its bytes itself.
     Data(&'a str),
-    /// Something to fetch over HTTP or HTTPS.
+    /// A URL to fetch over HTTP or HTTPS.
     Web(Url),
 }
 
-/// Why something is not fetched. `Display` is for the log; the caller gets [`Refusal::tell`].
+/// The reason why a URL is not fetched. `Display` writes it for the log. The caller gets [`Refusal::tell`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Neither http, https nor data.
+    /// The scheme is neither http, https nor data.
     Scheme,
-    /// A user or password in it.
+    /// The URL has a user or a password.
     Credentials,
-    /// A host that is not among those allowed.
+    /// The host is not one of [`Rules::domains`].
     Domain,
-    /// An address that is not public.
+    /// The host has this address, which is not public.
     Address(IpAddr),
-    /// A name without an address.
+    /// The host name has no address.
     Unresolved(String),
-    /// A redirect from https to http.
+    /// The URL redirects from https to http.
     Downgrade,
-    /// No URL at all.
+    /// The text is no URL.
     Malformed(String),
-    /// Longer than [`URL_BYTES_MAX`].
+    /// The URL has this many bytes, more than [`URL_BYTES_MAX`].
     TooLong(usize),
-    /// One redirect more than there may be.
+    /// The URL redirects more often than this limit.
     Redirects(usize),
 }
 
@@ -142,7 +142,7 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
-    /// What the caller learns.
+    /// The words for the caller.
     #[must_use]
     pub fn tell(&self) -> String {
         match self {
@@ -157,13 +157,13 @@ impl Refusal {
 }
 
 impl Rules {
-    /// Checks the text of a URL, and its host where that is an address.
+    /// Checks the text of a URL, and its host if that is an address.
     ///
     /// # Errors
     /// [`Refusal`].
     pub fn target<'a>(&self, text: &'a str) -> Result<Target<'a>, Refusal> {
         let text = text.trim_matches(|c: char| c <= ' ');
-        // Looked at first: other schemes have rules of their own, and are refused however they go on.
+        // The scheme comes first: the text of another scheme follows other rules, and is refused whatever it holds.
         match scheme(text).as_deref() {
             Some("data") => return Ok(Target::Data(text)),
             Some("http" | "https") | None => {}
@@ -176,7 +176,7 @@ impl Rules {
         self.check(url).map(Target::Web)
     }
 
-    /// Where a redirect leads, after `taken` others.
+    /// Finds the target of a redirect, which follows on `taken` others.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -216,15 +216,15 @@ impl Rules {
         if let (Some(address), Some(port)) = (literal, url.port_or_known_default()) {
             self.check_addresses(host, port, &[address])?;
         }
-        // Never sent, and the same body with and without.
+        // The fragment is never sent. Two URLs that differ in it alone are one fetch.
         url.set_fragment(None);
         Ok(url)
     }
 
-    /// Checks every address that a host has.
+    /// Checks every address of a host.
     ///
     /// # Errors
-    /// [`Refusal`] if there is none, or one that is neither public nor opened.
+    /// [`Refusal`] if the host has no address, or one that is neither public nor allowed by [`Rules::allow`].
     pub fn check_addresses(&self, host: &str, port: u16, addresses: &[IpAddr]) -> Result<(), Refusal> {
         if addresses.is_empty() {
             return Err(Refusal::Unresolved("none found".into()));
@@ -233,7 +233,7 @@ impl Rules {
         let is_open = |address: &IpAddr| {
             self.allow.iter().any(|allow| match allow {
                 Allow::Name(name, only) => name == host && only.is_none_or(|only| only == port),
-                Allow::Addresses(net, only) => net.contains(&meant(*address)) && only.is_none_or(|only| only == port),
+                Allow::Addresses(net, only) => net.contains(&unmapped(*address)) && only.is_none_or(|only| only == port),
             })
         };
         match addresses.iter().find(|address| !is_public(**address) && !is_open(address)) {
@@ -243,7 +243,7 @@ impl Rules {
     }
 }
 
-/// The scheme a text starts with, in lower case.
+/// The scheme with which a text starts, in lower case.
 fn scheme(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once(':')?;
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -251,12 +251,12 @@ fn scheme(text: &str) -> Option<String> {
     is_scheme.then(|| scheme.to_ascii_lowercase())
 }
 
-/// A host without the dot that may end it; `localhost.` is `localhost`.
+/// Removes the dot that may end a host name: `localhost.` is `localhost`.
 fn without_dot(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// A caller's URL with neither password nor, for the log, query: both may hold secrets.
+/// Removes user and password from a caller's URL, and the query too if `query` is false. All may hold secrets.
 #[must_use]
 pub fn without_secrets(text: &str, query: bool) -> String {
     let end = if query { None } else { text.find(['?', '#']) };

@@ -1,11 +1,11 @@
-//! TensorFlow's operations by the shapes that they take, as far as that decides which tensors may be fed.
+//! The shapes that TensorFlow's operations take, as far as they decide which tensors may be fed.
 //!
-//! The lists name operations of TensorFlow 2.21 by their type in a GraphDef. An operation that is in none of them is taken to
-//! need the shapes that its graph was built with.
+//! The lists name operations of TensorFlow 2.21 by their type in a GraphDef. An operation that no list names counts as one that
+//! needs the shapes with which its graph was built.
 
 use std::ops::RangeInclusive;
 
-/// Operations on each element by itself, of one tensor. They take any shape, and their output has it too.
+/// Operations on each element of one tensor by itself. They take any shape, and their output has the same shape.
 const OF_ONE: &[&str] = &[
     "Abs",
     "Acos",
@@ -75,7 +75,7 @@ const OF_ONE: &[&str] = &[
     "ZerosLike",
 ];
 
-/// Operations on each element by itself, of several tensors, which they broadcast, or in a table. They take any shapes.
+/// Operations on each element by itself, of several tensors that they broadcast, or with a table. They take any shapes.
 const OF_SEVERAL: &[&str] = &[
     "Add",
     "AddV2",
@@ -110,13 +110,13 @@ const OF_SEVERAL: &[&str] = &[
     "Xlogy",
 ];
 
-/// Operations that call the function in their attribute `f`; their inputs are its arguments.
+/// Operations that call the function in their attribute `f`. Their inputs are its arguments.
 const CALLS: &[&str] = &["PartitionedCall", "StatefulPartitionedCall"];
 
-/// Operations whose output has the rank of their first input, which they do not take in any shape.
+/// Operations whose output has the rank of their first input. They do not take that input in every shape.
 const KEEP_RANK: &[&str] = &["Pad", "PadV2", "MirrorPad"];
 
-/// Inputs of operations whose kernels end the process, or write where they may not, at any other rank than these.
+/// Inputs of operations, with the ranks that they take. At any other rank the kernel ends the process or writes outside its memory.
 const RANKS: &[(&str, &[usize], RangeInclusive<usize>)] = &[
     ("AvgPool", &[0], 4..=4),
     ("AvgPool3D", &[0], 5..=5),
@@ -143,10 +143,11 @@ const RANKS: &[(&str, &[usize], RangeInclusive<usize>)] = &[
     ("MaxPoolV2", &[0], 4..=4),
 ];
 
-/// Inputs of operations that end the process where the last dimension is smaller: the inverse transform of one element has none.
+/// Operations with the smallest last dimension of their first input. With a smaller one the kernel ends the process: the inverse
+/// transform of one element has no elements.
 const LAST_SIZES: &[(&str, usize)] = &[("IRFFT", 2), ("IRFFT2D", 2), ("IRFFT3D", 2), ("IRFFTND", 2)];
 
-/// Operations whose kernels end the process where a dimension that they transform has no elements.
+/// Operations whose kernels end the process if a dimension that they transform has no elements.
 const NEED_ELEMENTS: &[&str] = &[
     "EncodeJpeg",
     "EncodePng",
@@ -168,47 +169,47 @@ const NEED_ELEMENTS: &[&str] = &[
     "RFFTND",
 ];
 
-/// No greatest rank: [`crate::RANK_MAX`] bounds what callers send.
+/// Stands for no greatest rank. `RANK_MAX` bounds the rank of what clients send.
 const MANY: usize = usize::MAX;
 
-/// The way of an operation with a tensor that comes to one of its inputs.
+/// The rule of an operation for the shape of one of its inputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Takes {
-    /// It takes any shape, and gives the same.
+pub(super) enum ShapeRule {
+    /// The operation takes any shape, and its output has the same.
     AnyShape,
-    /// It takes any shape, and may give a higher rank.
+    /// The operation takes any shape, and its output may have a higher rank.
     Broadcast,
-    /// It takes not every shape, and keeps the rank.
+    /// The operation does not take every shape. Its output has the rank of the input.
     KeepsRank,
-    /// It hands the tensor to a function.
+    /// The operation hands the tensor to a function.
     Call,
-    /// It takes no rank outside of this range, and perhaps not every shape within.
+    /// The operation takes only ranks in this range, and perhaps not every shape of such a rank.
     Ranks(RangeInclusive<usize>),
-    /// It takes no last dimension smaller than this.
-    Last(usize),
-    /// Nothing is known of it.
+    /// The operation takes no last dimension smaller than this.
+    LastSize(usize),
+    /// No list names the operation.
     Unknown,
 }
 
-/// Finds the way of an operation of type `op` with its input number `input`.
-pub(super) fn takes(op: &str, input: usize) -> Takes {
+/// Finds the rule of an operation of type `op` for its input number `input`.
+pub(super) fn shape_rule(op: &str, input: usize) -> ShapeRule {
     if OF_ONE.contains(&op) {
-        Takes::AnyShape
+        ShapeRule::AnyShape
     } else if OF_SEVERAL.contains(&op) {
-        Takes::Broadcast
+        ShapeRule::Broadcast
     } else if CALLS.contains(&op) {
-        Takes::Call
+        ShapeRule::Call
     } else if KEEP_RANK.contains(&op) && input == 0 {
-        Takes::KeepsRank
+        ShapeRule::KeepsRank
     } else {
         let ranks = RANKS.iter().find(|(known, inputs, _)| *known == op && inputs.contains(&input));
-        let ranks = ranks.map(|(_, _, ranks)| Takes::Ranks(ranks.clone()));
-        let last = LAST_SIZES.iter().find(|(known, _)| *known == op && input == 0).map(|(_, least)| Takes::Last(*least));
-        ranks.or(last).unwrap_or(Takes::Unknown)
+        let ranks = ranks.map(|(_, _, ranks)| ShapeRule::Ranks(ranks.clone()));
+        let last = LAST_SIZES.iter().find(|(known, _)| *known == op && input == 0).map(|(_, least)| ShapeRule::LastSize(*least));
+        ranks.or(last).unwrap_or(ShapeRule::Unknown)
     }
 }
 
-/// Whether the operation of type `op` ends the process where it has nothing to work on.
+/// Whether an operation of type `op` ends the process if a dimension that it transforms has no elements.
 pub(super) fn needs_elements(op: &str) -> bool {
     NEED_ELEMENTS.contains(&op)
 }

@@ -1,5 +1,5 @@
-//! The few fields of a GraphDef that are read, numbered as in graph.proto, node_def.proto, function.proto, op_def.proto and
-//! attr_value.proto of tensorflow/core/framework; prost skips the rest, constants among them.
+//! The fields of a GraphDef that are read, numbered as in graph.proto, node_def.proto, function.proto, op_def.proto and
+//! attr_value.proto of tensorflow/core/framework. prost skips all others, constants among them.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub(super) struct NodeDef {
     pub(super) name: String,
     #[prost(string, tag = "2")]
     pub(super) op: String,
-    /// `node`, `node:output` or, within functions, `node:output:index`; `^node` is only waited for.
+    /// `node` or `node:output`, and within functions `node:output:index`. `^node` only orders the nodes.
     #[prost(string, repeated, tag = "3")]
     pub(super) inputs: Vec<String>,
     #[prost(map = "string, message", tag = "5")]

@@ -1,4 +1,4 @@
-//! Elements as TensorFlow lays them out, and dtypes as it numbers them.
+//! Scalars and strings as TensorFlow lays them out in memory.
 
 use std::fmt;
 use std::os::raw::c_void;
@@ -8,77 +8,30 @@ use tensorflow::{DataType, Status, TensorType};
 use tensorflow_sys_runtime as tf;
 use tensorflow_sys_runtime::TF_DataType;
 
+use super::dtypes::{c_type_of, data_type_of};
 use super::memory::{Allocate, Memory};
-use crate::dtype::{DType, Scalar};
-use crate::tensor::{Storage, StringStorage};
+use crate::storage::{Storage, StringStorage};
+use crate::values::Scalar;
 
-macro_rules! data_types {
-    ($($dtype:ident = $data_type:ident, $c_type:ident;)*) => {
-        /// The crate's name of a dtype that is served.
-        pub(super) fn data_type_of(dtype: DType) -> Option<DataType> {
-            match dtype {
-                $(DType::$dtype => Some(DataType::$data_type),)*
-                DType::Complex64 | DType::Complex128 | DType::Other(_) => None,
-            }
-        }
-
-        /// The C API's name of a dtype that is served.
-        fn c_type_of(dtype: DType) -> TF_DataType {
-            match dtype {
-                $(DType::$dtype => TF_DataType::$c_type,)*
-                DType::Complex64 | DType::Complex128 | DType::Other(_) => unreachable!("not a served dtype; this is a bug"),
-            }
-        }
-
-        /// Our name of the crate's data type; reference types (`float_ref`) are the type they refer to.
-        pub(super) fn dtype_of(data_type: DataType) -> DType {
-            match data_type {
-                $(DataType::$data_type => DType::$dtype,)*
-                DataType::Complex64 => DType::Complex64,
-                DataType::Complex128 => DType::Complex128,
-                DataType::UnrecognizedEnumValue(number) => DType::from_number(number),
-                _ => DType::Other(0),
-            }
-        }
-    };
-}
-
-data_types! {
-    Float16 = Half, TF_HALF;
-    Bfloat16 = BFloat16, TF_BFLOAT16;
-    Float32 = Float, TF_FLOAT;
-    Float64 = Double, TF_DOUBLE;
-    Int8 = Int8, TF_INT8;
-    Int16 = Int16, TF_INT16;
-    Int32 = Int32, TF_INT32;
-    Int64 = Int64, TF_INT64;
-    Uint8 = UInt8, TF_UINT8;
-    Uint16 = UInt16, TF_UINT16;
-    Uint32 = UInt32, TF_UINT32;
-    Uint64 = UInt64, TF_UINT64;
-    Bool = Bool, TF_BOOL;
-    String = String, TF_STRING;
-}
-
-/// One scalar as TensorFlow lays it out, which is as Rust does.
+/// One scalar. TensorFlow lays it out as Rust does.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Element<T>(T);
 
-/// One string as TensorFlow lays it out: a tagged union that may own heap memory. It frees nothing itself; the tensor it lies in
-/// does. (The trait asks for `Clone`; only empty ones are cloned, when a tensor is made.)
+/// One string as TensorFlow lays it out: a tagged union that may own heap memory. Its drop frees nothing; the tensor that holds it
+/// frees it. (`TensorType` requires `Clone`. Only empty strings are cloned, when a tensor is made.)
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(super) struct StringElement(tf::TF_TString);
 
 impl StringElement {
-    /// Copies `bytes` into it. A view would outlive them where an operation keeps the string.
+    /// Copies `bytes` into the string. A view would outlive them if an operation keeps the string.
     pub(super) fn set(&mut self, bytes: &[u8]) {
         // SAFETY: `self` is an initialised string; `bytes` are that many readable bytes, which TensorFlow copies.
         unsafe { tf::TF_StringCopy(&mut self.0, bytes.as_ptr().cast(), bytes.len()) }
     }
 
-    /// Its bytes.
+    /// The bytes of the string.
     pub(super) fn as_bytes(&self) -> &[u8] {
         // SAFETY: `self` lies in a string tensor's memory and was initialised by TensorFlow or by `Memory::new_inner`; pointer
         // and size describe bytes that live as long as the tensor, which `&self` borrows.
@@ -137,7 +90,7 @@ impl<T: Scalar> Allocate for Element<T> {
     fn allocate(dims: &[i64], count: usize) -> *mut tf::TF_Tensor {
         let rank = i32::try_from(dims.len()).expect("rank is limited; this is a bug");
         // SAFETY: `dims` holds `rank` numbers; the byte length is that of `count` elements. The memory is not initialised: the
-        // one caller, `memory::merge`, writes every element before anything reads one.
+        // one caller, `transfer::merge`, writes every element before anything reads one.
         unsafe { tf::TF_AllocateTensor(c_type_of(T::DTYPE), dims.as_ptr(), rank, count * size_of::<T>()) }
     }
 }
@@ -164,7 +117,7 @@ impl Allocate for StringElement {
     }
 }
 
-/// Frees what `StringElement::allocate` made: each string's heap memory, then the strings.
+/// Frees the strings that `StringElement::allocate` made: the heap memory of each, and then the array.
 unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_void) {
     let count = bytes / size_of::<StringElement>();
     // SAFETY: called once by TensorFlow with the pointer and length that `allocate` gave it.
@@ -178,7 +131,7 @@ unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_voi
 impl Default for StringElement {
     fn default() -> Self {
         let mut string = std::mem::MaybeUninit::<tf::TF_TString>::uninit();
-        // SAFETY: TF_StringInit makes an empty string of whatever was there.
+        // SAFETY: TF_StringInit makes an empty string of any memory of that size, initialised or not.
         unsafe {
             tf::TF_StringInit(string.as_mut_ptr());
             Self(string.assume_init())

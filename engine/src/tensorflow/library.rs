@@ -1,4 +1,4 @@
-//! Finds libtensorflow where people have it (a Python wheel, a C library archive, a system directory) and opens it.
+//! Finds libtensorflow and opens it: from a Python wheel, an archive of the C library, or a directory of the system.
 
 use std::env;
 use std::fs;
@@ -13,12 +13,12 @@ use crate::error::{Code, Error};
 
 #[cfg(not(target_os = "macos"))]
 mod names {
-    /// What the C library is called: as in the C archive, and as in the wheel.
+    /// The file names of the C library, in the C archive and in the wheel.
     pub(super) const LIBRARY: [&str; 4] =
         ["libtensorflow.so", "libtensorflow.so.2", "libtensorflow_cc.so.2", "libtensorflow_cc.so"];
-    /// What the library that it needs beside it is called.
+    /// The file name of the second library, which the C library needs beside it.
     pub(super) const FRAMEWORK: &str = "libtensorflow_framework.so.2";
-    /// The wheel's own name, which other libraries of the wheel refer to.
+    /// The file name in the wheel, to which other libraries of the wheel refer.
     pub(super) const WHEEL: &str = "libtensorflow_cc.so.2";
     pub(super) const PATH_VARIABLE: &str = "LD_LIBRARY_PATH";
 }
@@ -32,25 +32,28 @@ mod names {
     pub(super) const PATH_VARIABLE: &str = "DYLD_LIBRARY_PATH";
 }
 
-/// How long `python3` may take to say where its tensorflow is. A cold start takes well under a second.
+/// How long `python3` may take to tell where its tensorflow is. A cold start takes well under a second.
 const PYTHON_WAIT: Duration = Duration::from_secs(10);
 
-/// Asks Python without importing tensorflow, which would take seconds.
+/// The program that tells where tensorflow is. It does not import tensorflow, which would take seconds.
 const PYTHON_QUESTION: &str = "import importlib.util, os; s = importlib.util.find_spec('tensorflow'); \
      print(os.path.dirname(s.origin) if s and s.origin else '')";
 
+/// The wheel that has the library. `tensorflow-cpu` is the smaller one; there is none for Linux on ARM and none for macOS.
+const WHEEL_PACKAGE: &str = if cfg!(all(target_os = "linux", target_arch = "x86_64")) { "tensorflow-cpu" } else { "tensorflow" };
+
 static OPENED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Finds libtensorflow and opens it; the first call in a process decides, later ones give the same path.
+/// Finds libtensorflow, opens it and gives its path. The first call in a process decides; later calls give the same path.
 ///
-/// `explicit` is a directory or a file; given, nothing else is looked at. Otherwise, in this order: `TENSORFLOW_DIR` and the
-/// dynamic loader's path variable; a Python environment beside the executable, in `VIRTUAL_ENV`, in `.venv` here; the
-/// environment of `python3`; `/usr/local/lib`, `/usr/lib`.
+/// `explicit` is a directory or a file; if it is given, no other place is searched. Otherwise the places are, in this order:
+/// `TENSORFLOW_DIR` and the path variable of the dynamic loader; the Python environment that holds the executable, that of
+/// `VIRTUAL_ENV`, and `.venv` in the working directory; the environment of `python3`; `/usr/local/lib` and `/usr/lib`.
 ///
-/// Sets the environment variable `TENSORFLOW_DIR`: call it before other threads start.
+/// The function sets the environment variable `TENSORFLOW_DIR` for a moment, so it must be called before other threads start.
 ///
 /// # Errors
-/// `NotFound` listing the places looked at and the command that mends it; `Internal` where the library does not open.
+/// `NotFound`, which lists the searched places and a command that installs TensorFlow; `Internal` if the library does not open.
 pub fn load_library(explicit: Option<&Path>) -> Result<PathBuf, Error> {
     let mut opened = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(path) = &*opened {
@@ -62,7 +65,7 @@ pub fn load_library(explicit: Option<&Path>) -> Result<PathBuf, Error> {
     Ok(library)
 }
 
-/// The version of the opened library, such as `2.21.0`; empty before [`load_library`].
+/// The version of the opened library, such as `2.21.0`. Empty before [`load_library`] is called.
 #[must_use]
 pub fn version() -> String {
     let opened = OPENED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some();
@@ -82,7 +85,7 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, Error> {
     };
     let found = match explicit {
         Some(place) => look(place.to_path_buf()),
-        None => near_places()
+        None => configured_places()
             .into_iter()
             .find_map(&mut look)
             .or_else(|| python_package().and_then(&mut look))
@@ -93,14 +96,14 @@ fn find(explicit: Option<&Path>) -> Result<PathBuf, Error> {
         Error::new(
             Code::NotFound,
             format!(
-                "libtensorflow not found; looked in\n{}\nto mend it: pip install tensorflow-cpu (or name its directory with --tensorflow_lib)",
+                "libtensorflow not found; looked in\n{}\nto mend it: pip install {WHEEL_PACKAGE} (or name its directory with --tensorflow_lib)",
                 places.join("\n")
             ),
         )
     })
 }
 
-/// The library in a directory, or the library that `place` itself is.
+/// Finds the library in the directory `place`, or takes `place` itself if it is a file.
 fn library_at(place: &Path) -> Option<PathBuf> {
     if place.is_file() {
         return Some(place.to_path_buf());
@@ -108,7 +111,7 @@ fn library_at(place: &Path) -> Option<PathBuf> {
     names::LIBRARY.iter().map(|name| place.join(name)).find(|path| path.is_file())
 }
 
-fn near_places() -> Vec<PathBuf> {
+fn configured_places() -> Vec<PathBuf> {
     let mut places: Vec<PathBuf> = env::var_os("TENSORFLOW_DIR").map(PathBuf::from).into_iter().collect();
     if let Some(path) = env::var_os(names::PATH_VARIABLE) {
         places.extend(env::split_paths(&path).filter(|place| !place.as_os_str().is_empty()));
@@ -119,7 +122,7 @@ fn near_places() -> Vec<PathBuf> {
     places
 }
 
-/// `lib/python3*/site-packages/tensorflow` of a Python environment.
+/// Finds `lib/python3*/site-packages/tensorflow` in a Python environment.
 fn packages_in(environment: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(environment.join("lib")).into_iter().flatten().filter_map(Result::ok);
     let pythons = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("python3"));
@@ -149,14 +152,14 @@ fn python_package() -> Option<PathBuf> {
     (!place.is_empty()).then(|| PathBuf::from(place))
 }
 
-/// Opens the library through a private directory of links with the names that the binding and the wheel's libraries expect.
+/// Opens the library through a private directory of links, whose names are those that the binding and the wheel's libraries expect.
 fn open(library: &Path) -> Result<(), Error> {
     let failed = |what: &str, error: &dyn std::fmt::Display| Error::internal(format!("`{}`: {what}: {error}", library.display()));
     let library = fs::canonicalize(library).map_err(|error| failed("cannot be read", &error))?;
     let directory = library.parent().unwrap_or(Path::new("/"));
     let links = tempfile::Builder::new().prefix("tfweb-").tempdir().map_err(|error| failed("no directory for links", &error))?;
     let link = |from: &Path, name: &str| symlink(from, links.path().join(name)).map_err(|error| failed("cannot be linked", &error));
-    // The binding opens the first name; the other names are what the library's own dependencies ask the loader for.
+    // The binding opens the first name. The library's own dependencies ask the loader for the others.
     link(&library, names::LIBRARY[0])?;
     link(&library, names::WHEEL)?;
     link(&directory.join(names::FRAMEWORK), names::FRAMEWORK)?;
@@ -178,7 +181,7 @@ mod tests {
     fn a_wrong_explicit_place_is_named_with_the_mending_command() {
         let error = find(Some(Path::new("/nowhere/at/all"))).unwrap_err();
         assert_eq!(error.code, Code::NotFound);
-        assert!(error.message.contains("/nowhere/at/all") && error.message.contains("pip install tensorflow-cpu"), "{error}");
+        assert!(error.message.contains("/nowhere/at/all") && error.message.contains("pip install tensorflow"), "{error}");
     }
 
     #[test]

@@ -1,27 +1,21 @@
 //! Tensors in TensorFlow's own memory.
 //!
-//! The crate `tensorflow` lets a type bring its own tensor representation (`TensorType::InnerType`); ours is [`Memory`]: the
-//! C tensor and where its elements lie. Scalars are copied into it once and read from it in place; strings likewise, byte
-//! for byte, where the crate's own would insist on UTF-8.
+//! The crate `tensorflow` lets a type bring its own representation of tensors (`TensorType::InnerType`). [`Memory`] is ours: the C
+//! tensor and the address of its elements. Elements are copied into it once and read from it in place. Strings may hold any bytes;
+//! the crate's own representation accepts only UTF-8.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::Arc;
 
-use tensorflow::{Operation, SessionRunArgs, Status, TensorInner, TensorType};
+use tensorflow::{Status, TensorInner, TensorType};
 use tensorflow_sys_runtime as tf;
 
-use super::elements::{dtype_of, Element, StringElement};
-use crate::batch::merged_dims;
-use crate::dtype::{DType, Scalar};
-use crate::error::{Code, Error};
-use crate::shape::Dims;
-use crate::tensor::Tensor;
-use crate::with_scalar;
+use super::dtypes::dtype_of;
+use crate::dtype::DType;
 
-/// A C tensor, owned, and its elements.
+/// An owned C tensor, and the address of its elements.
 pub(super) struct Memory<T> {
     tensor: NonNull<tf::TF_Tensor>,
     elements: NonNull<T>,
@@ -29,11 +23,12 @@ pub(super) struct Memory<T> {
 }
 
 // SAFETY: c_api.h: "Graphs are thread-safe when used as directed below" and tf_tensor.h: "TF_Tensor holds a multi-dimensional
-// array of elements of a single data type"; it is a plain owned handle with no thread affinity, and after it has been filled
-// we only read it.
+// array of elements of a single data type". The tensor is a plain owned handle with no thread affinity, and once it is filled it is
+// only read.
 unsafe impl<T: Send> Send for Memory<T> {}
 // SAFETY: as above; shared access only reads.
 unsafe impl<T: Sync> Sync for Memory<T> {}
+
 impl<T> Memory<T> {
     /// Takes over a C tensor.
     ///
@@ -42,7 +37,7 @@ impl<T> Memory<T> {
     unsafe fn own(tensor: NonNull<tf::TF_Tensor>, count: usize) -> Self {
         // SAFETY: the tensor is valid by this function's contract.
         let data = unsafe { tf::TF_TensorData(tensor.as_ptr()) };
-        // The data of an empty tensor may be null, or an address that no element could have.
+        // The data of an empty tensor may be null or have an address that is not aligned.
         let elements = if count == 0 { None } else { NonNull::new(data.cast()) };
         Self { tensor, elements: elements.unwrap_or(NonNull::dangling()), count }
     }
@@ -83,9 +78,9 @@ impl<T> Clone for Memory<T> {
     }
 }
 
-/// How the elements of a tensor come to be.
+/// An element type that can make C tensors.
 pub(super) trait Allocate: TensorType {
-    /// Makes a C tensor with every element valid.
+    /// Makes a C tensor for `count` elements. The caller writes every element before anything reads one.
     fn allocate(dims: &[i64], count: usize) -> *mut tf::TF_Tensor;
 }
 
@@ -112,89 +107,4 @@ impl<T: Allocate> TensorInner<T> for Memory<T> {
     fn as_mut_ptr(&self, _dims: &[u64]) -> Result<*mut tf::TF_Tensor, Status> {
         Ok(self.tensor.as_ptr())
     }
-}
-
-/// An input of a run, in TensorFlow's memory.
-pub(super) trait Feed {
-    /// Hands the tensor to a run.
-    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32);
-
-    /// Gives the tensor back as one of ours, sharing its memory.
-    fn into_tensor(self: Box<Self>) -> Tensor;
-}
-
-impl<T: Scalar> Feed for tensorflow::Tensor<Element<T>> {
-    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32) {
-        run.add_feed(operation, index, self);
-    }
-
-    fn into_tensor(self: Box<Self>) -> Tensor {
-        scalars(*self)
-    }
-}
-
-impl Feed for tensorflow::Tensor<StringElement> {
-    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32) {
-        run.add_feed(operation, index, self);
-    }
-
-    fn into_tensor(self: Box<Self>) -> Tensor {
-        strings(*self)
-    }
-}
-
-/// Copies the rows of input `input` of all `requests` into one tensor in TensorFlow's memory: the one copy an input takes.
-pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed>, Error> {
-    let dims: Vec<u64> = merged_dims(requests, input)?.iter().map(|&dim| dim as u64).collect();
-    let parts = requests.iter().map(|request| &request[input]);
-    let dtype = requests[0][input].dtype();
-    Ok(with_scalar!(dtype, T => {
-        let mut merged = tensorflow::Tensor::<Element<T>>::new(&dims);
-        let mut next = merged.as_mut_ptr().cast::<u8>();
-        let mut room = merged.len() * size_of::<T>();
-        for part in parts.filter_map(Tensor::bytes_of::<T>) {
-            room = room.checked_sub(part.len()).expect("merged dimensions count every row; this is a bug");
-            // SAFETY: `room` shows that the part fits behind what was written; the two do not overlap, for the merged tensor is
-            // new. The bytes are whole elements of `T`, and such as `T` may have: `Tensor::bytes_of` gives no others.
-            unsafe {
-                next.copy_from_nonoverlapping(part.as_ptr(), part.len());
-                next = next.add(part.len());
-            }
-        }
-        assert_eq!(room, 0, "every element is written; this is a bug");
-        Box::new(merged)
-    }, else {
-        let mut merged = tensorflow::Tensor::<StringElement>::new(&dims);
-        let values = parts.filter_map(Tensor::as_strings).flat_map(|strings| strings.iter());
-        for (element, value) in merged.iter_mut().zip(values) {
-            element.set(value);
-        }
-        Box::new(merged)
-    }))
-}
-
-/// Takes output `index` of a finished run, sharing its memory.
-pub(super) fn take_output(run: &mut SessionRunArgs<'_>, index: usize, token: tensorflow::FetchToken) -> Result<Tensor, Error> {
-    let dtype = run.output_data_type(index).map_or(DType::Other(0), dtype_of);
-    if !dtype.is_served() {
-        return Err(Error::new(Code::Unimplemented, format!("an output of dtype {dtype} is not served")));
-    }
-    let failed = |status: Status| Error::internal(format!("output {index}: {status}"));
-    Ok(with_scalar!(dtype, T => {
-        scalars(run.fetch::<Element<T>>(token).map_err(failed)?)
-    }, else {
-        strings(run.fetch::<StringElement>(token).map_err(failed)?)
-    }))
-}
-
-fn scalars<T: Scalar>(tensor: tensorflow::Tensor<Element<T>>) -> Tensor {
-    Tensor::from_storage(&dims(tensor.dims()), Arc::new(tensor))
-}
-
-fn strings(tensor: tensorflow::Tensor<StringElement>) -> Tensor {
-    Tensor::from_strings(&dims(tensor.dims()), Arc::new(tensor))
-}
-
-fn dims(dims: &[u64]) -> Dims {
-    dims.iter().map(|&dim| usize::try_from(dim).expect("a tensor that exists fits memory; this is a bug")).collect()
 }

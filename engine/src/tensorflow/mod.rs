@@ -1,20 +1,25 @@
-//! The real session: libtensorflow through its C API. The only place in the repository with `unsafe` code, and the only one
-//! that knows the crates `tensorflow` and `tensorflow-sys-runtime`.
+//! Sessions of libtensorflow, through its C API. This folder alone has `unsafe` code, and it alone knows the crates `tensorflow`
+//! and `tensorflow-sys-runtime`.
 //!
-//! - `abort`: what happens before TensorFlow ends the process.
-//! - `library`: finds and opens libtensorflow, once per process.
+//! - `library`: finds libtensorflow and opens it, once in a process.
+//! - `dtypes`: the names of dtypes in the C API and in the crate `tensorflow`.
+//! - `memory`: tensors in TensorFlow's memory.
 //! - `elements`: scalars and strings as TensorFlow lays them out.
-//! - `memory`: tensors in TensorFlow's memory; requests are merged into them, answers are windows onto them.
-//! - `session`: loads a SavedModel and runs its signatures.
-//! - `probe`: tries each signature at load.
+//! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
+//! - `probe`: tries each signature when a model is loaded.
+//! - `saved_model_session`: loads a SavedModel and runs its signatures.
+//! - `abort`: delays the end of the process when TensorFlow aborts it.
 
 mod abort;
+mod dtypes;
 mod elements;
 mod library;
 mod memory;
 mod probe;
-mod session;
+mod saved_model_session;
+mod transfer;
 
 pub use abort::delay_abort;
 pub use library::{load_library, version};
-pub use session::{InterOp, SavedModelSession};
+pub use probe::InterOp;
+pub use saved_model_session::SavedModelSession;

@@ -1,45 +1,60 @@
-//! Tries each signature at load: warms it up, finds models that load but cannot run, and measures where its operations run
-//! faster.
+//! Tries each signature when its model is loaded. The trial warms the signature up, finds models that load but cannot run, and
+//! measures whether operations run faster in the calling thread or in TensorFlow's pool.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::session::{InterOp, SavedModelSession};
 use crate::dtype::DType;
 use crate::error::{Code, Error};
-use crate::session::Session;
 use crate::shape::{element_count, Dims};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
-use crate::with_scalar;
+use crate::with_scalar::with_scalar;
 
-/// How long one signature's comparison may take: starting stays quick with many signatures.
+/// How long the comparison for one signature may take, so that a model with many signatures still starts quickly.
 const COMPARE_TIME: Duration = Duration::from_millis(100);
-/// Runs each way, at most: past these the fastest of them no longer changes.
+/// The most runs of each kind in a comparison. After this many, the time of the fastest no longer changes.
 const COMPARE_RUNS_MAX: usize = 20;
-/// The largest input that is made up: larger ones would slow the start more than the warm-up gains.
+/// The largest input that is made up. A larger one would slow the start more than the trial gains.
 const INPUT_BYTES_MAX: usize = 64 << 20;
 
-/// A grey image of one pixel, so that signatures which decode images run whole. TensorFlow's decoders of all formats take PNG.
+/// A grey image of one pixel, with which signatures that decode images run to their end. TensorFlow's decoders of all formats take
+/// PNG.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\xdach\0\0\0\x82\0\x81\xdaE\x08;\0\0\0\0IEND\xaeB`\x82";
 
-/// What the trial of one signature found.
+/// Where the operations of a run execute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InterOp {
+    /// In the place that the trial of the signature at load finds faster.
+    Auto,
+    /// In the thread that calls `Session::run`: no hand-over, best for small graphs.
+    Caller,
+    /// In TensorFlow's own pool, where branches of wide graphs run side by side.
+    Pool,
+}
+
+/// The result of the trial of one signature.
 pub(super) struct Probe {
+    /// Whether operations run in the calling thread.
     pub(super) run_in_caller: bool,
     pub(super) warning: Option<String>,
 }
 
-/// Tries one signature on zeros.
-pub(super) fn probe(session: &SavedModelSession, index: usize, inter_op: InterOp) -> Probe {
+/// Tries one signature on zeros. `run` runs it on inputs, in the calling thread if the second argument is true.
+pub(super) fn probe(
+    signature: &Signature,
+    inter_op: InterOp,
+    run: impl Fn(&[Tensor], bool) -> Result<Vec<Tensor>, Error>,
+) -> Probe {
     let mut probe = Probe { run_in_caller: inter_op == InterOp::Caller, warning: None };
     let mut failure = None;
-    for inputs in trials(&session.signatures()[index]) {
-        match session.run_in(index, &[&inputs], inter_op != InterOp::Pool) {
+    for inputs in trial_inputs(signature) {
+        match run(&inputs, inter_op != InterOp::Pool) {
             Ok(_) => {
                 if inter_op == InterOp::Auto {
-                    probe.run_in_caller = caller_is_faster(session, index, &inputs);
+                    probe.run_in_caller = caller_is_faster(|in_caller| run(&inputs, in_caller));
                 }
                 return probe;
             }
@@ -50,10 +65,11 @@ pub(super) fn probe(session: &SavedModelSession, index: usize, inter_op: InterOp
     probe
 }
 
-/// The inputs to try, in turn: zeros and empty strings; where there are strings, images instead. None where the shape does
-/// not say what to make, none without inputs, for such a signature can only read or change the model's state, and none where the
-/// process might end of it.
-fn trials(signature: &Signature) -> Vec<Vec<Tensor>> {
+/// Makes the inputs to try, one set after another: zeros and empty strings, and for a signature with strings also an image.
+///
+/// There is no set if a rank is unknown, if the signature has no inputs, for it can only read or change the model's state, or if
+/// made-up values may end the process.
+fn trial_inputs(signature: &Signature) -> Vec<Vec<Tensor>> {
     let is_safe = signature.inputs.iter().all(|spec| spec.feed.may_be_tried());
     if signature.inputs.is_empty() || signature.unserved().is_some() || !is_safe {
         return Vec::new();
@@ -64,7 +80,7 @@ fn trials(signature: &Signature) -> Vec<Vec<Tensor>> {
     strings.iter().filter_map(|string| inputs(string)).collect()
 }
 
-/// A tensor of zeros, or of `string`s, in the input's shape with 1 for each dimension that may vary.
+/// Makes a tensor of zeros, or of `string`s, in the input's shape. A dimension that may vary gets the size 1.
 fn blank(spec: &TensorSpec, string: &'static [u8]) -> Option<Tensor> {
     let dims: Dims = spec.shape.dims()?.iter().map(|dim| dim.unwrap_or(1)).collect();
     let count = element_count(&dims)?;
@@ -78,13 +94,13 @@ fn blank(spec: &TensorSpec, string: &'static [u8]) -> Option<Tensor> {
     }))
 }
 
-fn caller_is_faster(session: &SavedModelSession, index: usize, inputs: &[Tensor]) -> bool {
+fn caller_is_faster(run: impl Fn(bool) -> Result<Vec<Tensor>, Error>) -> bool {
     let time = |in_caller| {
         let start = Instant::now();
-        let _ = session.run_in(index, &[inputs], in_caller);
+        let _ = run(in_caller);
         start.elapsed()
     };
-    // The fastest of each, taken in turn: other work on the machine slows both, and none speeds one up.
+    // The fastest run of each kind counts, and the kinds take turns: other work on the machine slows both and speeds up neither.
     let deadline = Instant::now() + COMPARE_TIME;
     let (mut caller, mut pool) = (Duration::MAX, Duration::MAX);
     for _ in 0..COMPARE_RUNS_MAX {
@@ -97,7 +113,7 @@ fn caller_is_faster(session: &SavedModelSession, index: usize, inputs: &[Tensor]
     caller <= pool
 }
 
-/// Words for the model's owner, unless the failure only shows that the model does not like zeros.
+/// Writes the warning for the model's owner. `None` if the failure only shows that the model refuses zeros.
 fn warning(error: &Error) -> Option<String> {
     if error.code == Code::InvalidArgument {
         return None;

@@ -8,7 +8,8 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
-use tfweb_actors::histogram::Distribution;
+
+use super::histogram::Distribution;
 
 /// Names and values.
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -104,11 +105,11 @@ pub fn to_prometheus(open: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram::Histogram;
     use super::*;
     use prometheus_client::collector::Collector;
     use prometheus_client::encoding::text;
     use prometheus_client::registry::Registry;
-    use tfweb_actors::histogram::Histogram;
 
     #[derive(Debug)]
     struct Sample;

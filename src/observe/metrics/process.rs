@@ -1,9 +1,7 @@
-//! Figures of this process, as the system has them.
-
-use procfs::process::{LimitValue, Process};
-use procfs::{ProcResult, WithCurrentSystemInfo};
+//! Figures of this process, which Linux alone gives.
 
 /// Names and meanings are those that Prometheus' client libraries share.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing makes one"))]
 pub(super) struct ProcessFigures {
     pub(super) cpu_seconds: f64,
     pub(super) start_seconds: f64,
@@ -15,13 +13,32 @@ pub(super) struct ProcessFigures {
 }
 
 impl ProcessFigures {
-    /// Reads them from `/proc`.
+    /// Reads them from `/proc`; `None` if the process may not read its own.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read() -> Option<Self> {
+        linux::read().ok()
+    }
+
+    /// There are none.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read() -> Option<Self> {
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use procfs::process::{LimitValue, Process};
+    use procfs::{ProcResult, WithCurrentSystemInfo};
+
+    use super::ProcessFigures;
+
     #[allow(clippy::cast_precision_loss, reason = "they are far below 2^53")]
-    pub(super) fn read() -> ProcResult<Self> {
+    pub(super) fn read() -> ProcResult<ProcessFigures> {
         let process = Process::myself()?;
         let stat = process.stat()?;
         let ticks = procfs::ticks_per_second() as f64;
-        Ok(Self {
+        Ok(ProcessFigures {
             cpu_seconds: (stat.utime + stat.stime) as f64 / ticks,
             start_seconds: procfs::boot_time_secs()? as f64 + stat.starttime as f64 / ticks,
             resident_bytes: stat.rss_bytes().get() as f64,

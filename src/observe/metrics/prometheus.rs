@@ -7,8 +7,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{text, DescriptorEncoder};
 use prometheus_client::registry::{Registry, Unit};
 use tfweb_actors::fetcher::Outcome;
-use tfweb_actors::histogram::Histogram;
 
+use super::histogram::Histogram;
 use super::openmetrics::{Labels, Page};
 use super::process::ProcessFigures;
 use super::scrape::Scrape;
@@ -123,8 +123,8 @@ fn is_round(nanos: u64) -> bool {
 fn rows(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
     type Gauge = fn(&SignatureMetrics) -> usize;
     for (name, help, gauge) in [
-        ("tfweb_queued_rows", "Rows that wait for a run", (|one| one.observation.queued_rows()) as Gauge),
-        ("tfweb_running_rows", "Rows in a run", |one| one.observation.running_rows()),
+        ("tfweb_queued_rows", "Rows that wait for a run", (|one| one.gauges.queued_rows()) as Gauge),
+        ("tfweb_running_rows", "Rows in a run", |one| one.gauges.running_rows()),
     ] {
         let mut family = page.gauge(name, help, None)?;
         for one in series {
@@ -133,8 +133,8 @@ fn rows(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
     }
     type Spread = fn(&SignatureMetrics) -> &Histogram;
     for (name, help, spread) in [
-        ("tfweb_batch_rows", "Rows of session runs", (|one| one.observation.batch_rows()) as Spread),
-        ("tfweb_batch_requests", "Requests, or parts of large ones, of session runs", |one| one.observation.batch_requests()),
+        ("tfweb_batch_rows", "Rows of session runs", (|one| &one.runs.rows) as Spread),
+        ("tfweb_batch_requests", "Requests, or parts of large ones, of session runs", |one| &one.runs.requests),
     ] {
         let mut family = page.histogram(name, help, None)?;
         for one in series {
@@ -186,8 +186,8 @@ fn fetches(page: &mut Page<'_, '_>, scrape: &Scrape) -> fmt::Result {
 fn process(page: &mut Page<'_, '_>, tensorflow: &str) -> fmt::Result {
     let versions = [("version", env!("CARGO_PKG_VERSION")), ("tensorflow", tensorflow)];
     page.gauge("tfweb_build_info", "Versions of what runs; always 1", None)?.set(&versions, 1.0)?;
-    // Of a process that may not read of itself, nothing is said.
-    let Ok(figures) = ProcessFigures::read() else {
+    // The page leaves out what the system does not tell.
+    let Some(figures) = ProcessFigures::read() else {
         return Ok(());
     };
     let help = "User and system CPU time spent";

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tfweb_actors::histogram::Histogram;
-use tfweb_actors::ModelObservation;
+use tfweb_actors::RowGauges;
 use tfweb_engine::Code;
 
+use super::histogram::Histogram;
+use super::runs::RunFigures;
 use crate::observe::labels::{ProtocolId, ProtocolNames};
 use crate::observe::stage::{Stage, Timings};
 
@@ -80,8 +81,10 @@ impl Reason {
 
 /// Figures of one signature of one version.
 pub struct SignatureMetrics {
-    /// What waits and runs.
-    pub observation: Arc<ModelObservation>,
+    /// How many rows wait and run.
+    pub gauges: Arc<RowGauges>,
+    /// The sizes of session runs.
+    pub runs: Arc<RunFigures>,
     names: ProtocolNames,
     /// By protocol, and by how they ended.
     requests: Box<[[AtomicU64; ENDS]]>,
@@ -94,7 +97,7 @@ impl SignatureMetrics {
     pub fn new(names: ProtocolNames) -> Self {
         let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
         let requests = names.iter().map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect();
-        Self { observation: Arc::default(), names, requests, times }
+        Self { gauges: Arc::default(), runs: Arc::default(), names, requests, times }
     }
 
     /// Counts a request; without a code, all went well.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tfweb_actors::fetcher::Outcome;
-use tfweb_actors::histogram::Distribution;
 
+use super::histogram::Distribution;
 use super::process::ProcessFigures;
 use super::scrape::Scrape;
 use super::signature::{Reason, SignatureMetrics};
@@ -81,7 +81,7 @@ pub fn write(scrape: &Scrape) -> Vec<u8> {
         signatures,
         unknown: requests(scrape.requests.unknown()),
         url_fetches: fetches,
-        process: ProcessFigures::read().ok().map(|figures| Process {
+        process: ProcessFigures::read().map(|figures| Process {
             cpu_seconds: figures.cpu_seconds,
             resident_bytes: figures.resident_bytes,
             open_fds: figures.open_fds,
@@ -94,20 +94,19 @@ pub fn write(scrape: &Scrape) -> Vec<u8> {
 
 fn signature(model: &str, version: u64, signature: String, load_ms: f64, metrics: &SignatureMetrics) -> Signature {
     let ms = |stage: Stage| (stage.name(), spread(&metrics.times(stage).read(), NANOS_PER_MS));
-    let observation = &metrics.observation;
     Signature {
         model: model.to_owned(),
         version,
         signature,
         load_ms,
-        queued_rows: observation.queued_rows(),
-        running_rows: observation.running_rows(),
+        queued_rows: metrics.gauges.queued_rows(),
+        running_rows: metrics.gauges.running_rows(),
         requests: requests(metrics),
         failures: Reason::ALL.into_iter().map(|reason| (reason.name(), metrics.failures(reason))).collect(),
         // Stages that no request has had would only be in the way.
         ms: Stage::ALL.into_iter().map(ms).filter(|(_, times)| times.count > 0).collect(),
-        batch_rows: spread(&observation.batch_rows().read(), 1.0),
-        batch_requests: spread(&observation.batch_requests().read(), 1.0),
+        batch_rows: spread(&metrics.runs.rows.read(), 1.0),
+        batch_requests: spread(&metrics.runs.requests.read(), 1.0),
     }
 }
 

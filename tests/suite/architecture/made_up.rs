@@ -7,7 +7,7 @@ use super::rules::offenders;
 use super::tree::Files;
 
 /// A tree that keeps every rule: a crate for each row, and what may be used is used.
-const GOOD: [(&str, &str); 17] = [
+const GOOD: [(&str, &str); 18] = [
     (
         "Cargo.toml",
         "[package]\nname = \"tfweb\"\n[dependencies]\ntfweb-store = { path = \"store\" }\n[dev-dependencies]\ntfweb = \"1\"\n",
@@ -20,7 +20,11 @@ const GOOD: [(&str, &str); 17] = [
     ("src/server/parts.rs", "pub struct Parts; // use super::Parts;"),
     ("src/config/mod.rs", "use crate::transport::Settings;"),
     ("src/protocols/mod.rs", "mod native; mod tf_serving; fn all() { native::make(); tf_serving::make(); }"),
-    ("src/protocols/native.rs", "use crate::models::Model; fn f() { crate::observe::told(\"crate::server::x\") }"),
+    ("src/protocols/parts.rs", "macro_rules! m { () => { $crate::status::Code } }"),
+    (
+        "src/protocols/native.rs",
+        "use super::parts::Parts; use crate::models::Model; fn f() { crate::observe::told(\"crate::server::x\") }",
+    ),
     ("src/protocols/tf_serving/rest/mod.rs", "use super::find::find;"),
     ("src/protocols/tf_serving/grpc.rs", "use super::super::tf_serving::find;"),
     ("src/protocols/tf_serving/find.rs", "pub(in super::super) fn find() {}"),
@@ -140,6 +144,9 @@ fn use_of_what_a_mod_rs_has_is_found() {
     check(&tree("mod dtype; pub use dtype::{Scalar, DType};"), &found);
     check(&tree("mod dtype; mod kinds { pub use super::dtype::DType; } pub use self::dtype::DType;"), &found);
     check(&tree("mod dtype; pub use crate::dtype::Kind as DType;"), &found);
+    let mut by_macro = tree("mod dtype; pub use dtype::DType;");
+    by_macro[4].1 = "macro_rules! m { () => { $crate::DType } }";
+    check(&by_macro, &[]);
 }
 
 #[test]

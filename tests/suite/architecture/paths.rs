@@ -13,10 +13,19 @@ pub(super) type ItemPath = Vec<String>;
 pub(super) struct Named {
     /// `["crate", …]` where it leads into this crate; else as the file has it.
     pub(super) path: ItemPath,
-    /// The name that an import gives it; none for a path in the code.
-    pub(super) import: Option<String>,
+    pub(super) by: By,
     /// Whether an item with `#[cfg(test)]` names it.
     pub(super) in_test: bool,
+}
+
+/// What names a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// An import, which gives it this name.
+    Import(String),
+    Code,
+    /// A macro, by `$crate`: for the crates that use the macro.
+    Macro,
 }
 
 /// Lists the paths that the text of a module names.
@@ -84,21 +93,21 @@ impl Reader<'_> {
             } else if word(at) == "use" {
                 let mut leaves = Vec::new();
                 at = leaves_of(tokens, at + 1, &[], &mut leaves);
-                self.note(leaves, module, in_test, true);
+                self.note(leaves, module, in_test, By::Import);
             } else if word(at + 1) == "::" && is_word(word(at)) && (at == 0 || word(at - 1) != "::") {
+                let is_macro = at > 0 && word(at - 1) == "$";
                 let mut leaves = Vec::new();
                 at = leaves_of(tokens, at, &[], &mut leaves);
-                self.note(leaves, module, in_test, false);
+                self.note(leaves, module, in_test, |_| if is_macro { By::Macro } else { By::Code });
             } else {
                 at += 1;
             }
         }
     }
 
-    fn note(&mut self, leaves: Vec<(ItemPath, String)>, module: &[String], in_test: bool, is_import: bool) {
+    fn note(&mut self, leaves: Vec<(ItemPath, String)>, module: &[String], in_test: bool, by: impl Fn(String) -> By) {
         for (path, name) in leaves {
-            let import = is_import.then_some(name);
-            self.found.push(Named { path: self.absolute(path, module), import, in_test });
+            self.found.push(Named { path: self.absolute(path, module), by: by(name), in_test });
         }
     }
 

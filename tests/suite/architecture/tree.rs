@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::paths::{named, ItemPath, Named};
+use super::paths::{named, By, ItemPath, Named};
 
 /// Every file that has rules: its path from the repository's root, and its text.
 pub(super) type Files = BTreeMap<String, String>;
@@ -66,6 +66,7 @@ pub(super) struct Use<'a> {
     /// The file that defines it: another than that of `to` where `to` re-exports it.
     pub(super) defined_in: &'a str,
     pub(super) in_test: bool,
+    pub(super) by_macro: bool,
 }
 
 impl Crate {
@@ -90,7 +91,8 @@ impl Crate {
                 let path = named.path.strip_prefix(&["crate".to_owned()])?;
                 let (to, _) = self.module(path);
                 let in_test = named.in_test || from.is_test;
-                Some(Use { from, by, to, defined_in: &self.definition(path, FOLLOW_MAX).file, in_test })
+                let defined_in = &self.definition(path, FOLLOW_MAX).file;
+                Some(Use { from, by, to, defined_in, in_test, by_macro: named.by == By::Macro })
             })
         })
     }
@@ -112,7 +114,8 @@ impl Crate {
     fn definition(&self, path: &[String], follow: usize) -> &Module {
         let (to, module) = self.module(path);
         let Some((name, below)) = path[to.len()..].split_first() else { return module };
-        let exported = module.named.iter().find(|named| named.import.as_ref() == Some(name) && !named.in_test);
+        let exported =
+            module.named.iter().find(|named| !named.in_test && matches!(&named.by, By::Import(import) if import == name));
         match exported.and_then(|named| named.path.strip_prefix(&["crate".to_owned()])) {
             Some(exported) if follow > 0 => self.definition(&[exported, below].concat(), follow - 1),
             Some(_) | None => module,

@@ -3,9 +3,9 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
 
-use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Connections that the system keeps until they are accepted.
+/// Connections that the system keeps until they are accepted. macOS keeps 128 unless `kern.ipc.somaxconn` says otherwise.
 const BACKLOG: i32 = 1024;
 
 /// Listens on every address of a place that can be listened on.
@@ -36,9 +36,12 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Lets no new connection begin, while those that have begun can still be accepted. A client that tries is not answered, and its
-/// system tries again a second later. Where the system has no such filter, nothing happens.
+/// Lets no new connection begin, while connections that have begun can still be accepted. The system does not answer a client that
+/// tries, and the client's system tries again a second later.
+#[cfg(target_os = "linux")]
 pub(super) fn let_none_begin(listener: &TcpListener) {
+    use socket2::SockFilter;
+
     // Of the TCP header, byte 13 has the flags; a segment with SYN begins a connection (RFC 9293, section 3.1).
     let filter = [
         SockFilter::new(0x30, 0, 0, 13),       // load the byte
@@ -50,6 +53,10 @@ pub(super) fn let_none_begin(listener: &TcpListener) {
         tracing::debug!("cannot filter new connections: {error}");
     }
 }
+
+/// Does nothing: Linux alone has such a filter. A connection that begins while the server stops may be reset.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn let_none_begin(_: &TcpListener) {}
 
 /// Has the system refuse new connections, and reset those that are not accepted.
 pub(super) fn refuse(listener: &TcpListener) {

@@ -1,25 +1,25 @@
-//! How values are spread: counts between fixed bounds, kept without a lock.
+//! Histograms: how often values lie between fixed bounds. They take no lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts values between bounds; shared by those who observe and those who read.
+/// Counts values between bounds. The threads that observe values and the threads that read them share it.
 #[derive(Debug)]
 pub struct Histogram {
-    /// Upper bounds, rising; a value that equals one is below it.
+    /// The upper bounds, rising. A value that equals a bound counts below it.
     bounds: &'static [u64],
-    /// For each bound, and last for what is above all.
+    /// A count for each bound, and last the count of values above all bounds.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
 }
 
-/// What a histogram had counted when it was read.
+/// The counts of a histogram at the moment when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// Upper bounds, rising.
+    /// The upper bounds, rising.
     pub bounds: &'static [u64],
-    /// For each bound how many values are between it and the one before, and last how many are above all.
+    /// For each bound the number of values between it and the bound before. The last count is of values above all bounds.
     pub counts: Vec<u64>,
-    /// Of all values.
+    /// The sum of all values.
     pub sum: u64,
 }
 
@@ -38,7 +38,7 @@ impl Histogram {
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Reads it.
+    /// Reads all counts.
     #[must_use]
     pub fn read(&self) -> Distribution {
         let counts = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
@@ -47,14 +47,14 @@ impl Histogram {
 }
 
 impl Distribution {
-    /// How many values.
+    /// How many values were counted.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The value that the share `q` of all values does not exceed, as if they were spread evenly between two bounds; none of
-    /// none. What is above all bounds counts as the last.
+    /// The value that the share `q` of all values does not exceed. Values count as spread evenly between two bounds, and a value
+    /// above all bounds counts as the last bound. `None` if no value was counted.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "counts and bounds are far below 2^53")]
     pub fn quantile(&self, q: f64) -> Option<f64> {

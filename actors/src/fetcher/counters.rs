@@ -1,23 +1,23 @@
-//! What became of fetches: counted once each, however many requests waited for it.
+//! Counts how fetches end. A fetch counts once, however many requests wait for it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How a fetch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its bytes came.
+    /// The fetch gave the bytes of the body.
     Fetched,
-    /// It was not allowed.
+    /// The rules do not allow the URL.
     Refused,
-    /// It could not be reached, or gave no good answer.
+    /// The origin could not be reached, or gave no valid answer.
     Failed,
-    /// It was larger than may be.
+    /// The body was larger than its limit.
     TooLarge,
-    /// It took longer than may be.
+    /// The fetch took longer than its limit.
     TimedOut,
-    /// There was no place in the queue, or no memory.
+    /// The queue was full, or no memory became free in time.
     Overloaded,
-    /// Nobody waited for it any more.
+    /// No request waited for the fetch any more.
     Cancelled,
 }
 
@@ -26,7 +26,7 @@ impl Outcome {
     pub const ALL: [Self; 7] =
         [Self::Fetched, Self::Refused, Self::Failed, Self::TooLarge, Self::TimedOut, Self::Overloaded, Self::Cancelled];
 
-    /// Its name in figures and logs.
+    /// The name of the outcome in figures and logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -41,21 +41,21 @@ impl Outcome {
     }
 }
 
-/// What a fetcher has done since it started, and what it is doing.
+/// The fetches that have ended since the fetcher started, and those under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchObservation {
-    /// Fetches by how they ended, in the order of [`Outcome::ALL`].
+    /// The number of fetches with each outcome, in the order of [`Outcome::ALL`].
     pub ended: [u64; Outcome::ALL.len()],
-    /// Bytes of bodies fetched, inflated.
+    /// The bytes of all fetched bodies, inflated.
     pub bytes: u64,
-    /// Fetches under way.
+    /// How many fetches are under way.
     pub in_flight: usize,
-    /// Fetches that wait for their turn.
+    /// How many fetches wait for their turn.
     pub waiting: usize,
 }
 
 impl FetchObservation {
-    /// How many fetches ended so.
+    /// How many fetches ended with `outcome`.
     #[must_use]
     pub const fn count(&self, outcome: Outcome) -> u64 {
         self.ended[outcome as usize]
@@ -72,10 +72,12 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    /// Counts a fetch that ends.
     pub(super) fn end(&self, outcome: Outcome) {
         self.ended[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts the bytes of a fetched body.
     pub(super) fn add_bytes(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -1,6 +1,7 @@
-//! Graphs written as text: a line for each node, `name = Op(input, input)`; a call's operation is `PartitionedCall:function`.
+//! Graphs written as text, with a line for each node: `name = Op(input, input)`. The operation of a call is
+//! `PartitionedCall:function`.
 
-use super::proto::{ArgDef, AttrValue, FunctionDefLibrary, NameAttrList, OpDef};
+use super::super::proto::{ArgDef, AttrValue, FunctionDef, FunctionDefLibrary, NameAttrList, NodeDef, OpDef};
 use super::*;
 
 fn node(line: &str) -> NodeDef {
@@ -23,15 +24,15 @@ fn function((head, body): &(&str, &str)) -> FunctionDef {
     FunctionDef { signature: Some(OpDef { name: name.into(), arguments }), nodes: nodes(body) }
 }
 
-/// Feeds `x` and fetches `y`; expects `any`, or the ranks as `least..greatest` and the least size of the last dimension.
+/// Feeds `x` and fetches `y`. Expects `any`, or the ranks as `least..greatest` and the smallest last dimension.
 #[track_caller]
 fn check(main: &str, functions: &[(&str, &str)], expect: &str) {
     let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
     let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
-    let Demands { takes_any_shape, ranks, last_least } = Graph::parse(&bytes).unwrap().demands("x", &["y"]);
+    let Demands { takes_any_shape, ranks, last_size_min } = Graph::parse(&bytes).unwrap().demands("x", &["y"]);
     let (least, greatest) = ranks.into_inner();
     let greatest = if greatest == usize::MAX { String::new() } else { greatest.to_string() };
-    let last = if last_least == 0 { String::new() } else { format!(" last {last_least}") };
+    let last = if last_size_min == 0 { String::new() } else { format!(" last {last_size_min}") };
     assert_eq!(if takes_any_shape { "any".to_owned() } else { format!("{least}..{greatest}{last}") }, expect, "{main}");
 }
 

@@ -1,15 +1,15 @@
-//! A connection as awc sees it: TCP or TLS, for one request, and of what comes back nothing but its answer.
+//! A connection to an origin as awc sees it: TCP or TLS, for one request and its answer.
 //!
-//! A connection is used once: bytes that a server sends late would be taken for the answer to the next request, and no client can
-//! tell them apart. So a [`Wire`] takes one request and gives one answer. After that it reads as an end and refuses to send,
-//! whatever awc does.
+//! A connection is used once. Bytes that a server sends late would be taken for the answer to the next request, and no client can
+//! tell them apart. So an [`OriginConnection`] takes one request and gives one answer. After that it reads as ended and refuses to
+//! send, whatever awc does.
 //!
-//! awc by itself takes an interim answer for the answer, and the end of a connection for the end of a body: a part passes for the
-//! whole. So the bytes are followed here, by the rules of [`answer`]:
+//! awc by itself takes an interim answer for the final one, and the end of the connection for the end of the body, so that a part
+//! of a body passes for the whole. So this file follows the bytes, by the rules of [`answer`]:
 //!
-//! - Interim answers are skipped, and awc is shown a head that is written anew.
-//! - Nothing behind the answer's end is handed on.
-//! - A connection's end is an error, but where a body is to go on to there.
+//! - It skips interim answers, and gives awc a head that is written anew.
+//! - It hands on no byte behind the end of the answer.
+//! - It makes the end of the connection an error, unless the body ends with the connection.
 
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
@@ -20,23 +20,24 @@ use actix_rt::net::{ActixStream, Ready, TcpStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
-use super::answer::{self, Body, Head, Malformed};
+use super::answer::{self, Body, Head};
+use super::malformed::Malformed;
 
-/// The most bytes of the heads of one answer, interim ones included; browsers take no longer ones.
+/// The most bytes of the heads of one answer, with those of interim answers. Browsers accept no more.
 const HEAD_BYTES_MAX: usize = 256 << 10;
-/// How much of a head is read at a time.
+/// How many bytes of a head are read at a time.
 const HEAD_STEP_BYTES: usize = 4096;
 
-/// What the bytes travel over.
+/// The transport of the bytes.
 #[derive(Debug)]
 pub(super) enum Link {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection. See the [module](self).
+/// A connection to an origin. See the [module](self).
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct OriginConnection {
     link: Link,
     state: State,
     /// The rest of the answer's body.
@@ -45,9 +46,9 @@ pub(super) struct Wire {
 
 #[derive(Debug)]
 enum State {
-    /// awc sends its request; heads of its answer are read.
+    /// awc sends its request, and the heads of the answer are read.
     Heads(Heads),
-    /// So many of these bytes have been handed on: the answer's head, and of its body what came with it.
+    /// The head for awc, and the bytes of the body that came with it, are handed on. The number tells how many bytes awc has.
     Deliver(Vec<u8>, usize),
     /// The rest of the body is read.
     Body,
@@ -55,17 +56,17 @@ enum State {
     Spent,
 }
 
-/// The heads of one answer, as far as they have come.
+/// The heads of one answer, of which some bytes have come.
 #[derive(Debug, Default)]
 struct Heads {
     bytes: Vec<u8>,
-    /// Of `bytes`, how many were looked at.
+    /// How many of `bytes` have been searched for the end of a head.
     searched: usize,
-    /// Bytes of interim answers before them.
+    /// How many bytes the interim answers before had.
     skipped: usize,
 }
 
-impl Wire {
+impl OriginConnection {
     pub(super) fn new(link: Link) -> Self {
         Self { link, state: State::Heads(Heads::default()), body: Body::Length(0) }
     }
@@ -101,7 +102,7 @@ impl Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// Begins to hand on an answer; these bytes came behind its head.
+    /// Begins to hand on an answer. `bytes` came behind its head.
     fn begin(&mut self, head: Head, bytes: &[u8]) -> io::Result<()> {
         let shown = head.for_awc();
         self.body = head.body;
@@ -110,7 +111,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Goes on behind bytes that were handed on.
+    /// Chooses the state after bytes of the body were handed on.
     fn go_on(&mut self) {
         self.state = if self.body.is_whole() { State::Spent } else { State::Body };
     }
@@ -124,7 +125,7 @@ impl Wire {
 }
 
 impl Heads {
-    /// Reads until the last head is whole; leaves the bytes behind it.
+    /// Reads until the final head is whole. Leaves the bytes behind it in `bytes`.
     fn poll(&mut self, link: &mut Link, context: &mut Context<'_>) -> Poll<io::Result<Head>> {
         loop {
             while let Some(end) = answer::head_end(&self.bytes, self.searched)? {
@@ -155,7 +156,7 @@ impl Heads {
 }
 
 impl Link {
-    /// Reads what there is; gives how many bytes, none at the end.
+    /// Reads the bytes that have arrived. Gives how many; 0 at the end of the connection.
     fn poll_some(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
         let before = buffer.filled().len();
         ready!(match self {
@@ -166,7 +167,7 @@ impl Link {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for OriginConnection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let read = ready!(self.poll_answer(context, buffer));
         if read.is_err() {
@@ -176,7 +177,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for OriginConnection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if !matches!(self.state, State::Heads(_)) {
             return Poll::Ready(Err(ErrorKind::NotConnected.into()));
@@ -202,7 +203,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl ActixStream for Wire {
+impl ActixStream for OriginConnection {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(self.tcp(), context)
     }
@@ -213,5 +214,5 @@ impl ActixStream for Wire {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
+#[path = "connection_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! A SavedModel loaded into a TensorFlow session.
+//! A SavedModel in a TensorFlow session.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,9 @@ use tensorflow::{
     Code as TfCode, FetchToken, Graph, Operation, Output, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
 };
 
-use super::elements::dtype_of;
-use super::memory::{merge, take_output, Feed};
-use super::probe;
+use super::dtypes::dtype_of;
+use super::probe::{probe, InterOp};
+use super::transfer::{merge, take_output, Feed};
 use crate::batch::merged_dims;
 use crate::error::{Code, Error};
 use crate::feed::FeedShape;
@@ -20,38 +20,28 @@ use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
-/// The signature that TF2 adds to every SavedModel for its own use.
+/// The signature that TensorFlow 2 adds to every SavedModel for its own use.
 const INIT_OP_SIGNATURE: &str = "__saved_model_init_op";
 
-/// `ConfigProto { gpu_options { allow_growth: true } }` (tensorflow/core/protobuf/config.proto): a GPU is shared, not grabbed whole.
+/// `ConfigProto { gpu_options { allow_growth: true } }` (tensorflow/core/protobuf/config.proto): the session does not take the
+/// whole memory of a GPU.
 const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
 
 /// `RunOptions { inter_op_thread_pool: -1 }`: operations run in the caller's thread (config.proto: "-1: run in caller thread").
 const RUN_IN_CALLER: [u8; 11] = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
 
-/// The largest SavedModel file whose graph is read for what its operations demand. A larger one holds its weights as constants,
-/// and its inputs take the shapes that TensorFlow inferred.
+/// The largest SavedModel file whose graph is read for the demands of its operations. A larger file holds its weights as constants.
+/// Its inputs take only the shapes that TensorFlow inferred.
 const READ_BYTES_MAX: u64 = 256 << 20;
 
-/// Where the operations of a run execute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InterOp {
-    /// Whichever a trial at load finds faster for the signature.
-    Auto,
-    /// In the thread that calls [`Session::run`]: no hand-over, best for small graphs.
-    Caller,
-    /// In TensorFlow's own pool: branches of wide graphs run side by side.
-    Pool,
-}
-
-/// A SavedModel in a session of its own; runs may go on in several threads at once.
+/// A SavedModel in a session of its own. Several threads may run it at once.
 pub struct SavedModelSession {
     session: tensorflow::Session,
     signatures: Vec<Signature>,
     methods: Vec<Method>,
 }
 
-/// What running one signature takes.
+/// The parts of the graph that a run of one signature feeds and fetches.
 struct Method {
     feeds: Vec<(Operation, i32)>,
     fetches: Vec<Fetch>,
@@ -61,17 +51,17 @@ struct Method {
 
 enum Fetch {
     Output(Operation, i32),
-    /// The output is this input; TensorFlow refuses to fetch what it is fed.
+    /// The output is the input of this number. TensorFlow refuses to fetch a tensor that is fed.
     Input(usize),
 }
 
 impl SavedModelSession {
     /// Loads the SavedModel in `directory` that has exactly the tag set `tags`, and tries each of its signatures.
     ///
-    /// [`super::load_library`] comes first.
+    /// `load_library` must have been called before.
     ///
     /// # Errors
-    /// `NotFound` listing the tag sets there are; otherwise TensorFlow's own message.
+    /// `NotFound`, which lists the model's tag sets, if none is `tags`; otherwise TensorFlow's error.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
         check_tags(directory, tags)?;
         let failed = |status: Status| {
@@ -87,8 +77,8 @@ impl SavedModelSession {
         let known = read_graph(&graph, directory);
         let (mut signatures, mut methods) = (Vec::new(), Vec::new());
         for (name, def) in defs {
-            let (mut inputs, feeds) = ends(def.inputs());
-            let (outputs, fetches) = ends(def.outputs());
+            let (mut inputs, feeds) = read_specs(def.inputs());
+            let (outputs, fetches) = read_specs(def.outputs());
             let failed = |status| Error::internal(format!("`{}`, signature \"{name}\": {status}", directory.display()));
             let method = Method::new(&graph, &feeds, &fetches, inter_op != InterOp::Pool).map_err(failed)?;
             for (spec, feed) in inputs.iter_mut().zip(method.feed_shapes(&graph, known.as_ref()).map_err(failed)?) {
@@ -99,25 +89,26 @@ impl SavedModelSession {
         }
         let mut this = Self { session: bundle.session, signatures, methods };
         for index in 0..this.methods.len() {
-            let found = probe::probe(&this, index, inter_op);
+            let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller);
+            let found = probe(&this.signatures[index], inter_op, run);
             this.methods[index].run_in_caller = found.run_in_caller;
             this.methods[index].warning = found.warning;
         }
         Ok(this)
     }
 
-    /// Whether operations of the signature run in the calling thread, as given or as measured at load.
+    /// Whether the operations of the signature run in the calling thread, as the settings say or as the trial at load has measured.
     #[must_use]
     pub fn runs_in_caller(&self, signature: usize) -> bool {
         self.methods[signature].run_in_caller
     }
 
-    /// Runs a signature in the given way, whatever was measured for it.
-    pub(super) fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
+    /// Runs a signature, in the calling thread if `in_caller` is true and else in the pool.
+    fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
         let method = &self.methods[signature];
         let inputs = 0..method.feeds.len();
         let dims: Vec<Dims> = inputs.map(|input| merged_dims(requests, input)).collect::<Result<_, _>>()?;
-        // Past this point a shape that the graph was not built for may end the process.
+        // Below this line a shape for which the graph was not built may end the process.
         self.signatures[signature].check_feeds(dims.iter().map(|dims| &dims[..]))?;
         let feeds: Vec<Box<dyn Feed>> = (0..method.feeds.len()).map(|input| merge(requests, input)).collect::<Result<_, _>>()?;
         let mut outputs = {
@@ -175,7 +166,7 @@ impl Method {
         })
     }
 
-    /// The shapes that may be fed, in the order of the inputs. `known` is none where nothing is known of the operations.
+    /// Finds the shapes that may be fed to each input, in order. `known` is `None` if the operations of the graph are not known.
     fn feed_shapes(&self, graph: &Graph, known: Option<&graph::Graph>) -> Result<Vec<FeedShape>, Status> {
         let fetches: Vec<String> = self.operations().map(|(operation, _)| operation.name()).collect::<Result<_, _>>()?;
         let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
@@ -215,8 +206,8 @@ fn check_tags(directory: &Path, tags: &[String]) -> Result<(), Error> {
     ))
 }
 
-/// One side of a signature, sorted by name: what callers see, and where it is in the graph.
-fn ends(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (Vec<TensorSpec>, Vec<OutputName>) {
+/// Reads the inputs or the outputs of a signature, sorted by name: the spec of each, and its place in the graph.
+fn read_specs(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (Vec<TensorSpec>, Vec<OutputName>) {
     let mut infos: Vec<_> = infos.iter().collect();
     infos.sort_by_key(|(name, _)| *name);
     let spec = |(name, info): (&String, &tensorflow::TensorInfo)| {
@@ -235,7 +226,7 @@ fn partial_shape(shape: tensorflow::Shape) -> PartialShape {
     })
 }
 
-/// Reads which operations there are, unless that would take much memory for constants, or cannot be done.
+/// Reads the operations of the graph. `None` if the graph cannot be read, or if its constants would take much memory.
 fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     let bytes = ["saved_model.pb", "saved_model.pbtxt"].iter().find_map(|name| fs::metadata(directory.join(name)).ok())?.len();
     if bytes > READ_BYTES_MAX {
@@ -244,13 +235,13 @@ fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     graph::Graph::parse(&graph.graph_def().ok()?).ok()
 }
 
-/// What a run's failure means to a caller: `InvalidArgument` where TensorFlow blames the values, else the server's own trouble.
+/// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, and mostly `Internal` otherwise.
 fn error_of(status: &Status) -> Error {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "whatever else TensorFlow reports is no fault of the caller")]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "any other code of TensorFlow is no fault of the caller")]
     let code = match status.code() {
         TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
         TfCode::Unimplemented => Code::Unimplemented,
-        // Not Unavailable: balancers take that for a request that was not begun, and send it to the next replica.
+        // This is not Unavailable: a load balancer would take the request as not begun, and send it to the next replica.
         TfCode::ResourceExhausted => Code::ResourceExhausted,
         _ => Code::Internal,
     };

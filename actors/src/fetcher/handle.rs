@@ -1,0 +1,110 @@
+//! The handle of the fetcher: checks the URLs of one request, has them fetched, and waits until the deadline.
+
+use std::sync::Arc;
+
+use actix::{Addr, ArbiterHandle};
+use bytes::Bytes;
+use data_url::DataUrl;
+use futures::channel::oneshot;
+use tfweb_engine::{quoted, Error};
+use tfweb_limits::{Deadline, Stage, REQUEST_URLS_MAX};
+
+use super::actor::{note, Fetch, FetcherActor};
+use super::counters::{Counters, FetchObservation};
+use super::failure::Failure;
+use super::policy::FetchPolicy;
+use super::rules::{without_secrets, Refusal, Rules, Target};
+
+/// The fetcher as its callers see it. A clone is cheap.
+#[derive(Clone)]
+pub struct FetcherHandle {
+    actor: Addr<FetcherActor>,
+    rules: Arc<Rules>,
+    body_bytes_max: usize,
+    counters: Arc<Counters>,
+}
+
+impl FetcherHandle {
+    /// Starts the actor in `arbiter`, which should run nothing else.
+    #[must_use]
+    pub fn start(arbiter: &ArbiterHandle, policy: FetchPolicy) -> Self {
+        let rules = Arc::new(policy.rules.clone());
+        let counters = Arc::new(Counters::default());
+        let body_bytes_max = policy.body_bytes_max;
+        let actor = FetcherActor::start_in(arbiter, policy, Arc::clone(&rules), Arc::clone(&counters));
+        Self { actor, rules, body_bytes_max, counters }
+    }
+
+    /// Fetches the URLs of one request side by side. Gives their bodies in order.
+    ///
+    /// # Errors
+    /// The error of the first URL that fails, which names the URL:
+    /// - `FailedPrecondition` if the URL is not allowed or cannot be fetched.
+    /// - `InvalidArgument` if the text is no URL.
+    /// - `OutOfRange` if the body is too large.
+    /// - `Unavailable` if too many URLs are being fetched.
+    ///
+    /// `DeadlineExceeded` when `deadline` passes.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the fetches that no other request waits for end.
+    pub async fn fetch(&self, urls: &[&str], deadline: Deadline) -> Result<Vec<Bytes>, Error> {
+        if urls.len() > REQUEST_URLS_MAX {
+            return Err(Error::invalid(format!("a request may name at most {REQUEST_URLS_MAX} urls, got {}", urls.len())));
+        }
+        let mut bodies = vec![Bytes::new(); urls.len()];
+        let (mut places, mut web) = (Vec::new(), Vec::new());
+        for (place, text) in urls.iter().copied().enumerate() {
+            match self.rules.target(text).map_err(|refusal| self.refuse(text, refusal))? {
+                Target::Data(text) => bodies[place] = self.data(text).map_err(|failure| error_of(text, &failure))?,
+                Target::Web(url) => {
+                    places.push(place);
+                    web.push(url);
+                }
+            }
+        }
+        if web.is_empty() {
+            return Ok(bodies);
+        }
+        let (reply, answer) = oneshot::channel();
+        // There is at most one such message for each request that waits here.
+        self.actor.do_send(Fetch { urls: web, reply });
+        match deadline.limit(answer).await {
+            Ok(Ok(Ok(fetched))) => {
+                for (place, body) in places.into_iter().zip(fetched) {
+                    bodies[place] = body;
+                }
+                Ok(bodies)
+            }
+            Ok(Ok(Err((index, failure)))) => Err(error_of(urls[places[index]], &failure)),
+            Ok(Err(oneshot::Canceled)) => Err(Error::internal("the fetcher is gone; this is a bug")),
+            Err(_) => Err(Deadline::passed(Stage::Fetch)),
+        }
+    }
+
+    /// Reads how many fetches have ended since the fetcher started, and how many are under way.
+    #[must_use]
+    pub fn observe(&self) -> FetchObservation {
+        self.counters.observe()
+    }
+
+    fn refuse(&self, text: &str, refusal: Refusal) -> Error {
+        let failure = refusal.into();
+        note(&self.counters, text, &failure);
+        error_of(text, &failure)
+    }
+
+    /// The bytes that a `data:` URL holds.
+    fn data(&self, text: &str) -> Result<Bytes, Failure> {
+        let data = DataUrl::process(text).map_err(|_| Failure::failed("has no comma before its data"))?;
+        let (bytes, _) = data.decode_to_vec().map_err(|_| Failure::failed("has data that is not base64"))?;
+        if bytes.len() > self.body_bytes_max {
+            return Err(Failure::too_large(Some(bytes.len() as u64), self.body_bytes_max));
+        }
+        Ok(bytes.into())
+    }
+}
+
+fn error_of(url: &str, failure: &Failure) -> Error {
+    Error::new(failure.code, format!("url {}: {}", quoted(&without_secrets(url, true)), failure.told))
+}

@@ -1,0 +1,34 @@
+//! Fetches the URLs of requests, each URL once for all requests that wait for it.
+//!
+//! - `handle`: [`FetcherHandle`], which is all that callers see.
+//! - `actor`: the FetcherActor, which owns the HTTP client, the limits and the table of fetches under way.
+//! - `policy`: the URLs that may be fetched, and the limits of fetching.
+//! - [`rules`] and [`address`]: which URLs, hosts and addresses may be fetched. Both are pure.
+//! - `hosts`: turns and memory, of which one host gets a quarter at most.
+//! - `download`: one fetch. `dial` opens its connection, and `connection` follows the answer to its last byte.
+//! - `answer`, `chunks` and `malformed`: where an answer ends. All three are pure.
+//! - `failure` and `counters`: why a fetch gave no bytes, and how many fetches ended how.
+//!
+//! A fetch is a future that all requests for its URL share. The last of them to go, by its deadline or because its client hung up,
+//! drops the future, which closes the connection. Fetches run side by side on the actor's own thread, apart from the threads of
+//! the ports and the models. A panic within a fetch is answered as an error to the requests that wait for it.
+
+mod actor;
+pub mod address;
+mod answer;
+mod chunks;
+mod connection;
+mod counters;
+mod dial;
+mod download;
+mod failure;
+mod handle;
+mod hosts;
+mod malformed;
+mod policy;
+pub mod rules;
+
+pub use counters::{FetchObservation, Outcome};
+pub use dial::{Resolve, SystemResolver};
+pub use handle::FetcherHandle;
+pub use policy::FetchPolicy;

@@ -1,0 +1,9 @@
+//! The actors together, on a session without TensorFlow. Each file holds the tests of one subject.
+
+mod batching;
+mod failures;
+mod large_requests;
+mod observing;
+mod support;
+mod waiting;
+mod watchdog;

@@ -1,0 +1,96 @@
+//! Starts models on a fake session, and sends requests behind a run that is held.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use futures::future::join_all;
+use tfweb_engine::fake::{Behaviour, FakeSession};
+use tfweb_engine::{Error, Session, Tensor};
+use tfweb_limits::Deadline;
+
+use crate::caller::Prediction;
+use crate::model_handle::{start_model, ModelHandle, Policy, SignatureFigures};
+use crate::observer::{ObservedRun, RunObserver, TraceLink};
+
+pub(super) const POLICY: Policy = Policy { batch_rows_max: 32, queue_requests_max: 1024, queue_bytes_max: 1 << 20, run_threads: 1 };
+
+/// Takes note of nothing.
+struct NoObserver;
+
+impl RunObserver for NoObserver {
+    fn begins(&self, _: usize, _: usize) {}
+
+    fn ran(&self, _: &ObservedRun<'_>) -> Option<TraceLink> {
+        None
+    }
+}
+
+pub(super) fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, ModelHandle) {
+    let fake = Arc::new(FakeSession::new(behaviour));
+    let handles = start_observed(&fake, policy, Arc::new(NoObserver));
+    (fake, handles.into_iter().next().unwrap())
+}
+
+/// Starts all signatures of a session on this thread.
+pub(super) fn start_all(fake: &Arc<FakeSession>) -> Vec<ModelHandle> {
+    start_observed(fake, POLICY, Arc::new(NoObserver))
+}
+
+/// Starts all signatures of a session on this thread. `observer` is told of the runs of each.
+pub(super) fn start_observed(fake: &Arc<FakeSession>, policy: Policy, observer: Arc<dyn RunObserver>) -> Vec<ModelHandle> {
+    let session: Arc<dyn Session> = fake.clone();
+    let figures = |_: &str| SignatureFigures { gauges: Arc::default(), observer: Arc::clone(&observer) };
+    start_model(&Arbiter::current(), &session, policy, figures).unwrap()
+}
+
+pub(super) fn column(values: &[f32]) -> Vec<Tensor> {
+    vec![Tensor::from_vec(&[values.len()], values.to_vec())]
+}
+
+pub(super) fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+pub(super) fn values(answer: Result<Prediction, Error>) -> Vec<f32> {
+    answer.unwrap().outputs[0].as_slice::<f32>().unwrap().to_vec()
+}
+
+/// Waits for a condition that the actors or a run thread will meet soon.
+pub(super) async fn until(condition: impl Fn() -> bool) {
+    let deadline = soon();
+    while !condition() {
+        assert!(!deadline.left().is_zero(), "waited too long");
+        actix::clock::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until `count` requests are inside the model and the actor has queued them.
+pub(super) async fn until_queued(handle: &ModelHandle, count: usize) {
+    until(|| handle.queued_requests() == count).await;
+    // The actors run on this thread. In its next turns the outbox sends the requests, and the actor takes them.
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Sends requests while a run of one row is held, releases the run once all of them wait, and gives their answers.
+pub(super) async fn behind_a_held_run<T>(
+    fake: &FakeSession,
+    handle: &ModelHandle,
+    requests: Vec<impl Future<Output = T>>,
+) -> Vec<T> {
+    fake.hold();
+    let inside = 1 + requests.len();
+    let first = handle.predict(column(&[0.0]), soon(), None);
+    let others = async {
+        until(|| !fake.run_rows().is_empty()).await;
+        join_all(requests).await
+    };
+    let open = async {
+        until_queued(handle, inside).await;
+        fake.release();
+    };
+    futures::join!(first, others, open).1
+}

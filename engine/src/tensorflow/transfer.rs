@@ -1,0 +1,100 @@
+//! Copies the rows of requests into TensorFlow's memory, and makes outputs tensors that share TensorFlow's memory.
+
+use std::sync::Arc;
+
+use tensorflow::{FetchToken, Operation, SessionRunArgs, Status};
+
+use super::dtypes::dtype_of;
+use super::elements::{Element, StringElement};
+use crate::batch::merged_dims;
+use crate::dtype::DType;
+use crate::error::{Code, Error};
+use crate::shape::Dims;
+use crate::tensor::Tensor;
+use crate::values::Scalar;
+use crate::with_scalar::with_scalar;
+
+/// An input of a run in TensorFlow's memory.
+pub(super) trait Feed {
+    /// Feeds the tensor to a run.
+    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32);
+
+    /// Makes it a tensor of the engine, which shares its memory.
+    fn into_tensor(self: Box<Self>) -> Tensor;
+}
+
+impl<T: Scalar> Feed for tensorflow::Tensor<Element<T>> {
+    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32) {
+        run.add_feed(operation, index, self);
+    }
+
+    fn into_tensor(self: Box<Self>) -> Tensor {
+        scalars(*self)
+    }
+}
+
+impl Feed for tensorflow::Tensor<StringElement> {
+    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32) {
+        run.add_feed(operation, index, self);
+    }
+
+    fn into_tensor(self: Box<Self>) -> Tensor {
+        strings(*self)
+    }
+}
+
+/// Copies the rows of input `input` of all `requests` into one tensor in TensorFlow's memory. It is the only copy of an input.
+pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed>, Error> {
+    let dims: Vec<u64> = merged_dims(requests, input)?.iter().map(|&dim| dim as u64).collect();
+    let parts = requests.iter().map(|request| &request[input]);
+    let dtype = requests[0][input].dtype();
+    Ok(with_scalar!(dtype, T => {
+        let mut merged = tensorflow::Tensor::<Element<T>>::new(&dims);
+        let mut next = merged.as_mut_ptr().cast::<u8>();
+        let mut room = merged.len() * size_of::<T>();
+        for part in parts.filter_map(Tensor::bytes_of::<T>) {
+            room = room.checked_sub(part.len()).expect("merged dimensions count every row; this is a bug");
+            // SAFETY: `room` shows that the part fits behind the parts before it. Source and target do not overlap, for the merged
+            // tensor is new. The bytes are whole and valid elements of `T`: `Tensor::bytes_of` gives no others.
+            unsafe {
+                next.copy_from_nonoverlapping(part.as_ptr(), part.len());
+                next = next.add(part.len());
+            }
+        }
+        assert_eq!(room, 0, "every element is written; this is a bug");
+        Box::new(merged)
+    }, else {
+        let mut merged = tensorflow::Tensor::<StringElement>::new(&dims);
+        let values = parts.filter_map(Tensor::as_strings).flat_map(|strings| strings.iter());
+        for (element, value) in merged.iter_mut().zip(values) {
+            element.set(value);
+        }
+        Box::new(merged)
+    }))
+}
+
+/// Takes output `index` of a run that has ended. The tensor shares the memory of the run.
+pub(super) fn take_output(run: &mut SessionRunArgs<'_>, index: usize, token: FetchToken) -> Result<Tensor, Error> {
+    let dtype = run.output_data_type(index).map_or(DType::Other(0), dtype_of);
+    if !dtype.is_served() {
+        return Err(Error::new(Code::Unimplemented, format!("an output of dtype {dtype} is not served")));
+    }
+    let failed = |status: Status| Error::internal(format!("output {index}: {status}"));
+    Ok(with_scalar!(dtype, T => {
+        scalars(run.fetch::<Element<T>>(token).map_err(failed)?)
+    }, else {
+        strings(run.fetch::<StringElement>(token).map_err(failed)?)
+    }))
+}
+
+fn scalars<T: Scalar>(tensor: tensorflow::Tensor<Element<T>>) -> Tensor {
+    Tensor::from_storage(&dims(tensor.dims()), Arc::new(tensor))
+}
+
+fn strings(tensor: tensorflow::Tensor<StringElement>) -> Tensor {
+    Tensor::from_strings(&dims(tensor.dims()), Arc::new(tensor))
+}
+
+fn dims(dims: &[u64]) -> Dims {
+    dims.iter().map(|&dim| usize::try_from(dim).expect("a tensor that exists fits memory; this is a bug")).collect()
+}

@@ -1,0 +1,1 @@
+"""Checks of a tfweb server by TensorFlow Serving's own Python client."""

@@ -2,7 +2,7 @@
 //!
 //! 1. [`transport`]: the listener gives it an id, asks for a token, and finds the route of its protocol.
 //! 2. [`protocols`]: looks up the signature among the [`models`], reads the body within its limits and decodes it
-//!    ([`tfweb_codec`](crate::json)) into tensors of the signature's dtypes and shapes.
+//!    ([`tfweb_codec::json`]) into tensors of the signature's dtypes and shapes.
 //! 3. [`serving`]: the use case, the same for every protocol. It has URLs fetched
 //!    ([`tfweb_actors::fetcher::FetcherHandle`]) and hands the tensors to the signature's actor
 //!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
@@ -15,7 +15,6 @@
 
 pub mod config;
 pub mod healthcheck;
-pub mod json;
 pub mod models;
 pub mod observe;
 pub mod protocols;

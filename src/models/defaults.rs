@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use prost::Message;
+use tfweb_codec::tensor_proto::{decode, Room};
 use tfweb_engine::{Code, DType, Error, Tensor};
 
-use crate::protocols::tf_serving::grpc::decode::{decode, Room};
 use tfweb_proto::tensorflow::{MetaGraphDef, SavedModel, SignatureDef};
 
 /// The most bytes that a default may stand for which the file does not hold.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use prost::Message;
+use tfweb_codec::examples;
+use tfweb_codec::tensor_proto::{decode, Room};
 use tfweb_engine::{quoted, Code, Error, Session, Tensor};
 
-use crate::protocols::tf_serving::grpc::classify::examples;
-use crate::protocols::tf_serving::grpc::decode::{decode, Room};
 use tfweb_proto::tensorflow::serving::prediction_log::LogType;
 use tfweb_proto::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
 
@@ -105,7 +105,7 @@ fn predict(session: &dyn Session, mut request: PredictRequest) -> Result<(), Err
 
 fn run_examples(session: &dyn Session, spec: Option<ModelSpec>, input: Option<Input>) -> Result<(), Error> {
     let index = signature(session, spec)?;
-    let examples = examples(input)?;
+    let examples = examples::from_input(input)?;
     let inputs = [Tensor::from_strings(&[examples.len()], Arc::new(examples))];
     session.run(index, &[&inputs]).map(drop)
 }

@@ -3,18 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tfweb_codec::json::PendingUrl;
 use tfweb_engine::{StringStorage, Strings, Tensor};
-
-/// A string element that is what a URL leads to. Until it is fetched it is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PendingUrl {
-    /// The input, by its position in the signature.
-    pub input: usize,
-    /// The element, counted through the whole tensor.
-    pub element: usize,
-    /// What the caller wrote.
-    pub url: String,
-}
 
 /// Puts fetched bodies into the places of their URLs; `pending` is sorted by input and element. Nothing is copied.
 pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {

@@ -3,10 +3,11 @@
 
 use std::time::Instant;
 
+use tfweb_codec::json::PendingUrl;
 use tfweb_engine::{Code, Error, Signature, Tensor};
 use tfweb_limits::Deadline;
 
-use super::fetch::{fill, PendingUrl};
+use super::fetch::fill;
 use super::state::State;
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tfweb::json;
+use tfweb_codec::json;
 use tfweb_engine::{Code, Signature};
 
 use crate::client::{Connection, Request};

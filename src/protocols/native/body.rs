@@ -1,5 +1,5 @@
-//! The five forms of a request body: columns, one example, an array of examples (all JSON), one example's raw bytes, and a
-//! form of parts.
+//! The five forms of a request body: columns, one example and an array of examples, all three JSON; one example's raw bytes; and
+//! multipart/form-data.
 
 use std::sync::Arc;
 
@@ -8,14 +8,13 @@ use actix_web::http::header::{ContentDisposition, DispositionType, HeaderMap, He
 use bytes::{Bytes, BytesMut};
 use futures::{stream, TryStreamExt};
 use serde::de::IgnoredAny;
+use tfweb_codec::json::{self, Decoded, Form};
 use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
-use crate::json::{self, Decoded, Form};
-
-/// The most parts of a form: more rows than a run ever takes, few enough to keep in memory.
+/// The most parts of a form: more than the rows of a usual batch, and few enough to keep in memory.
 const PARTS_MAX: usize = 4096;
 
-/// Decodes a body by its content type. Anything that does not name bytes or a form is JSON, as `curl -d` sends it.
+/// Decodes a body by its content type. A body of any type but bytes or a form is read as JSON, because `curl -d` names no JSON.
 ///
 /// # Errors
 /// `InvalidArgument` naming the place.
@@ -62,7 +61,7 @@ fn one_example(signature: &Signature) -> Form {
     }
 }
 
-/// One string a row, or the one string of an input without rows.
+/// Makes a tensor of one string for each row, or of the one string of an input without rows.
 fn strings(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     let mut dims: Dims = spec.shape.dims().unwrap_or_default().iter().map(|dim| dim.unwrap_or(1)).collect();
     if let (true, Some(rows)) = (spec.shape.has_rows(), dims.first_mut()) {
@@ -111,8 +110,8 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     Ok(Decoded { inputs, urls: Vec::new(), form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
 }
 
-/// The parts of a body. actix looks at the names of parts only in multipart/form-data, and refuses those that are not UTF-8: so
-/// it is told that this is multipart/mixed, and [`part_name`] looks.
+/// The parts of a body. In multipart/form-data, actix refuses names of parts that are not UTF-8. It does not look at names in
+/// multipart/mixed. So the type is changed for it, and [`part_name`] reads the names.
 fn form(content_type: &str, body: &Bytes) -> Result<Multipart, Error> {
     let parameters = content_type.find(';').map_or("", |at| &content_type[at..]);
     let mut headers = HeaderMap::new();
@@ -122,7 +121,7 @@ fn form(content_type: &str, body: &Bytes) -> Result<Multipart, Error> {
     Ok(Multipart::new(&headers, stream::iter([Ok(body.clone())])))
 }
 
-/// The name of a part. A header that is not UTF-8 is read as Latin-1, in which older clients write the names of files.
+/// The name of a part. A header that is not UTF-8 is read as Latin-1, because older clients write names of files in it.
 fn part_name(field: &Field) -> Result<String, Error> {
     let expected = || malformed(&"expected the header `Content-Disposition: form-data; name=\"…\"` in each part");
     let header = field.headers().get(CONTENT_DISPOSITION).ok_or_else(expected)?.as_bytes();
@@ -145,7 +144,7 @@ fn malformed(error: &dyn std::fmt::Display) -> Error {
     Error::invalid(format!("malformed multipart/form-data: {error}"))
 }
 
-/// The tensor of an input's parts: strings as they are, other dtypes as JSON, one row a part.
+/// Makes the tensor of an input's parts, one row for each part. Strings are taken as they are; other dtypes are read as JSON.
 fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     if values.is_empty() {
         return Err(Error::invalid(format!("input {:?} is missing: expected a part of that name", spec.name)));
@@ -162,9 +161,9 @@ fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> 
     batch::merge(&rows, 0).map_err(|error| Error::invalid(format!("input {:?}: {error}", spec.name)))
 }
 
-/// One row of an input, or the whole of one without rows, from JSON text.
+/// Reads one row of an input, or the whole of an input without rows, from JSON text.
 fn json_part(signature: &Signature, spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
-    // Read once by itself, so that a mistake is named by its place in the part and not in what is made of it below.
+    // The part is parsed by itself first, so that an error gives the place in the part, and not in the body that is built below.
     serde_json::from_slice::<IgnoredAny>(text)
         .map_err(|error| Error::invalid(format!("part {:?}: malformed JSON: {error}", spec.name)))?;
     let alone = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), ..signature.clone() };

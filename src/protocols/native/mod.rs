@@ -23,11 +23,11 @@ use actix_web::dev::RequestHead;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
+use tfweb_codec::json::Form;
 use tfweb_engine::{Code, Error};
 use tfweb_limits::Deadline;
 
 use super::parts::Parts;
-use crate::json::Form;
 use crate::models::{Version, Which};
 use crate::observe::{Measurement, ProtocolId, Stage};
 use crate::serving::{predict, Call, State};

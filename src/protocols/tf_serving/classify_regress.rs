@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tfweb_engine::{Code, Error, Signature, Strings, Tensor};
+use tfweb_engine::{Error, Signature, Strings, Tensor};
 
 use super::dtype_names::proto_name;
 
@@ -13,10 +13,6 @@ const INPUTS: &str = "inputs";
 const CLASSES: &str = "classes";
 const SCORES: &str = "scores";
 const OUTPUTS: &str = "outputs";
-
-/// The most bytes of all copies of one request's context: as many as one gRPC message has by default, and as a record of warm-up
-/// may stand for. The examples' own bytes came in the request, and have its limit.
-const CONTEXTS_BYTES_MAX: usize = 64 << 20;
 
 /// What examples are asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,26 +54,6 @@ impl Task {
             Self::Classify | Self::Regress => Ok(()),
         }
     }
-}
-
-/// Puts a request's context, serialized, before each of its examples: one message behind another is both merged.
-///
-/// # Errors
-/// `OutOfRange` where the copies would be too large; nothing is copied then.
-pub(crate) fn with_context(context: &[u8], examples: Vec<Bytes>) -> Result<Vec<Bytes>, Error> {
-    if context.is_empty() {
-        return Ok(examples);
-    }
-    let [each, count] = [context.len(), examples.len()];
-    let bytes = each.saturating_mul(count);
-    if bytes > CONTEXTS_BYTES_MAX {
-        let text = format!(
-            "the context is too large for this many examples: expected at most {CONTEXTS_BYTES_MAX} bytes of copies, got {bytes} \
-             ({each} bytes before each of {count} examples); send fewer examples at once"
-        );
-        return Err(Error::new(Code::OutOfRange, text));
-    }
-    Ok(examples.iter().map(|example| Bytes::from([context, example].concat())).collect())
 }
 
 /// The input of a run: serialized examples, as strings whatever dtype the signature declares. TensorFlow judges.
@@ -191,17 +167,6 @@ mod tests {
         check(Task::Classify, &["inputs", "x"], &["scores"], "Expected one input Tensor.");
         check(Task::Classify, &["x"], &["scores"], "No classification inputs found in SignatureDef: s");
         check(Task::Regress, &["inputs"], &["scores"], "No regression outputs found in SignatureDef: s");
-    }
-
-    #[test]
-    fn copies_of_a_context_have_a_limit() {
-        let copied = |context: usize, examples: usize| with_context(&vec![1; context], vec![Bytes::from_static(b"own"); examples]);
-        assert_eq!(copied(2, 3), Ok(vec![Bytes::from_static(b"\x01\x01own"); 3]));
-        assert_eq!(copied(0, 3), Ok(vec![Bytes::from_static(b"own"); 3]), "nothing is copied");
-        assert!(copied(CONTEXTS_BYTES_MAX / 2, 2).is_ok());
-        let refused = copied(CONTEXTS_BYTES_MAX / 2 + 1, 2).unwrap_err();
-        assert_eq!(refused.code, Code::OutOfRange);
-        assert!(refused.message.contains("at most 67108864 bytes of copies, got 67108866 (33554433 bytes"), "{refused}");
     }
 
     #[test]

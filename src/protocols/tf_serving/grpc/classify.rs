@@ -3,19 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
-use prost::Message;
+use tfweb_codec::examples;
 use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
 use super::service::{Found, TfServing};
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
-use crate::protocols::tf_serving::classify_regress::{inputs, regressions, with_context, Classes, Task};
+use crate::protocols::tf_serving::classify_regress::{inputs, regressions, Classes, Task};
 use crate::serving::{predict, Call};
 use tfweb_proto::tensorflow::serving::inference_result;
-use tfweb_proto::tensorflow::serving::input::Kind;
 use tfweb_proto::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications, InferenceResult, InferenceTask,
     Input, MultiInferenceRequest, MultiInferenceResponse, Regression, RegressionRequest, RegressionResponse, RegressionResult,
@@ -130,7 +128,7 @@ impl TfServing {
         measurement: &mut Measurement,
     ) -> Result<(usize, Vec<Tensor>), Error> {
         let start = Instant::now();
-        let examples = examples(input)?;
+        let examples = examples::from_input(input)?;
         let rows = examples.len();
         let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
         measurement.took(Stage::Decode, start);
@@ -145,20 +143,4 @@ fn able<'f>(found: &'f Found, task: Task, measurement: &mut Measurement) -> Resu
     measurement.calls(&servable.meter);
     task.check(servable.handle.signature())?;
     Ok(servable)
-}
-
-/// The examples, serialized, each with the context before it.
-///
-/// # Errors
-/// `InvalidArgument` without examples; `OutOfRange` for a context that is too large for them.
-pub(crate) fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
-    let (context, examples) = match input.and_then(|input| input.kind) {
-        Some(Kind::ExampleList(list)) => (Vec::new(), list.examples),
-        Some(Kind::ExampleListWithContext(list)) => (list.context.unwrap_or_default().encode_to_vec(), list.examples),
-        None => (Vec::new(), Vec::new()),
-    };
-    if examples.is_empty() {
-        return Err(Error::invalid("Input is empty."));
-    }
-    with_context(&context, examples.iter().map(|example| example.encode_to_vec().into()).collect())
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
+use tfweb_codec::tensor_proto::{dim_size, dtype_number, encode};
 use tfweb_engine::{Error, TensorSpec};
 
-use super::encode::{encode, number, size};
 use super::service::{self, TfServing};
 use crate::models::{Servable, State, VersionStatus};
 use crate::protocols::tf_serving::find::no_states;
@@ -85,11 +85,11 @@ fn definition(servable: &Servable) -> SignatureDef {
 
 fn info(spec: &TensorSpec) -> TensorInfo {
     let dims = spec.shape.dims();
-    let dim = |dim: &Option<usize>| Dim { size: dim.map_or(-1, size), name: String::new() };
+    let dim = |dim: &Option<usize>| Dim { size: dim.map_or(-1, dim_size), name: String::new() };
     let dim = dims.unwrap_or_default().iter().map(dim).collect();
     TensorInfo {
         encoding: Some(Encoding::Name(spec.tensor.clone())),
-        dtype: number(spec.dtype),
+        dtype: dtype_number(spec.dtype),
         tensor_shape: Some(TensorShapeProto { dim, unknown_rank: dims.is_none() }),
     }
 }

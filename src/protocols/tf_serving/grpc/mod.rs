@@ -10,15 +10,11 @@
 //! Codes and texts of errors are TensorFlow Serving's, where it has some. Shapes are not checked against the signature: what
 //! TensorFlow takes, it may have.
 
-pub(crate) mod classify;
-pub(crate) mod decode;
+mod classify;
 mod describe;
-mod encode;
 mod predict;
 mod reload;
 mod service;
-#[cfg(test)]
-mod tensor_tests;
 
 use std::sync::Arc;
 

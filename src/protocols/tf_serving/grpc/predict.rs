@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use tfweb_codec::tensor_proto::{decode, encode, Room};
 use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
 use tfweb_limits::Deadline;
 
-use super::decode::{decode, Room};
-use super::encode::encode;
 use super::service::TfServing;
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};

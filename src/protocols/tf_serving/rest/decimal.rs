@@ -1,20 +1,20 @@
-//! Floats as TensorFlow Serving writes them: six digits, or where these are not enough to give the value back, nine of a float and
-//! seventeen of a double; as C's `%g` lays them out, with `.0` behind whole numbers.
+//! Writes floats like TensorFlow Serving: with six digits, or where six do not give the value back, with nine for a float and
+//! seventeen for a double. The layout is that of C's `%g`, with `.0` behind whole numbers.
 
 use std::io::Write as _;
 
 use tfweb_engine::Scalar;
 
-/// How many digits are tried first.
+/// The number of digits to try first.
 const SHORT_DIGITS: usize = 6;
-/// The most digits of a float's shortest text: 17, or those of a whole number, with the zeros it ends with.
+/// The most bytes of digits in a float's shortest text: 17 digits, or a whole number with the zeros at its end.
 const DIGITS_BYTES_MAX: usize = 32;
 /// Seventeen digits, a point and an exponent.
 const EXACT_BYTES_MAX: usize = 32;
 
-/// A float of a dtype that has a JSON form here.
+/// A float that TensorFlow Serving writes.
 pub(super) trait Decimal: Scalar {
-    /// The most digits that it takes to tell any two apart.
+    /// The number of digits that tells any two of these floats apart.
     const DIGITS_MAX: usize;
 
     /// Appends the text.
@@ -43,8 +43,8 @@ macro_rules! decimals {
                 let mut shortest = zmij::Buffer::new();
                 let (mut digits, mut exponent) = parse(shortest.format_finite(value).as_bytes());
                 let mut precision = SHORT_DIGITS;
-                // Six digits name the same float as the shortest text exactly where that has no more than six. Subnormal ones
-                // have fewer digits than they could be written with.
+                // Six digits give the float back exactly where its shortest text has no more than six. Subnormal floats are
+                // checked by reading them back, because their shortest texts have fewer digits.
                 if value.is_subnormal() {
                     let (text, len) = exact(format_args!("{value:.*e}", SHORT_DIGITS - 1));
                     (digits, exponent) = parse(&text[..len]);
@@ -65,7 +65,7 @@ macro_rules! decimals {
 
 decimals!(f32: 9, f64: 17);
 
-/// Writes a number into memory of its own; gives how long it is.
+/// Writes a number into a buffer, and gives the length of the text.
 fn exact(number: std::fmt::Arguments<'_>) -> ([u8; EXACT_BYTES_MAX], usize) {
     let mut text = [0; EXACT_BYTES_MAX];
     let mut rest = &mut text[..];
@@ -147,7 +147,7 @@ fn lay_out(digits: &[u8], exponent: i32, precision: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(if after.is_empty() { b"0" } else { after });
 }
 
-/// Writes what is less than one.
+/// Writes a number below one.
 fn fraction(digits: &[u8], exponent: i32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"0.");
     let zeros = usize::try_from(-exponent - 1).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The request document: an object whose keys name the signature and hold its inputs as text that is not read yet, since what
-//! they are is up to the signature.
+//! The request document: an object whose keys name the signature and hold its inputs. The inputs stay unread text here, because
+//! only the signature tells how to read them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use tfweb_engine::Error;
 
 use super::raw::{self, Kind};
 
-/// The keys of a request; of a key that is given twice, the first counts. Others are ignored.
+/// The keys of a request. Of two equal keys the first counts; unknown keys are ignored.
 #[derive(Default)]
 pub(super) struct Document<'a> {
     pub(super) signature_name: Option<&'a RawValue>,
@@ -19,17 +19,17 @@ pub(super) struct Document<'a> {
     pub(super) output_filter: Option<&'a RawValue>,
     pub(super) context: Option<&'a RawValue>,
     pub(super) examples: Option<&'a RawValue>,
-    /// Whether tokens were put in quotes.
+    /// Whether [`read`] put tokens in quotes.
     pub(super) tokens: bool,
-    /// The whole of it.
+    /// The text of the whole document.
     text: &'a str,
 }
 
-/// Reads a document. Tokens for NaN and infinities, which JSON has none for, become strings that start with a NUL, in `quoted`;
-/// bodies without such tokens, nearly all, stay where they are.
+/// Reads a document. JSON has no NaN and no infinities, but clients send such tokens. In `quoted` they become strings that start
+/// with a NUL. Bodies without them, nearly all, are not copied.
 ///
 /// # Errors
-/// `InvalidArgument` for what is not JSON even so, or no object.
+/// `InvalidArgument` for a body that is not JSON, apart from such tokens, or that is no object.
 pub(super) fn read<'a>(body: &'a [u8], quoted: &'a mut String) -> Result<Document<'a>, Error> {
     if body.is_empty() {
         return Err(Error::invalid("JSON Parse error: The document is empty"));
@@ -50,7 +50,7 @@ pub(super) fn read<'a>(body: &'a [u8], quoted: &'a mut String) -> Result<Documen
     Err(error)
 }
 
-/// Whether a text starts with a JSON value; what comes behind it is ignored.
+/// Checks that a text starts with a JSON value. The text behind the value is ignored.
 fn check(text: &str) -> Result<(), serde_json::Error> {
     serde_json::Deserializer::from_str(text).deserialize_ignored_any(IgnoredAny).map(drop)
 }
@@ -107,7 +107,7 @@ impl<'a> Document<'a> {
         read.map(|()| document).map_err(|error| parse_error(text, &error))
     }
 
-    /// The signature that is named.
+    /// The name of the signature, if the document gives one.
     ///
     /// # Errors
     /// `InvalidArgument` where the name is no text.
@@ -118,10 +118,10 @@ impl<'a> Document<'a> {
         Ok(Some(name).filter(|name| !name.is_empty()))
     }
 
-    /// The outputs that are asked for.
+    /// The names of the wanted outputs, if the document gives any.
     ///
     /// # Errors
-    /// `InvalidArgument` where it is no list of texts.
+    /// `InvalidArgument` where the filter is no list of texts.
     pub(super) fn filter(&self) -> Result<Option<Vec<Cow<'a, str>>>, Error> {
         let Some(filter) = self.output_filter else { return Ok(None) };
         let refused = || self.refusal("not formatted correctly. 'output_filter' key must be a list of string values.");
@@ -136,7 +136,7 @@ impl<'a> Document<'a> {
         Ok(Some(names).filter(|names| !names.is_empty()))
     }
 
-    /// An error about the whole of it.
+    /// An error about the whole document.
     pub(super) fn refusal(&self, what: &str) -> Error {
         Error::invalid(format!("JSON Value: {} {what}", raw::shown_text(self.text)))
     }

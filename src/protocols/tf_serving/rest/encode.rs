@@ -1,22 +1,21 @@
-//! Encodes outputs as `predictions` (rows) or `outputs` (columns), laid out as TensorFlow Serving does: indented by four, each
-//! value's lists on one line.
+//! Encodes outputs as `predictions` (rows) or `outputs` (columns), laid out like TensorFlow Serving's: four spaces for each
+//! level of objects, and all lists of a value on one line.
 
-use base64::engine::general_purpose::STANDARD;
-use base64::Engine as _;
-use tfweb_engine::{Error, Tensor, TensorSpec, Values};
+use tfweb_codec::json::{self, write_base64, write_text, ReadRules as _, WriteRules};
+use tfweb_engine::{Error, Tensor, TensorSpec};
 
 use super::decimal::Decimal;
 use super::inputs::Form;
-use crate::json::encode::write_text;
+use super::rules::Rules;
 use crate::protocols::tf_serving::dtype_names::error_name;
 
-/// What marks string outputs that are bytes rather than text.
+/// The end of an output's name that marks its strings as bytes.
 const BYTES_SUFFIX: &str = "_bytes";
 
 /// Encodes the outputs of a run in the form of the request.
 ///
 /// # Errors
-/// `InvalidArgument` for outputs that have no rows, not as many, or no JSON form.
+/// `InvalidArgument` for outputs without rows, with different numbers of rows, or without a JSON form.
 pub(super) fn predict(outputs: &[(&TensorSpec, &Tensor)], form: Form) -> Result<Vec<u8>, Error> {
     if outputs.is_empty() {
         return Err(Error::invalid("Cannot convert empty tensor map to JSON"));
@@ -95,74 +94,55 @@ fn write_line(indent: usize, out: &mut Vec<u8>) {
 }
 
 fn write_tensor(spec: &TensorSpec, tensor: &Tensor, indent: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-    let dims = tensor.dims();
-    macro_rules! numbers {
-        ($buffer:expr, $write:expr) => {{
-            let mut elements = $buffer.as_slice().iter();
-            write_nested(dims, &mut elements, out, &$write);
-        }};
+    if !Rules::has_form(tensor.dtype()) {
+        let text = format!("Failed to write JSON value for tensor type: {}", error_name(tensor.dtype()));
+        return Err(Error::invalid(text));
     }
-    macro_rules! integers {
-        ($buffer:expr) => {
-            numbers!($buffer, |element, out: &mut Vec<u8>| out.extend_from_slice(itoa::Buffer::new().format(*element).as_bytes()))
-        };
-    }
-    match tensor.values() {
-        Values::Float32(buffer) => numbers!(buffer, |element: &f32, out: &mut Vec<u8>| element.write(out)),
-        Values::Float64(buffer) => numbers!(buffer, |element: &f64, out: &mut Vec<u8>| element.write(out)),
-        Values::Int8(buffer) => integers!(buffer),
-        Values::Int16(buffer) => integers!(buffer),
-        Values::Int32(buffer) => integers!(buffer),
-        Values::Int64(buffer) => integers!(buffer),
-        Values::Uint8(buffer) => integers!(buffer),
-        Values::Uint32(buffer) => integers!(buffer),
-        Values::Uint64(buffer) => integers!(buffer),
-        Values::Bool(buffer) => numbers!(buffer, |element: &bool, out: &mut Vec<u8>| {
-            out.extend_from_slice(if *element { b"true" } else { b"false" });
-        }),
-        Values::String(strings) if spec.name.ends_with(BYTES_SUFFIX) => {
-            write_nested(dims, &mut strings.iter(), out, &|bytes, out| write_bytes(bytes, indent, out));
-        }
-        Values::String(strings) => write_nested(dims, &mut strings.iter(), out, &write_string),
-        Values::Float16(_) | Values::Bfloat16(_) | Values::Uint16(_) => {
-            let text = format!("Failed to write JSON value for tensor type: {}", error_name(tensor.dtype()));
-            return Err(Error::invalid(text));
-        }
-    }
+    json::write_tensor(&Written { is_bytes: spec.name.ends_with(BYTES_SUFFIX), indent }, tensor, out);
     Ok(())
 }
 
-fn write_nested<I: Iterator>(dims: &[usize], elements: &mut I, out: &mut Vec<u8>, write: &impl Fn(I::Item, &mut Vec<u8>)) {
-    let Some((count, inner)) = dims.split_first() else {
-        if let Some(element) = elements.next() {
-            write(element, out);
-        }
-        return;
-    };
-    out.push(b'[');
-    for i in 0..*count {
-        if i > 0 {
-            out.extend_from_slice(b", ");
-        }
-        write_nested(inner, elements, out, write);
+/// TensorFlow Serving's rules for writing the elements of one output.
+struct Written {
+    /// Whether strings are written as bytes and not as text.
+    is_bytes: bool,
+    /// The indentation of the line that the output stands in.
+    indent: usize,
+}
+
+impl WriteRules for Written {
+    const SEPARATOR: &'static [u8] = b", ";
+
+    #[inline]
+    fn write_float32(&self, value: f32, out: &mut Vec<u8>) {
+        value.write(out);
     }
-    out.push(b']');
+
+    #[inline]
+    fn write_float64(&self, value: f64, out: &mut Vec<u8>) {
+        value.write(out);
+    }
+
+    fn write_string(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        if self.is_bytes {
+            write_bytes(bytes, self.indent, out);
+        } else {
+            write_string(bytes, out);
+        }
+    }
 }
 
 /// Appends bytes as `{"b64": …}`.
 fn write_bytes(bytes: &[u8], indent: usize, out: &mut Vec<u8>) {
     out.push(b'{');
     write_line(indent + 4, out);
-    out.extend_from_slice(b"\"b64\": \"");
-    let start = out.len();
-    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    STANDARD.encode_slice(bytes, &mut out[start..]).expect("room for the whole base64 text; this is a bug");
-    out.push(b'"');
+    out.extend_from_slice(b"\"b64\": ");
+    write_base64(bytes, out);
     write_line(indent, out);
     out.push(b'}');
 }
 
-/// Appends a string, whose bytes go out as they are where they are no text: clients of this API read them so.
+/// Appends a string. Bytes that are no UTF-8 are written as they are, because clients of this API read them so.
 pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return write_text(text, out);
@@ -177,7 +157,7 @@ pub(super) fn write_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// About how many bytes the answer takes: enough that most answers are written without moving.
+/// Estimates the bytes of an answer, so that most answers are written without moving in memory.
 fn text_bytes(outputs: &[(&TensorSpec, &Tensor)]) -> usize {
     outputs.iter().map(|(_, tensor)| tensor.element_count() * 13 + tensor.byte_count()).sum::<usize>() + 64
 }

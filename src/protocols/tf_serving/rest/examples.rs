@@ -1,24 +1,25 @@
-//! `:classify` and `:regress`: JSON examples become serialized `tf.Example`s, the one string input of the signature; its outputs
-//! become results.
+//! `:classify` and `:regress`: JSON examples become serialized `tf.Example`s, which are the one string input of the signature. Its
+//! outputs become results.
 
 use bytes::Bytes;
 use prost::Message;
 use serde_json::value::RawValue;
+use tfweb_codec::examples::with_context;
 use tfweb_engine::{Error, Signature, Tensor};
 
 use super::decimal::Decimal;
 use super::document::Document;
-use super::elements::decode_base64;
 use super::encode::write_string;
 use super::raw::{self, Kind};
-use crate::protocols::tf_serving::classify_regress::{regressions, with_context, Classes, Task};
+use super::rules::decode_base64;
+use crate::protocols::tf_serving::classify_regress::{regressions, Classes, Task};
 use tfweb_proto::tensorflow::feature::Kind as FeatureKind;
 use tfweb_proto::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
 
 /// Serializes the examples of a document, each with the context before it.
 ///
 /// # Errors
-/// `InvalidArgument` for what is no example; `OutOfRange` for a context that is too large for them.
+/// `InvalidArgument` for a value that is no example; `OutOfRange` for a context that is too large for the examples.
 pub(super) fn serialize(document: &Document<'_>) -> Result<Vec<Bytes>, Error> {
     let context = document.context.map(|context| example(context).map(|context| context.encode_to_vec())).transpose()?;
     let context = context.unwrap_or_default();
@@ -57,7 +58,7 @@ fn example(value: &RawValue) -> Result<Example, Error> {
     Ok(Example { features: Some(features).filter(|features| !features.feature.is_empty()) })
 }
 
-/// Adds a value to a feature, whose kind the first one settles.
+/// Adds a value to a feature. The first value settles the kind of the feature.
 fn add(feature: &mut Feature, name: &str, value: &RawValue) -> Result<(), Error> {
     let kind = raw::kind(value);
     let unexpected = || {
@@ -130,7 +131,7 @@ fn other_kind(name: &str, kind: &FeatureKind) -> Error {
 /// Encodes the outputs of a run as results, one for each of `rows` examples.
 ///
 /// # Errors
-/// `InvalidArgument` for outputs that are no results.
+/// `InvalidArgument` for outputs that are neither classes nor regressions.
 pub(super) fn results(task: Task, signature: &Signature, outputs: &[Tensor], rows: usize) -> Result<Vec<u8>, Error> {
     let mut out = b"{\n    \"results\": [".to_vec();
     match task {

@@ -1,21 +1,22 @@
-//! Finds the words for inputs that were refused: reads them again, in TensorFlow Serving's order and with its checks, until the
-//! first that fails. Slower than [`super::inputs`], and only ever called after it, by [`super::predict`].
+//! Words the refusal of inputs: reads them again, in TensorFlow Serving's order and with its checks, until the first check that
+//! fails. It is slower than [`super::inputs`]. [`super::predict`] calls it for refused inputs only.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
+use tfweb_codec::json::ReadRules as _;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature, TensorSpec, RANK_MAX};
 
 use super::document::Document;
-use super::elements::has_form;
 use super::raw::{self, Kind};
+use super::rules::{decode_base64, Rules};
 use crate::protocols::tf_serving::dtype_names::error_name;
 
-/// The most bytes to look at, over all depths of lists, to find the words for a refusal: a fraction of a second.
+/// The most bytes to look at, over all depths of lists, to word a refusal: a fraction of a second.
 const EXPLAINED_BYTES_MAX: usize = 256 << 20;
 
-/// Why the inputs of a document, which [`super::inputs`] did not take, were refused.
+/// Why [`super::inputs`] refused the inputs of a document.
 pub(super) fn inputs(document: &Document<'_>, signature: &Signature) -> Error {
     match (document.instances, document.inputs) {
         (Some(instances), None) => rows(instances, raw::starts_with_object(instances) == Some(true), signature),
@@ -76,7 +77,7 @@ fn named_row(
     Err(format!("Failed to process element: {row} of 'instances' list. JSON object: {object} keys must be equal to: {names}"))
 }
 
-/// One row's value of an input, which has the shape of those before it.
+/// Checks one row's value of an input. It must have the shape of the values before it.
 fn item(value: &RawValue, bytes: usize, spec: &TensorSpec, before: &mut Option<Dims>) -> Result<(), String> {
     let dims = tensor(value, bytes, spec).map_err(|error| format!("{}: {}", error.code.name(), error.message))?;
     let Some(before) = before else {
@@ -121,7 +122,7 @@ fn columns(inputs: &RawValue, signature: &Signature) -> Error {
     found.unwrap_or_else(|| Error::invalid("the values of 'inputs' do not fit the inputs"))
 }
 
-/// The value of each input in an object, in the signature's order. Of a key that is given twice, the first counts.
+/// The value of each input in an object, in the signature's order. Of two equal keys the first counts.
 fn named_columns<'a>(object: &'a RawValue, signature: &Signature) -> Vec<Option<&'a RawValue>> {
     let mut values = vec![None; signature.inputs.len()];
     let Ok(()) = raw::each_entry::<Infallible>(object, |name, value| {
@@ -133,7 +134,7 @@ fn named_columns<'a>(object: &'a RawValue, signature: &Signature) -> Vec<Option<
     values
 }
 
-/// The shape of a value; that of the first value at each depth. Everything that is to be looked at has `bytes` bytes.
+/// The shape of a value, which the first value at each depth settles. `bytes` is the size of all inputs together.
 fn tensor(value: &RawValue, bytes: usize, spec: &TensorSpec) -> Result<Dims, Error> {
     let mut dims = Dims::new();
     let mut at = Some(value).filter(|value| raw::kind(value) == Kind::Array);
@@ -167,7 +168,7 @@ fn fill(value: &RawValue, level: usize, dims: &Dims, spec: &TensorSpec) -> Resul
     if level >= rank {
         return Err(Error::invalid(format!("Encountered list at unexpected level: {level} expected < {rank}")));
     }
-    // Counted before its values are looked at, as they may be fewer than the shape has, or more.
+    // The count comes first: the values may be fewer or more than the shape has.
     let count = raw::each_value::<()>(value, |_, _| Ok(())).unwrap_or_default();
     let expected = dims[level];
     if count != expected {
@@ -186,7 +187,7 @@ fn element(value: &RawValue, dtype: DType) -> Result<(), Error> {
     if kind == Kind::Object && dtype == DType::String {
         return base64(value);
     }
-    if kind != Kind::Object && !has_form(dtype) {
+    if kind != Kind::Object && !Rules::has_form(dtype) {
         let text = format!("Conversion of JSON Value: {} to type: {}", raw::shown(value), error_name(dtype));
         return Err(Error::new(Code::Unimplemented, text));
     }
@@ -213,7 +214,7 @@ fn element(value: &RawValue, dtype: DType) -> Result<(), Error> {
     }
 }
 
-/// Refuses numbers that no float holds, and text that is no Unicode.
+/// Refuses numbers that are too large for a float64, and text that is no Unicode.
 fn representable(value: &RawValue, kind: Kind) -> Result<(), Error> {
     let is_read = match kind {
         Kind::Number if value.get().starts_with('"') => true,
@@ -231,7 +232,7 @@ fn representable(value: &RawValue, kind: Kind) -> Result<(), Error> {
 fn base64(value: &RawValue) -> Result<(), Error> {
     match raw::base64_text(value) {
         None => Err(Error::invalid(format!("JSON Value: {} not formatted correctly for base64 data", raw::shown(value)))),
-        Some(text) => super::elements::decode_base64(&text).map(drop).ok_or_else(|| Error::invalid("Unable to base64 decode")),
+        Some(text) => decode_base64(&text).map(drop).ok_or_else(|| Error::invalid("Unable to base64 decode")),
     }
 }
 

@@ -1,17 +1,17 @@
-//! Decodes `instances` (rows) and `inputs` (columns) into the tensors of a signature's inputs, straight from the text. A body
-//! whose values do not fit is read a second time by [`super::explain`], which finds the words for the refusal.
+//! Decodes `instances` (rows) and `inputs` (columns) into the tensors of a signature's inputs, straight from the text. Where
+//! the values do not fit, [`super::explain`] reads the body a second time and words the refusal.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use tfweb_codec::json::{Inputs, OtherKeys};
 use tfweb_engine::{Error, Signature, Tensor};
 
 use super::document::Document;
-use super::elements::Input;
 use super::raw::{self, Kind};
-use crate::json::context::Context;
+use super::rules::Rules;
 
 /// The form of a request and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub(super) enum Form {
     Column,
 }
 
-/// Decodes the inputs of a document into one tensor per input of `signature`; `None` where the values do not fit, for which
-/// [`super::explain`] has the words.
+/// Decodes the inputs of a document into one tensor per input of `signature`; `None` where the values do not fit. Then
+/// [`super::explain`] words the refusal.
 ///
 /// # Errors
 /// `InvalidArgument` for a document whose form alone is wrong.
@@ -31,12 +31,13 @@ pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<O
     if signature.inputs.is_empty() {
         return Err(Error::invalid(format!("Failed to get input map for signature: {}", signature.name)));
     }
+    let rules = Rules { tokens: document.tokens };
     match (document.instances, document.inputs) {
         (Some(_), Some(_)) => {
             Err(document.refusal("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "))
         }
         (None, None) => Err(Error::invalid("Missing 'inputs' or 'instances' key")),
-        (None, Some(inputs)) => Ok(columns(inputs, signature, document.tokens).map(|tensors| (tensors, Form::Column))),
+        (None, Some(inputs)) => Ok(columns(inputs, signature, rules).map(|tensors| (tensors, Form::Column))),
         (Some(instances), None) => {
             if raw::kind(instances) != Kind::Array {
                 return Err(document.refusal("Excepting 'instances' to be an list/array"));
@@ -50,55 +51,35 @@ pub(super) fn decode(document: &Document<'_>, signature: &Signature) -> Result<O
                      tensorinfo_map",
                 ));
             }
-            Ok(rows(instances, named, signature, document.tokens).map(|tensors| (tensors, Form::Row)))
+            Ok(rows(instances, named, signature, rules).map(|tensors| (tensors, Form::Row)))
         }
     }
 }
 
-fn rows(instances: &RawValue, named: bool, signature: &Signature, tokens: bool) -> Option<Vec<Tensor>> {
-    let mut rows = Reading::new(instances, signature, tokens)?;
-    rows.start = 1;
+fn rows(instances: &RawValue, named: bool, signature: &Signature, rules: Rules) -> Option<Vec<Tensor>> {
+    let mut inputs = Inputs::new(signature, rules, instances.get().len()).ok()?;
+    inputs.expect_rows();
     let mut json = serde_json::Deserializer::from_str(instances.get());
-    json.deserialize_seq(Rows { reading: &mut rows, named }).ok().map(|count| rows.finish(Some(count)))
+    let rows = json.deserialize_seq(Rows { inputs: &mut inputs, named }).ok()?;
+    Some(inputs.finish(Some(rows)).0)
 }
 
-fn columns(inputs: &RawValue, signature: &Signature, tokens: bool) -> Option<Vec<Tensor>> {
-    let mut reading = Reading::new(inputs, signature, tokens)?;
-    let mut json = serde_json::Deserializer::from_str(inputs.get());
-    let read = if raw::is_object(inputs) {
-        json.deserialize_map(Named { reading: &mut reading, earlier: 0, others_ignored: true })
+fn columns(values: &RawValue, signature: &Signature, rules: Rules) -> Option<Vec<Tensor>> {
+    let mut inputs = Inputs::new(signature, rules, values.get().len()).ok()?;
+    let mut json = serde_json::Deserializer::from_str(values.get());
+    if raw::is_object(values) {
+        inputs.named(0, OtherKeys::Skip).deserialize(&mut json).ok()?;
     } else if signature.inputs.len() == 1 {
-        let Reading { inputs, context, .. } = &mut reading;
-        inputs[0].read(&mut json, context, 0)
+        inputs.first().deserialize(&mut json).ok()?;
     } else {
         return None;
-    };
-    read.ok().map(|()| reading.finish(None))
-}
-
-/// The inputs of one request while they are being read.
-struct Reading<'s> {
-    signature: &'s Signature,
-    inputs: Vec<Input>,
-    context: Context,
-    /// The dimension at which values' lists start: 1 for rows.
-    start: usize,
-}
-
-impl<'s> Reading<'s> {
-    fn new(text: &RawValue, signature: &'s Signature, tokens: bool) -> Option<Self> {
-        let inputs = signature.inputs.iter().map(|spec| Input::new(spec.dtype, tokens)).collect::<Option<_>>()?;
-        Some(Self { signature, inputs, context: Context::new(text.get().len()), start: 0 })
     }
-
-    fn finish(self, rows: Option<usize>) -> Vec<Tensor> {
-        self.inputs.into_iter().map(|input| input.into_tensor(rows)).collect()
-    }
+    Some(inputs.finish(None).0)
 }
 
-/// Reads a list of rows; gives how many there are.
+/// Reads a list of rows, each an object that names the inputs or a value of the one input; gives the number of rows.
 struct Rows<'a, 's> {
-    reading: &'a mut Reading<'s>,
+    inputs: &'a mut Inputs<'s, Rules>,
     named: bool,
 }
 
@@ -110,114 +91,25 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<usize, A::Error> {
-        let Self { reading, named } = self;
-        let mut count = 0;
+        let Self { inputs, named } = self;
+        let mut rows = 0;
         if named {
-            while list.next_element_seed(Named { reading, earlier: count, others_ignored: false })?.is_some() {
-                count += 1;
+            while list.next_element_seed(inputs.named(rows, OtherKeys::Refuse))?.is_some() {
+                rows += 1;
             }
         } else {
-            let Reading { inputs, context, start, .. } = reading;
-            while list.next_element_seed(OneValue { input: &mut inputs[0], context, start: *start })?.is_some() {
-                count += 1;
+            while list.next_element_seed(inputs.first())?.is_some() {
+                rows += 1;
             }
         }
-        Ok(count)
+        Ok(rows)
     }
 }
 
-/// Reads an object with a value for each input; `earlier` such objects came before it.
-struct Named<'a, 's> {
-    reading: &'a mut Reading<'s>,
-    earlier: usize,
-    others_ignored: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Named<'_, '_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Named<'_, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with a value for each input")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
-        let Self { reading: Reading { signature, inputs, context, start }, earlier, others_ignored } = self;
-        let mut next = 0;
-        while let Some(index) = object.next_key_seed(InputName { signature, next })? {
-            // Of a key that is given twice in columns, the first counts.
-            let Some(index) = index.filter(|index| !(others_ignored && inputs[*index].values_read > earlier)) else {
-                if !others_ignored {
-                    return Err(A::Error::custom(""));
-                }
-                object.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            object.next_value_seed(OneValue { input: &mut inputs[index], context, start: *start })?;
-            next = index + 1;
-        }
-        if inputs.iter().all(|input| input.values_read == earlier + 1) {
-            Ok(())
-        } else {
-            Err(A::Error::custom(""))
-        }
-    }
-}
-
-/// Finds the input that a key names; `None` where there is no such.
-struct InputName<'s> {
-    signature: &'s Signature,
-    /// The input most likely to come: bodies mostly keep an order of their own.
-    next: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for InputName<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for InputName<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of an input")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        let is_next = self.signature.inputs.get(self.next).is_some_and(|spec| spec.name == name);
-        Ok(if is_next { Some(self.next) } else { self.signature.input_index(name) })
-    }
-}
-
-/// Reads the value of one input.
-struct OneValue<'a> {
-    input: &'a mut Input,
-    context: &'a mut Context,
-    start: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for OneValue<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        self.input.read(json, self.context, self.start)
-    }
-}
-
-/// Picks the outputs that a request asks for, by their positions in the signature; all where it names none.
+/// Picks the outputs that a request names, by their positions in the signature. A request that names none gets all.
 ///
 /// # Errors
-/// `InvalidArgument` for one that there is not, or that is named twice.
+/// `InvalidArgument` for an unknown output, and for one that is named twice.
 pub(super) fn outputs(signature: &Signature, filter: Option<&[Cow<'_, str>]>) -> Result<Vec<usize>, Error> {
     let Some(names) = filter else { return Ok((0..signature.outputs.len()).collect()) };
     let mut picked = Vec::new();

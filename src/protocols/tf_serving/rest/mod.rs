@@ -16,7 +16,6 @@ mod call;
 mod decimal;
 mod describe;
 mod document;
-mod elements;
 mod encode;
 mod examples;
 mod explain;
@@ -24,6 +23,7 @@ mod inputs;
 mod predict;
 mod raw;
 mod route;
+mod rules;
 mod signature;
 
 use std::sync::Arc;
@@ -31,9 +31,9 @@ use std::sync::Arc;
 use actix_web::http::header::{ContentType, ORIGIN};
 use actix_web::http::{Method, StatusCode};
 use actix_web::HttpResponse;
+use tfweb_codec::json::write_text;
 use tfweb_engine::Error;
 
-use crate::json::encode::write_text;
 use crate::observe::{Measurement, ProtocolId, Timings};
 use crate::protocols::parts::Parts;
 use crate::serving::State;

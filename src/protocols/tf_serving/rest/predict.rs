@@ -1,4 +1,4 @@
-//! Reads the body of a predict, in TensorFlow Serving's order of checks. Pure but for the look into the catalog.
+//! Reads the body of a predict, in TensorFlow Serving's order of checks. It looks into the catalog, and is pure otherwise.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) struct Predict {
     pub(super) version: Arc<Version>,
     /// The place of the signature among the version's.
     pub(super) servable: usize,
-    /// Or why its values were refused.
+    /// The inputs and outputs, or why the values were refused.
     pub(super) asked: Result<Asked, Error>,
 }
 
@@ -24,14 +24,14 @@ pub(super) struct Predict {
 pub(super) struct Asked {
     pub(super) inputs: Vec<Tensor>,
     pub(super) form: Form,
-    /// Which outputs, in this order.
+    /// The positions of the wanted outputs, in the order of the answer.
     pub(super) picked: Vec<usize>,
 }
 
 /// Reads a body for a version of the model `name`.
 ///
 /// # Errors
-/// Where the body is no JSON object, or what it calls is not there.
+/// Where the body is no JSON object, or names an unknown version or signature.
 pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, wanted: &Wanted) -> Result<Predict, Error> {
     let mut quoted = String::new();
     let document = document::read(body, &mut quoted)?;

@@ -1,5 +1,5 @@
-//! JSON values as text that is not read yet: what kind they are, and their parts one at a time. Nothing is collected, so that a
-//! body of many small values costs no more memory here than its text.
+//! Looks at JSON values that are still text: at their kind, and at their parts one at a time. It collects nothing, so that a body
+//! of many small values costs no more memory here than its text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// The most characters of a value that an error repeats.
 const SHOWN_CHARS_MAX: usize = 80;
 
-/// JSON's kinds of values, and the numbers it has no tokens for.
+/// The kinds of JSON values. NaN and the infinities are numbers here, though JSON has no tokens for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Null,
@@ -98,20 +98,20 @@ pub(super) fn base64_text(value: &RawValue) -> Option<Cow<'_, str>> {
     found.filter(|_| others == 0)
 }
 
-/// Whether a value is an object of its own, and not bytes.
+/// Whether a value is an object and not wrapped bytes.
 pub(super) fn is_object(value: &RawValue) -> bool {
     kind(value) == Kind::Object && base64_text(value).is_none()
 }
 
-/// Shows each value of an array, until one of them is refused. Gives how many there were.
+/// Calls `visit` with each value of an array, until it refuses one. Gives the number of values.
 ///
 /// # Errors
-/// What `visit` refused a value with.
+/// The error with which `visit` refused a value.
 pub(super) fn each_value<'a, E>(value: &'a RawValue, visit: impl FnMut(usize, &'a RawValue) -> Result<(), E>) -> Result<usize, E> {
     #[cfg(test)]
     visited::add(value);
     let mut values = Values { visit, count: 0, refused: None };
-    // What is read here was read before, and is JSON.
+    // The text was parsed before, so it is JSON.
     let _ = serde_json::Deserializer::from_str(value.get()).deserialize_seq(&mut values);
     values.refused.map_or(Ok(values.count), Err)
 }
@@ -126,8 +126,8 @@ pub(super) fn first(value: &RawValue) -> Option<&RawValue> {
     first
 }
 
-/// Whether the first value of an array is an object of its own, and not bytes; `None` where the array is empty. Unlike
-/// [`first`] it looks no further than it must: one row may be all there is in a body.
+/// Whether the first value of an array is an object and not wrapped bytes; `None` where the array is empty. Unlike [`first`] it
+/// looks no further than it must, because a single row may fill the whole body.
 pub(super) fn starts_with_object(array: &RawValue) -> Option<bool> {
     let text = array.get().strip_prefix('[')?.trim_start();
     if text.starts_with(']') {
@@ -139,10 +139,10 @@ pub(super) fn starts_with_object(array: &RawValue) -> Option<bool> {
     Some(!may_be_bytes || first(array).is_some_and(is_object))
 }
 
-/// Shows each key and value of an object, until one of them is refused.
+/// Calls `visit` with each key and value of an object, until it refuses one.
 ///
 /// # Errors
-/// What `visit` refused an entry with.
+/// The error with which `visit` refused an entry.
 pub(super) fn each_entry<'a, E>(value: &'a RawValue, visit: impl FnMut(&str, &'a RawValue) -> Result<(), E>) -> Result<(), E> {
     #[cfg(test)]
     visited::add(value);
@@ -200,11 +200,11 @@ impl<'de, E, F: FnMut(&str, &'de RawValue) -> Result<(), E>> Visitor<'de> for &m
     }
 }
 
-/// A key, borrowed from the text where it can be.
+/// A key, borrowed from the text where it has no escapes.
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Counts the bytes of every value whose parts are shown, so that a test can say how often a body is read.
+/// Counts the bytes of every value whose parts are visited, so that a test can tell how often a body is read.
 #[cfg(test)]
 pub(super) mod visited {
     use std::cell::Cell;
@@ -219,7 +219,7 @@ pub(super) mod visited {
         BYTES.set(BYTES.get() + value.get().len());
     }
 
-    /// The bytes that were read on this thread since it was last asked.
+    /// The bytes that were read on this thread since the last call.
     pub(in super::super) fn take() -> usize {
         BYTES.take()
     }

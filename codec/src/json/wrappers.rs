@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use tfweb_engine::{quoted, DType};
+use tfweb_engine::quoted;
 
-use super::context::{Context, Found, Problem};
+use super::context::{Context, Problem};
 use super::elements::Elements;
-use super::values::{visit_scalars, Scope};
+use super::found::Found;
+use super::scope::{visit_scalars, Scope};
 
 /// Reads an object with the single key `b64` or `url`.
 pub(super) fn read_wrapper<'de, C: Elements, A: MapAccess<'de>>(
@@ -15,7 +16,7 @@ pub(super) fn read_wrapper<'de, C: Elements, A: MapAccess<'de>>(
     scope: &mut Scope<'_, '_>,
     mut object: A,
 ) -> Result<(), A::Error> {
-    let expected = if C::DTYPE == DType::String { "text, {\"b64\": …} or {\"url\": …}" } else { "lists or {\"b64\": …}" };
+    let expected = C::EXPECTED;
     let Some(kind) = object.next_key_seed(WrapperKey { expected, context: scope.context })? else {
         return Err(scope.context.refuse(Problem::expected(expected, "an empty object")));
     };

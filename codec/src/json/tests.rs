@@ -1,10 +1,11 @@
-//! What the tests of this module share: signatures and tensors as text, and pseudo-random numbers.
+//! Shared by the tests of this module: signatures and tensors as text, and pseudo-random numbers.
 
 use tfweb_engine::{Code, DType, Error, FeedShape, PartialShape, Signature, Tensor, TensorSpec};
 
-use super::encode::write_tensor;
-use super::{decode, Decoded};
-use crate::serving::fetch::PendingUrl;
+use super::decode::{decode, Decoded};
+use super::inputs::PendingUrl;
+use super::native::NativeRules;
+use super::write::write_tensor;
 
 /// Makes an input or output of text such as `x: float32 [-1, 2]`; `?` is a shape of unknown rank.
 fn spec(text: &str) -> TensorSpec {
@@ -32,7 +33,7 @@ pub(super) fn signature(inputs: &str) -> Signature {
 
 pub(super) fn tensor_text(tensor: &Tensor) -> String {
     let mut text = format!("{:?} ", tensor.dims()).into_bytes();
-    write_tensor(tensor, &mut text);
+    write_tensor(&NativeRules, tensor, &mut text);
     String::from_utf8(text).unwrap()
 }
 

@@ -1,34 +1,35 @@
-//! The shape of an input while its values are being read: what the signature knows, and what the lists so far have shown.
+//! The shape of an input while its values are being read: known from the signature, or shown by the lists so far.
 
 use tfweb_engine::{element_count, Dims, PartialShape, RANK_MAX};
 
-use super::context::{Found, Problem};
+use super::context::Problem;
+use super::found::Found;
 
 /// Stands for a dimension that no list has shown yet. No list in a body is that long.
 const UNSEEN: usize = usize::MAX;
 
-/// The shape of one input, as far as it is known or was seen.
-pub(crate) struct SeenShape<'s> {
+/// The shape of one input, as far as the signature or the lists so far tell it.
+pub(super) struct SeenShape<'s> {
     known: Option<&'s [Option<usize>]>,
     rank: Option<usize>,
     seen: Dims,
 }
 
 impl<'s> SeenShape<'s> {
-    /// Starts from what the signature knows.
-    pub(crate) fn new(shape: &'s PartialShape) -> Self {
+    /// Starts from the shape that the signature gives.
+    pub(super) fn new(shape: &'s PartialShape) -> Self {
         let known = shape.dims();
         let seen = known.unwrap_or_default().iter().map(|dim| dim.unwrap_or(UNSEEN)).collect();
         Self { known, rank: known.map(<[_]>::len), seen }
     }
 
     /// The rank, where the signature or a first value has settled it.
-    pub(crate) const fn rank(&self) -> Option<usize> {
+    pub(super) const fn rank(&self) -> Option<usize> {
         self.rank
     }
 
     /// Settles the rank by the first value, where the signature does not.
-    pub(crate) fn settle_rank(&mut self, rank: usize) {
+    pub(super) fn settle_rank(&mut self, rank: usize) {
         if self.rank.is_none() {
             self.rank = Some(rank);
             self.seen.resize(rank, UNSEEN);
@@ -36,13 +37,13 @@ impl<'s> SeenShape<'s> {
     }
 
     /// Whether a list may stand at `depth`.
-    pub(crate) fn takes_list(&self, depth: usize) -> bool {
+    pub(super) fn takes_list(&self, depth: usize) -> bool {
         depth < self.rank.unwrap_or(RANK_MAX)
     }
 
-    /// What to say of a list where none may stand.
+    /// Why a list is refused where none may stand.
     #[cold]
-    pub(crate) fn too_deep(&self) -> Problem {
+    pub(super) fn too_deep(&self) -> Problem {
         let problem = Problem::got(Found::List.to_string());
         if self.rank.is_none() {
             problem.noting(format!("lists may be at most {RANK_MAX} deep"))
@@ -51,8 +52,8 @@ impl<'s> SeenShape<'s> {
         }
     }
 
-    /// Whether a list at `depth` may have `count` values: no other length is known or was seen there.
-    pub(crate) fn takes_length(&mut self, depth: usize, count: usize) -> bool {
+    /// Whether a list at `depth` may have `count` values: the signature and the lists so far give no other length.
+    pub(super) fn takes_length(&mut self, depth: usize, count: usize) -> bool {
         let dim = &mut self.seen[depth];
         if *dim == UNSEEN {
             *dim = count;
@@ -60,9 +61,9 @@ impl<'s> SeenShape<'s> {
         *dim == count
     }
 
-    /// What to say of a list at `depth` that may not have `count` values.
+    /// Why a list of `count` values at `depth` is refused.
     #[cold]
-    pub(crate) fn other_length(&self, depth: usize, count: usize) -> Problem {
+    pub(super) fn other_length(&self, depth: usize, count: usize) -> Problem {
         let values = if count == 1 { "value" } else { "values" };
         let problem = Problem::got(format!("a list of {count} {values}"));
         if self.known.is_some_and(|known| known[depth].is_some()) {
@@ -73,7 +74,7 @@ impl<'s> SeenShape<'s> {
     }
 
     /// Settles every dimension from `depth` on by the number of bytes of all elements, each of `element_bytes`.
-    pub(crate) fn fit_bytes(&mut self, depth: usize, bytes: usize, element_bytes: usize) -> Result<(), Problem> {
+    pub(super) fn fit_bytes(&mut self, depth: usize, bytes: usize, element_bytes: usize) -> Result<(), Problem> {
         let Some(known) = self.known.and_then(|known| known.get(depth..)) else {
             return Err(Problem::got("bytes as \"b64\"").noting("bytes need a shape of known rank; send lists"));
         };
@@ -103,8 +104,8 @@ impl<'s> SeenShape<'s> {
         Ok(())
     }
 
-    /// At least how many elements a value has whose lists at `depth` are not empty.
-    pub(crate) fn elements_min(&self, depth: usize) -> usize {
+    /// The least number of elements of a value whose lists at `depth` are not empty.
+    pub(super) fn elements_min(&self, depth: usize) -> usize {
         self.seen
             .get(depth..)
             .unwrap_or_default()
@@ -113,16 +114,17 @@ impl<'s> SeenShape<'s> {
             .fold(1, |product, &dim| product.saturating_mul(dim))
     }
 
-    /// Adds, for a value at the wrong depth, what the first value settled and the signature does not tell.
-    pub(crate) fn noting_rank(&self, problem: Problem) -> Problem {
+    /// Adds the rank that the first value settled, where the signature gives none, to the refusal of a value at the wrong depth.
+    pub(super) fn noting_rank(&self, problem: Problem) -> Problem {
         match (self.known, self.rank) {
             (None, Some(rank)) => problem.noting(format!("the first value has rank {rank}")),
             (Some(_), _) | (None, None) => problem,
         }
     }
 
-    /// The dimensions of what was read, of `rows` rows where these are not a list's; those no list has shown are 0.
-    pub(crate) fn finish(mut self, rows: Option<usize>) -> Dims {
+    /// The dimensions of the values that were read; those that no list has shown are 0. `rows` is the outer dimension where each
+    /// value was a row.
+    pub(super) fn finish(mut self, rows: Option<usize>) -> Dims {
         if let (Some(rows), Some(outer)) = (rows, self.seen.first_mut()) {
             *outer = rows;
         }

@@ -1,96 +1,27 @@
-//! Reads one input's value, nested lists and all, straight into its elements.
+//! Reads one input's value, with all its nested lists, straight into its elements.
 //!
-//! Time goes into the elements of innermost lists, most of all where these are short: the three colours of a pixel.
-//! Hence [`Innermost`], the forced inlining, and that an element is made inside serde but appended outside of it.
+//! Most of the time is spent on the elements of innermost lists, above all where these are short: the three colours of a pixel.
+//! Therefore [`Innermost`] and the forced inlining exist, and an element is made inside serde but appended outside of it.
 //! Depth is bounded by the signature's rank, or by [`RANK_MAX`](tfweb_engine::RANK_MAX) where it has none.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::context::{Context, Found, Problem};
+use super::context::Problem;
 use super::elements::{Elements, Wrapped};
-use super::shape::SeenShape;
+use super::found::Found;
+use super::scope::{visit_scalars, Scope};
 use super::wrappers::read_wrapper;
 
-/// Sends every value that is neither a list nor an object to the visitor's `scalar`.
-macro_rules! visit_scalars {
-    () => {
-        fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
-            self.scalar(Found::Bool(value))
-        }
-
-        #[inline(always)]
-        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self::Value, E> {
-            self.scalar(Found::Signed(value))
-        }
-
-        #[inline(always)]
-        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
-            self.scalar(Found::Unsigned(value))
-        }
-
-        #[inline(always)]
-        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Self::Value, E> {
-            self.scalar(Found::Float(value))
-        }
-
-        #[inline(always)]
-        fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Self::Value, E> {
-            self.scalar(Found::Text(value))
-        }
-
-        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-            self.scalar(Found::Null)
-        }
-    };
-}
-pub(crate) use visit_scalars;
-
-/// What the readers of one value share beside its elements; one pointer, for the sake of the innermost loop.
-pub(crate) struct Scope<'a, 's> {
-    pub(crate) shape: &'a mut SeenShape<'s>,
-    pub(crate) context: &'a mut Context,
-    /// The dimension at which the value's own lists start: 0 for whole tensors, 1 for a row.
-    pub(crate) start: usize,
-}
-
-impl Scope<'_, '_> {
-    /// Refuses a value at a depth where none of its kind belongs.
-    #[cold]
-    fn misplaced<E: de::Error>(&mut self, found: Found<'_>) -> E {
-        let problem = self.shape.noting_rank(Problem::got(found.to_string()));
-        self.context.refuse(problem)
-    }
-
-    /// Whether elements stand at `depth`; the first value settles it where the signature does not.
-    fn is_element_depth(&mut self, depth: usize) -> bool {
-        self.shape.settle_rank(depth);
-        self.shape.rank() == Some(depth)
-    }
-
-    /// Checks the length of a list at `depth`.
-    fn close_list<E: de::Error>(&mut self, depth: usize, count: usize) -> Result<(), E> {
-        if self.shape.takes_length(depth, count) {
-            Ok(())
-        } else {
-            Err(self.context.refuse(self.shape.other_length(depth, count)))
-        }
-    }
-
-    /// How many elements to make room for at the start of a value: as many as the signature tells of and the body could spell.
-    fn reserve(&mut self) -> usize {
-        let count = self.shape.elements_min(self.start).min(self.context.reserve_elements);
-        self.context.reserve_elements -= count;
-        count
-    }
-}
-
-/// Reads what stands at dimension `depth`: a list, or an element where the rank is reached.
-pub(crate) struct Value<'a, 'b, 's, C> {
-    pub(crate) elements: &'a mut C,
-    pub(crate) scope: &'a mut Scope<'b, 's>,
-    pub(crate) depth: usize,
+/// Reads the value at dimension `depth`: a list, or an element where the rank is reached.
+pub(super) struct Value<'a, 'b, 's, C> {
+    /// The input's elements so far.
+    pub(super) elements: &'a mut C,
+    /// State that the readers of the value share.
+    pub(super) scope: &'a mut Scope<'b, 's>,
+    /// The dimension.
+    pub(super) depth: usize,
 }
 
 impl<'b, 's, C: Elements> Value<'_, 'b, 's, C> {
@@ -184,7 +115,7 @@ impl<'de, C: Elements> Visitor<'de> for Value<'_, '_, '_, C> {
     }
 }
 
-/// Reads an innermost list, which is what most lists are.
+/// Reads an innermost list. Most lists are innermost ones.
 struct Innermost<'a, 'b, 's, C> {
     elements: &'a mut C,
     scope: &'a mut Scope<'b, 's>,

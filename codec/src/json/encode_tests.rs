@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tfweb_engine::{bf16, f16, with_scalar, DType, Scalar, Tensor};
 
-use super::encode::{columns, example, examples, write_string};
+use super::decode::{decode, Form};
+use super::encode::{columns, example, examples};
+use super::native::NativeRules;
 use super::numbers::round_to_odd;
+use super::rules::WriteRules;
 use super::tests::{signature, tensor_text, Random};
-use super::{decode, Form};
 
 /// Checks the text of a tensor of these values, whatever its shape.
 #[track_caller]
@@ -114,7 +116,7 @@ fn strings_are_text_or_base64() {
     ];
     for (bytes, expected) in cases {
         let mut out = Vec::new();
-        write_string(bytes, &mut out);
+        NativeRules.write_string(bytes, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

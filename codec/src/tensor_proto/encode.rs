@@ -1,4 +1,4 @@
-//! Tensor → TensorProto. Pure.
+//! Makes `TensorProto` messages of tensors. Pure.
 
 use bytes::Bytes;
 use tfweb_engine::{DType, Tensor, Values};
@@ -6,7 +6,7 @@ use tfweb_engine::{DType, Tensor, Values};
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
-/// A tensor whose bytes a message shows.
+/// A tensor whose bytes a message shares.
 struct Content(Tensor);
 
 impl AsRef<[u8]> for Content {
@@ -15,12 +15,12 @@ impl AsRef<[u8]> for Content {
     }
 }
 
-/// Writes a tensor: its bytes, shared with it, or its values in the field of its dtype. Strings are always values: what clients
-/// make of their bytes differs.
-pub(super) fn encode(tensor: &Tensor, typed_values: bool) -> TensorProto {
-    let dims = tensor.dims().iter().map(|&dim| Dim { size: size(dim), name: String::new() });
+/// Writes a tensor: its bytes, which the message shares, or with `typed_values` the values in the field of its dtype. Strings are
+/// always written as values, because clients read the bytes of strings in different ways.
+pub fn encode(tensor: &Tensor, typed_values: bool) -> TensorProto {
+    let dims = tensor.dims().iter().map(|&dim| Dim { size: dim_size(dim), name: String::new() });
     let mut proto = TensorProto {
-        dtype: number(tensor.dtype()),
+        dtype: dtype_number(tensor.dtype()),
         tensor_shape: Some(TensorShapeProto { dim: dims.collect(), unknown_rank: false }),
         ..TensorProto::default()
     };
@@ -34,12 +34,12 @@ pub(super) fn encode(tensor: &Tensor, typed_values: bool) -> TensorProto {
 }
 
 /// A dtype's number in messages.
-pub(super) fn number(dtype: DType) -> i32 {
+pub fn dtype_number(dtype: DType) -> i32 {
     i32::try_from(dtype.number()).unwrap_or_default()
 }
 
 /// A dimension's size in messages.
-pub(super) fn size(dim: usize) -> i64 {
+pub fn dim_size(dim: usize) -> i64 {
     i64::try_from(dim).unwrap_or(i64::MAX)
 }
 

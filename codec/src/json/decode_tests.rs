@@ -1,6 +1,7 @@
-//! Tests of decoding bodies: their forms, names and shapes. Each check is inputs, a body and what comes of it.
+//! Tests of decoding bodies: their forms, names and shapes. Each check has inputs, a body, and the expected tensors or error.
 
-use super::tests::{check, check_bytes, check_transposed};
+use super::decode::decode;
+use super::tests::{check, check_bytes, check_transposed, signature};
 
 #[test]
 fn forms_follow_the_first_character() {
@@ -290,6 +291,6 @@ fn memory_is_bounded_by_the_body() {
     // Each would reserve 8 TB if the signature were believed.
     let inputs: Vec<String> = (0..9).map(|i| format!("x{i}: float64 [-1, 1000000, 1000000]")).collect();
     let body: Vec<String> = (0..9).map(|i| format!(r#""x{i}":[]"#)).collect();
-    let decoded = super::decode(format!("{{{}}}", body.join(",")).as_bytes(), &super::tests::signature(&inputs.join("; ")), false);
+    let decoded = decode(format!("{{{}}}", body.join(",")).as_bytes(), &signature(&inputs.join("; ")), false);
     assert!(decoded.unwrap().inputs.iter().all(|tensor| tensor.dims() == [0, 1_000_000, 1_000_000]));
 }

@@ -1,4 +1,4 @@
-//! TensorProto → tensor. Pure; nothing is allocated because a message says that it is large.
+//! Makes tensors of `TensorProto` messages. Pure. The size that a message states reserves no memory.
 
 use std::mem;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use tfweb_engine::{bf16, element_count, f16, with_scalar, Code, DType, Dims, Err
 
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
-/// Room for elements that a message does not hold, because one value stands for many.
-pub(crate) struct Room {
-    /// Bytes left of it.
-    pub(crate) bytes: usize,
+/// Room for elements that a message leaves out, because one value stands for many.
+pub struct Room {
+    /// The bytes that are left.
+    pub bytes: usize,
 }
 
 impl Room {
@@ -26,11 +26,11 @@ impl Room {
     }
 }
 
-/// Makes the tensor of the input `name`, which is to be of `dtype`.
+/// Makes the tensor of the input `name`, which must be of `dtype`.
 ///
 /// # Errors
-/// `InvalidArgument` naming the input, what was expected and what came; `Unimplemented` for dtypes that are not served.
-pub(crate) fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mut Room) -> Result<Tensor, Error> {
+/// `InvalidArgument` naming the input, the expected and the given value; `Unimplemented` for dtypes that are not served.
+pub fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mut Room) -> Result<Tensor, Error> {
     let got = u32::try_from(proto.dtype).map_or(DType::Other(0), DType::from_number);
     if got != dtype {
         let got = if got.is_served() { got.to_string() } else { format!("DataType {}", proto.dtype) };
@@ -58,7 +58,7 @@ pub(crate) fn decode(name: &str, dtype: DType, mut proto: TensorProto, room: &mu
     tensor.map_err(wrong)
 }
 
-/// The dimensions, and how many elements they call for. A tensor without a shape is a scalar.
+/// The dimensions, and the number of elements of that shape. A tensor without a shape is a scalar.
 fn dims(shape: Option<TensorShapeProto>) -> Result<(Dims, usize), String> {
     let shape = shape.unwrap_or_default();
     if shape.unknown_rank {
@@ -69,15 +69,15 @@ fn dims(shape: Option<TensorShapeProto>) -> Result<(Dims, usize), String> {
     }
     let size = |size: i64| usize::try_from(size).map_err(|_| format!("expected a size of 0 or more in each dimension, got {size}"));
     let dims: Dims = shape.dim.iter().map(|dim| size(dim.size)).collect::<Result<_, _>>()?;
-    // TensorFlow multiplies sizes in 64 bits with sign, and bytes too: even those beside a zero must fit there.
+    // TensorFlow multiplies sizes, and bytes, in signed 64 bits. So even the sizes beside a zero must fit there.
     let largest: Dims = dims.iter().map(|&dim| dim.max(1)).collect();
     let fits = element_count(&largest).and_then(|count| count.checked_mul(16)).is_some_and(|bytes| i64::try_from(bytes).is_ok());
     let count = element_count(&dims).filter(|_| fits).ok_or_else(|| format!("shape {:?} is too large", &dims[..]))?;
     Ok((dims, count))
 }
 
-/// The values of the dtype's own field, as many as the shape calls for: the last one stands for those that are missing, and
-/// zero if there is none (`Tensor::FromProto` in tensorflow/core/framework/tensor.cc).
+/// Takes the values of the dtype's own field, and fills the shape with them: the last value stands for the missing ones, and zero
+/// if there is no value (`Tensor::FromProto` in tensorflow/core/framework/tensor.cc).
 fn typed<T: Scalar>(proto: &mut TensorProto, count: usize, room: &mut Room) -> Result<Vec<T>, String> {
     let (field, mut values) = values::<T>(proto)?;
     check_count(proto, field, values.len(), count)?;
@@ -100,7 +100,7 @@ fn check_count(proto: &TensorProto, field: &str, got: usize, count: usize) -> Re
     Ok(())
 }
 
-/// The field that has values, if any has.
+/// The first field that has values, if any.
 fn filled(proto: &TensorProto) -> Option<&'static str> {
     let counts = [
         ("half_val", proto.half_val.len()),
@@ -142,7 +142,7 @@ fn values<T: Scalar>(proto: &mut TensorProto) -> Result<(&'static str, Vec<T>), 
     Ok((field, *values))
 }
 
-/// A vector of some type that the dtype tells.
+/// A vector whose element type follows from the dtype.
 type AnyVec = Box<dyn std::any::Any>;
 
 fn vector<T: 'static>(values: &mut Vec<T>) -> AnyVec {
@@ -164,17 +164,17 @@ fn string_values(proto: &mut TensorProto, count: usize, room: &mut Room) -> Resu
     check_count(proto, "string_val", values.len(), count)?;
     if values.len() < count {
         let last = values.last().cloned().unwrap_or_default();
-        // A run copies the bytes for each of them.
+        // A run copies the bytes for each string.
         room.take(count, size_of::<Bytes>() + last.len())?;
         values.resize(count, last);
     }
     Ok(values)
 }
 
-/// Strings as tensor_content has them: all their lengths as varints, then all their bytes.
+/// Reads the strings of `tensor_content`: all lengths as varints, then all bytes.
 fn packed_strings(mut content: Bytes, count: usize) -> Result<Vec<Bytes>, String> {
     let malformed = || format!("expected tensor_content of {count} strings: their lengths as varints, then their bytes");
-    // Each length takes a byte at least.
+    // Each length takes at least one byte.
     if count > content.len() {
         return Err(malformed());
     }

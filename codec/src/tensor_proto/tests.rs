@@ -1,10 +1,10 @@
-//! Tensors into messages and back.
+//! Tests of tensors that become messages, and of messages that become tensors.
 
 use bytes::Bytes;
 use tfweb_engine::{bf16, f16, DType, Tensor};
 
 use super::decode::{decode, Room};
-use super::encode::{encode, number};
+use super::encode::{dtype_number, encode};
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
@@ -13,7 +13,7 @@ const ROOM: usize = 1 << 10;
 fn proto(dtype: DType, dims: &[i64]) -> TensorProto {
     let dim = dims.iter().map(|&size| Dim { size, name: String::new() }).collect();
     let tensor_shape = Some(TensorShapeProto { dim, unknown_rank: false });
-    TensorProto { dtype: number(dtype), tensor_shape, ..TensorProto::default() }
+    TensorProto { dtype: dtype_number(dtype), tensor_shape, ..TensorProto::default() }
 }
 
 fn read(proto: TensorProto) -> Result<Tensor, String> {

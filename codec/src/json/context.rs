@@ -1,90 +1,29 @@
-//! What the readers of one body share: where they are, and what they could not accept.
+//! State that the readers of one body share: where they are, and which value they refused.
 //!
-//! Nothing is noted while all goes well. The first refusal is kept here and travels through serde as an empty error; on
-//! its way out every list, input and example adds its own index, so that a place costs nothing until it is needed.
+//! A body that is accepted notes nothing. The first refusal is kept here and travels through serde as an empty error; on its way
+//! out every list, input and example adds its own index, so that a place costs nothing until an error needs it.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use serde::de;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
 use tfweb_limits::REQUEST_URLS_MAX;
 
+use super::found::Found;
+
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";
 
-/// A JSON value as it came, for the elements to accept or an error to describe.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Found<'a> {
-    /// A whole number that is not negative.
-    Unsigned(u64),
-    /// A negative whole number.
-    Signed(i64),
-    /// A number with a fraction or an exponent, or one beyond 64 bits.
-    Float(f64),
-    /// Text.
-    Text(&'a str),
-    /// `true` or `false`.
-    Bool(bool),
-    /// `null`.
-    Null,
-    /// An array.
-    List,
-    /// An object.
-    Object,
-}
-
-impl Found<'_> {
-    /// Why elements of `dtype` could not hold this although it is a number.
-    fn note(self, dtype: DType) -> Option<String> {
-        match self {
-            Self::Float(value) if value.fract() != 0.0 && is_integer(dtype) => Some("not a whole number".into()),
-            Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) if !matches!(dtype, DType::Bool | DType::String) => {
-                Some(format!("out of the range of {dtype}"))
-            }
-            Self::Unsigned(_)
-            | Self::Signed(_)
-            | Self::Float(_)
-            | Self::Text(_)
-            | Self::Bool(_)
-            | Self::Null
-            | Self::List
-            | Self::Object => None,
-        }
-    }
-}
-
-impl fmt::Display for Found<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsigned(value) => write!(f, "the number {value}"),
-            Self::Signed(value) => write!(f, "the number {value}"),
-            Self::Float(value) => write!(f, "the number {value:?}"),
-            Self::Text(text) => write!(f, "the text {}", quoted(text)),
-            Self::Bool(value) => write!(f, "{value}"),
-            Self::Null => f.write_str("null"),
-            Self::List => f.write_str("a list"),
-            Self::Object => f.write_str("an object"),
-        }
-    }
-}
-
-const fn is_integer(dtype: DType) -> bool {
-    matches!(
-        dtype,
-        DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 | DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64
-    )
-}
-
-/// What a reader could not accept.
+/// Why a reader refused a value.
 #[derive(Debug)]
-pub(crate) enum Problem {
+pub(super) enum Problem {
     /// A value that does not fit.
     Unfit {
-        /// What was expected, where it is not a value of the input's dtype and shape.
+        /// The expected value; `None` for a value of the input's dtype and shape.
         expected: Option<String>,
-        /// What came.
+        /// The value that came.
         got: String,
-        /// What helps to understand it.
+        /// A remark that helps to understand the refusal.
         note: Option<String>,
     },
     /// Anything else.
@@ -92,18 +31,18 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
-    /// A value that is not what the input's dtype and shape call for.
-    pub(crate) fn got(got: impl Into<String>) -> Self {
+    /// A value that does not have the input's dtype and shape.
+    pub(super) fn got(got: impl Into<String>) -> Self {
         Self::Unfit { expected: None, got: got.into(), note: None }
     }
 
-    /// A value where something else than the input's dtype and shape was expected.
-    pub(crate) fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
+    /// A value in a place where something other than the input's dtype and shape was expected.
+    pub(super) fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Unfit { expected: Some(expected.into()), got: got.into(), note: None }
     }
 
-    /// Adds what helps to understand a value that does not fit.
-    pub(crate) fn noting(self, text: impl Into<String>) -> Self {
+    /// Adds a remark to a value that does not fit.
+    pub(super) fn noting(self, text: impl Into<String>) -> Self {
         match self {
             Self::Unfit { expected, got, note: _ } => Self::Unfit { expected, got, note: Some(text.into()) },
             Self::Other(..) => self,
@@ -111,19 +50,19 @@ impl Problem {
     }
 }
 
-/// What the readers of one body share.
+/// State that the readers of one body share.
 #[derive(Debug)]
-pub(crate) struct Context {
-    /// How many elements may still be reserved ahead: no more than the rest of the body could spell.
-    pub(crate) reserve_elements: usize,
+pub(super) struct Context {
+    /// For how many elements memory may still be reserved: no more than the rest of the body could spell.
+    pub(super) reserve_elements: usize,
     /// The example being read when reading stopped.
-    pub(crate) example: Option<usize>,
+    pub(super) example: Option<usize>,
     /// The input being read when reading stopped, by its position in the signature.
-    pub(crate) input: Option<usize>,
-    /// How many urls came so far.
+    pub(super) input: Option<usize>,
+    /// The number of URLs so far.
     urls: usize,
-    /// Whether values are examples' own, without the outer dimension.
-    pub(crate) without_rows: bool,
+    /// Whether each value is one example's own, without the outer dimension.
+    pub(super) without_rows: bool,
     /// The indices of the lists being read when reading stopped, innermost first.
     place: Dims,
     problem: Option<Problem>,
@@ -131,7 +70,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Starts on a body of `body_bytes` bytes.
-    pub(crate) fn new(body_bytes: usize) -> Self {
+    pub(super) fn new(body_bytes: usize) -> Self {
         Self {
             // The shortest element is a digit and a comma.
             reserve_elements: body_bytes / 2 + 1,
@@ -144,8 +83,8 @@ impl Context {
         }
     }
 
-    /// Counts a url.
-    pub(crate) fn count_url(&mut self) -> Result<(), Problem> {
+    /// Counts a URL.
+    pub(super) fn count_url(&mut self) -> Result<(), Problem> {
         self.urls += 1;
         if self.urls <= REQUEST_URLS_MAX {
             return Ok(());
@@ -153,16 +92,16 @@ impl Context {
         Err(Problem::Other(Code::InvalidArgument, format!("a request may name at most {REQUEST_URLS_MAX} urls")))
     }
 
-    /// Keeps what could not be accepted, and gives the error that ends the reading.
+    /// Keeps the reason for a refusal, and gives the error that ends the reading.
     #[cold]
-    pub(crate) fn refuse<E: de::Error>(&mut self, problem: Problem) -> E {
+    pub(super) fn refuse<E: de::Error>(&mut self, problem: Problem) -> E {
         self.problem = Some(problem);
         E::custom("")
     }
 
-    /// Keeps a value of the right place that elements of `dtype` cannot hold, and gives the error that ends the reading.
+    /// Refuses a value that stands where an element belongs, but that elements of `dtype` cannot hold.
     #[cold]
-    pub(crate) fn refuse_element<E: de::Error>(&mut self, found: Found<'_>, dtype: DType) -> E {
+    pub(super) fn refuse_element<E: de::Error>(&mut self, found: Found<'_>, dtype: DType) -> E {
         let problem = Problem::got(found.to_string());
         self.refuse(match found.note(dtype) {
             Some(note) => problem.noting(note),
@@ -172,12 +111,12 @@ impl Context {
 
     /// Notes the index at which a list stopped, on the way out of it.
     #[cold]
-    pub(crate) fn leave_list(&mut self, index: usize) {
+    pub(super) fn leave_list(&mut self, index: usize) {
         self.place.push(index);
     }
 
     /// The error to answer with, after serde stopped with `error`.
-    pub(crate) fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
+    pub(super) fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
         let problem = self.problem.take().or_else(|| {
             let beyond = self.input.is_some() && error.to_string().starts_with(OUT_OF_RANGE);
             beyond.then(|| Problem::got("a number out of range"))

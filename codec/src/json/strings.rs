@@ -1,22 +1,24 @@
-//! Byte strings: many in one piece of memory, and base64 as callers write it.
+//! Byte strings of a body: many in one piece of memory, and base64 as callers write it.
 
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::Engine as _;
 use tfweb_engine::StringStorage;
 
+use super::rules::ReadRules;
+
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// Appends the bytes that base64 text stands for; standard or URL-safe alphabet, padding optional.
+/// Appends the bytes that base64 text stands for. Padding is optional; the rules tell whether the URL-safe alphabet is taken too.
 ///
 /// # Errors
-/// What is wrong with the text. `out` is as before.
-pub(crate) fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
+/// The fault of the text, in words. `out` is as before.
+pub fn decode_base64<R: ReadRules>(text: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let start = out.len();
     let mut decoded = STANDARD.decode_vec(text, out);
-    if decoded.is_err() && text.contains(['-', '_']) {
+    if R::URL_SAFE_BASE64 && decoded.is_err() && text.contains(['-', '_']) {
         out.truncate(start);
         decoded = URL_SAFE.decode_vec(text, out);
     }
@@ -26,10 +28,10 @@ pub(crate) fn decode_base64(text: &str, out: &mut Vec<u8>) -> Result<(), String>
     })
 }
 
-/// Byte strings one after another in a single piece of memory: a body of many short strings must not cost many times
+/// Byte strings one after another in a single piece of memory, because a body of many short strings must not cost many times
 /// its own size.
 #[derive(Debug, Default)]
-pub(crate) struct PackedStrings {
+pub(super) struct PackedStrings {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     urls: Vec<(usize, String)>,
@@ -37,12 +39,12 @@ pub(crate) struct PackedStrings {
 
 impl PackedStrings {
     /// Makes room for `count` more strings.
-    pub(crate) fn reserve(&mut self, count: usize) {
+    pub(super) fn reserve(&mut self, count: usize) {
         self.ends.reserve(count);
     }
 
     /// Appends a string.
-    pub(crate) fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
         self.ends.push(self.bytes.len());
     }
@@ -50,21 +52,21 @@ impl PackedStrings {
     /// Appends the string that base64 text stands for.
     ///
     /// # Errors
-    /// What is wrong with the text.
-    pub(crate) fn push_base64(&mut self, text: &str) -> Result<(), String> {
-        decode_base64(text, &mut self.bytes)?;
+    /// The fault of the text, in words.
+    pub(super) fn push_base64<R: ReadRules>(&mut self, text: &str) -> Result<(), String> {
+        decode_base64::<R>(text, &mut self.bytes)?;
         self.ends.push(self.bytes.len());
         Ok(())
     }
 
     /// Appends a string that is empty until it is fetched.
-    pub(crate) fn push_url(&mut self, url: &str) {
+    pub(super) fn push_url(&mut self, url: &str) {
         self.urls.push((self.ends.len(), url.to_owned()));
         self.push("");
     }
 
-    /// The strings to be fetched, by their position, in order.
-    pub(crate) fn take_urls(&mut self) -> Vec<(usize, String)> {
+    /// The URLs of strings to be fetched, each with its string's position, in order.
+    pub(super) fn take_urls(&mut self) -> Vec<(usize, String)> {
         std::mem::take(&mut self.urls)
     }
 }

@@ -1,6 +1,6 @@
-//! Tests of decoding values: which element each JSON value becomes, dtype by dtype, and what wrappers stand for.
+//! Tests of decoding values: the element of each JSON value, dtype by dtype, and wrappers.
 
-use super::decode;
+use super::decode::decode;
 use super::tests::{check, check_transposed, signature};
 
 #[test]
@@ -151,7 +151,7 @@ fn strings_are_text_or_wrapped() {
 }
 
 fn decode_message(inputs: &str, body: &str) -> String {
-    let decoded = super::decode(body.as_bytes(), &super::tests::signature(inputs), false);
+    let decoded = decode(body.as_bytes(), &signature(inputs), false);
     decoded.map_or_else(|error| error.message, |decoded| format!("{decoded:?}"))
 }
 

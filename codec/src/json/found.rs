@@ -1,0 +1,68 @@
+//! A JSON value as it came, for elements to accept or an error to describe.
+
+use std::fmt;
+
+use tfweb_engine::{quoted, DType};
+
+/// A JSON value; of a list or an object only that it is one.
+#[derive(Clone, Copy, Debug)]
+pub enum Found<'a> {
+    /// A whole number that is not negative.
+    Unsigned(u64),
+    /// A negative whole number.
+    Signed(i64),
+    /// A number with a fraction or an exponent, or one beyond 64 bits.
+    Float(f64),
+    /// Text.
+    Text(&'a str),
+    /// `true` or `false`.
+    Bool(bool),
+    /// `null`.
+    Null,
+    /// An array.
+    List,
+    /// An object.
+    Object,
+}
+
+impl Found<'_> {
+    /// Why elements of `dtype` cannot hold this number; `None` where it is no number, or the dtype takes no numbers.
+    pub(super) fn note(self, dtype: DType) -> Option<String> {
+        match self {
+            Self::Float(value) if value.fract() != 0.0 && is_integer(dtype) => Some("not a whole number".into()),
+            Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) if !matches!(dtype, DType::Bool | DType::String) => {
+                Some(format!("out of the range of {dtype}"))
+            }
+            Self::Unsigned(_)
+            | Self::Signed(_)
+            | Self::Float(_)
+            | Self::Text(_)
+            | Self::Bool(_)
+            | Self::Null
+            | Self::List
+            | Self::Object => None,
+        }
+    }
+}
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(value) => write!(f, "the number {value}"),
+            Self::Signed(value) => write!(f, "the number {value}"),
+            Self::Float(value) => write!(f, "the number {value:?}"),
+            Self::Text(text) => write!(f, "the text {}", quoted(text)),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Null => f.write_str("null"),
+            Self::List => f.write_str("a list"),
+            Self::Object => f.write_str("an object"),
+        }
+    }
+}
+
+const fn is_integer(dtype: DType) -> bool {
+    matches!(
+        dtype,
+        DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 | DType::Uint8 | DType::Uint16 | DType::Uint32 | DType::Uint64
+    )
+}

@@ -6,6 +6,14 @@
 ARG BUILD_IMAGE=rust:1-slim-bookworm
 ARG RUN_IMAGE=debian:bookworm-slim
 
+# The manifests, and every target that they name as an empty program. It stays the same while only sources change, so that the
+# layer of dependencies below is used again.
+FROM ${BUILD_IMAGE} AS manifests
+COPY . /tfweb
+WORKDIR /tfweb
+RUN rm -rf target && find . -type f ! -name 'Cargo.*' ! -name main.rs ! -name lib.rs ! -name build.rs ! -path './benches/*' -delete \
+    && find . -name '*.rs' -exec sh -c 'echo "fn main() {}" >"$1"' - {} ';' && find . -type d -empty -delete
+
 FROM ${BUILD_IMAGE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev python3-pip
 # The wheel, and the version that the tests run on. The image has the C library of it and the library that it needs, no more.
@@ -17,17 +25,20 @@ RUN if [ "$(uname -m)" = x86_64 ]; then WHEEL=tensorflow-cpu; else WHEEL=tensorf
     && python3 -m zipfile -e /wheel/*.whl /wheel/files \
     && mv /wheel/files/tensorflow/libtensorflow_cc.so.2 /wheel/files/tensorflow/libtensorflow_framework.so.2 /image/lib \
     && rm -r /wheel
-WORKDIR /tfweb
-COPY . .
-# One that was built outside, on this Debian or an older one: its path within the build context.
+# A tfweb that was built outside, on this Debian or an older one: its path within the build context. Empty: it is built here.
 ARG BINARY
-RUN if [ -z "${BINARY}" ]; then cargo build --release --locked && BINARY=target/release/tfweb; fi \
+WORKDIR /tfweb
+COPY --from=manifests /tfweb .
+# What cargo knows of the empty programs is deleted: it tells what is new by files' times, and a source may be older than this.
+RUN [ -n "${BINARY}" ] || { cargo build --release --features hdfs-native --locked && rm -r target/release/.fingerprint/tfweb*; }
+COPY . .
+RUN if [ -z "${BINARY}" ]; then cargo build --release --features hdfs-native --locked && BINARY=target/release/tfweb; fi \
     && install -D --strip "${BINARY}" /image/bin/tfweb
 
 FROM ${RUN_IMAGE}
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /image/ /usr/local/
-# Everything that is written lies below /tmp, so that the rest can be read-only and the user any number.
+# tfweb writes below /tmp alone, so that the rest can be read-only and the user any number.
 ENV TFWEB_TENSORFLOW_LIB=/usr/local/lib \
     TFWEB_CACHE_DIR=/tmp/tfweb \
     TFWEB_DRAIN_DELAY_MS=5000

@@ -30,9 +30,9 @@ ARG BINARY
 WORKDIR /tfweb
 COPY --from=manifests /tfweb .
 # What cargo knows of the empty programs is deleted: it tells what is new by files' times, and a source may be older than this.
-RUN [ -n "${BINARY}" ] || { cargo build --profile dist --features dist --locked && rm -r target/dist/.fingerprint/tfweb*; }
+RUN [ -n "${BINARY}" ] || { cargo build --release --features hdfs-native --locked && rm -r target/release/.fingerprint/tfweb*; }
 COPY . .
-RUN if [ -z "${BINARY}" ]; then cargo build --profile dist --features dist --locked && BINARY=target/dist/tfweb; fi \
+RUN if [ -z "${BINARY}" ]; then cargo build --release --features hdfs-native --locked && BINARY=target/release/tfweb; fi \
     && install -D --strip "${BINARY}" /image/bin/tfweb
 
 FROM ${RUN_IMAGE}

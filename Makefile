@@ -37,7 +37,7 @@ build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
 test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
-	cargo test --workspace --locked --features dist
+	cargo test --workspace --locked --features hdfs-native
 
 check: .venv/check-deploy .venv/check-github
 	cargo fmt --all --check

@@ -117,7 +117,10 @@ fn a_model_whose_run_threads_do_not_move_is_named() {
     stuck.hold();
     let mut running = server.send_all([request("slow")]);
     slow.until_runs(1);
-    running.extend(server.send_all([request("stuck"), request("stuck")]));
+    running.extend(server.send_all([request("stuck")]));
+    // The second must wait: before the run it could share it with the first.
+    stuck.until_runs(1);
+    running.extend(server.send_all([request("stuck")]));
     until("a model is stuck", || get(server.address, "/livez").0 == 503);
     let (_, said) = get(server.address, "/livez");
     assert_eq!(said["status"], json!("stuck"));

@@ -18,7 +18,7 @@ pub(super) struct Named {
     pub(super) in_test: bool,
 }
 
-/// What names a path.
+/// How a file names a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum By {
     /// An import, which gives it this name.

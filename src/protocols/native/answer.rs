@@ -1,4 +1,4 @@
-//! The answer to a prediction: the outputs in the form the request had.
+//! The answer to a prediction. The outputs have the form of the request.
 
 use actix_web::http::header::{ContentEncoding, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,8 +8,8 @@ use crate::json::encode;
 use crate::json::Form;
 use crate::transport::http::{compress, may_compress};
 
-/// Writes outputs in the request's form. Where an output has not a row for each example, there is nothing to divide by
-/// example, and the answer is what TensorFlow gave: whole tensors.
+/// Writes outputs in the request's form. If an output does not have one row for each example, the outputs cannot be divided by
+/// example. The answer then has whole tensors.
 pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> Vec<u8> {
     let specs = &signature.outputs;
     let divides = |rows| outputs.iter().all(|output| output.rows() == Some(rows));
@@ -20,7 +20,7 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> V
     }
 }
 
-/// A JSON answer, compressed if the client asked for it.
+/// Makes a JSON answer. It is compressed if the client accepts gzip.
 pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));

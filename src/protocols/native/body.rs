@@ -1,5 +1,5 @@
-//! The five forms of a request body: columns, one example, an array of examples (all JSON), one example's raw bytes, and a
-//! form of parts.
+//! The five forms of a request body: columns, one example, an array of examples (these three are JSON), the raw bytes of one
+//! example, and multipart/form-data.
 
 use std::sync::Arc;
 
@@ -12,13 +12,14 @@ use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorS
 
 use crate::json::{self, Decoded, Form};
 
-/// The most parts of a form: more rows than a run ever takes, few enough to keep in memory.
+/// The most parts of a form: more rows than a run ever has, and few enough to keep in memory.
 const PARTS_MAX: usize = 4096;
 
-/// Decodes a body by its content type. Anything that does not name bytes or a form is JSON, as `curl -d` sends it.
+/// Decodes a body by its content type. A type that is neither bytes nor a form is read as JSON, because `curl -d` sends JSON with
+/// such a type.
 ///
 /// # Errors
-/// `InvalidArgument` naming the place.
+/// `InvalidArgument` that names the place.
 pub(super) async fn decode(
     content_type: &str,
     body: &Bytes,
@@ -62,7 +63,7 @@ fn one_example(signature: &Signature) -> Form {
     }
 }
 
-/// One string a row, or the one string of an input without rows.
+/// Makes the tensor of a string input. Each value is a row; an input without rows takes one value.
 fn strings(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     let mut dims: Dims = spec.shape.dims().unwrap_or_default().iter().map(|dim| dim.unwrap_or(1)).collect();
     if let (true, Some(rows)) = (spec.shape.has_rows(), dims.first_mut()) {
@@ -111,18 +112,18 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     Ok(Decoded { inputs, urls: Vec::new(), form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
 }
 
-/// The parts of a body. actix looks at the names of parts only in multipart/form-data, and refuses those that are not UTF-8: so
-/// it is told that this is multipart/mixed, and [`part_name`] looks.
+/// Reads the parts of a body. For multipart/form-data, actix refuses part names that are not UTF-8. This reads the body as
+/// multipart/mixed, for which actix ignores names, and [`part_name`] reads them.
 fn form(content_type: &str, body: &Bytes) -> Result<Multipart, Error> {
     let parameters = content_type.find(';').map_or("", |at| &content_type[at..]);
     let mut headers = HeaderMap::new();
-    // The header came in a request, so that it is valid as a header.
+    // The text comes from a header, so it is a valid header value.
     let content_type = HeaderValue::from_str(&format!("multipart/mixed{parameters}")).map_err(|error| malformed(&error))?;
     headers.insert(CONTENT_TYPE, content_type);
     Ok(Multipart::new(&headers, stream::iter([Ok(body.clone())])))
 }
 
-/// The name of a part. A header that is not UTF-8 is read as Latin-1, in which older clients write the names of files.
+/// The name of a part. A header that is not UTF-8 is read as Latin-1, because older clients write file names in it.
 fn part_name(field: &Field) -> Result<String, Error> {
     let expected = || malformed(&"expected the header `Content-Disposition: form-data; name=\"…\"` in each part");
     let header = field.headers().get(CONTENT_DISPOSITION).ok_or_else(expected)?.as_bytes();
@@ -145,7 +146,7 @@ fn malformed(error: &dyn std::fmt::Display) -> Error {
     Error::invalid(format!("malformed multipart/form-data: {error}"))
 }
 
-/// The tensor of an input's parts: strings as they are, other dtypes as JSON, one row a part.
+/// Makes an input's tensor from its parts, one row for each part. Strings are raw bytes, and other dtypes are JSON.
 fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     if values.is_empty() {
         return Err(Error::invalid(format!("input {:?} is missing: expected a part of that name", spec.name)));
@@ -162,9 +163,9 @@ fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> 
     batch::merge(&rows, 0).map_err(|error| Error::invalid(format!("input {:?}: {error}", spec.name)))
 }
 
-/// One row of an input, or the whole of one without rows, from JSON text.
+/// Reads one row of an input from JSON text. For an input without rows, it reads the whole tensor.
 fn json_part(signature: &Signature, spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
-    // Read once by itself, so that a mistake is named by its place in the part and not in what is made of it below.
+    // This check names a mistake by its place in the part, and not in the larger text that is built below.
     serde_json::from_slice::<IgnoredAny>(text)
         .map_err(|error| Error::invalid(format!("part {:?}: malformed JSON: {error}", spec.name)))?;
     let alone = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), ..signature.clone() };

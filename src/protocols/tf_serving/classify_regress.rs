@@ -1,5 +1,5 @@
-//! Classify and regress, as REST and gRPC share them: which signatures can, and what their outputs mean.
-//! A signature's method name is not asked: what TF2 saves is always of the method predict.
+//! Classify and regress, for REST and gRPC: which signatures can do them, and how to read their outputs. A signature's method
+//! name plays no part, because TensorFlow 2 saves all signatures with the method predict.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ const CLASSES: &str = "classes";
 const SCORES: &str = "scores";
 const OUTPUTS: &str = "outputs";
 
-/// The most bytes of all copies of one request's context: as many as one gRPC message has by default, and as a record of warm-up
-/// may stand for. The examples' own bytes came in the request, and have its limit.
+/// The most bytes of all copies of a request's context. It equals the default limit of a gRPC message, and the limit for a record
+/// of warm-up. The examples themselves came in the request, whose own limit holds for them.
 const CONTEXTS_BYTES_MAX: usize = 64 << 20;
 
-/// What examples are asked about.
+/// The question about each example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Labels and their scores.
+    /// Its labels and their scores.
     Classify,
     /// A number.
     Regress,
 }
 
 impl Task {
-    /// Checks that a signature does this.
+    /// Checks that a signature can do this task.
     ///
     /// # Errors
-    /// `InvalidArgument` for a signature of another form.
+    /// `InvalidArgument` for a signature that cannot.
     pub(crate) fn check(self, signature: &Signature) -> Result<(), Error> {
         let [input] = signature.inputs.as_slice() else {
             return Err(Error::invalid("Expected one input Tensor."));
@@ -60,10 +60,11 @@ impl Task {
     }
 }
 
-/// Puts a request's context, serialized, before each of its examples: one message behind another is both merged.
+/// Puts a request's serialized context before each of its examples. Two protocol buffers messages in a row parse as one merged
+/// message.
 ///
 /// # Errors
-/// `OutOfRange` where the copies would be too large; nothing is copied then.
+/// `OutOfRange` if the copies would be too large. Nothing is copied then.
 pub(crate) fn with_context(context: &[u8], examples: Vec<Bytes>) -> Result<Vec<Bytes>, Error> {
     if context.is_empty() {
         return Ok(examples);
@@ -80,12 +81,12 @@ pub(crate) fn with_context(context: &[u8], examples: Vec<Bytes>) -> Result<Vec<B
     Ok(examples.iter().map(|example| Bytes::from([context, example].concat())).collect())
 }
 
-/// The input of a run: serialized examples, as strings whatever dtype the signature declares. TensorFlow judges.
+/// The input of a run: the serialized examples as strings. TensorFlow refuses them if the signature declares another dtype.
 pub(crate) fn inputs(examples: Vec<Bytes>) -> Vec<Tensor> {
     vec![Tensor::from_strings(&[examples.len()], Arc::new(examples))]
 }
 
-/// What a classifier gave: as many classes for each example.
+/// The outputs of a classifier. Each example has the same number of classes.
 pub(crate) struct Classes<'t> {
     columns: usize,
     labels: Option<&'t Strings>,
@@ -96,7 +97,7 @@ impl<'t> Classes<'t> {
     /// Reads the outputs of a run on `rows` examples.
     ///
     /// # Errors
-    /// `InvalidArgument` for outputs that are no classes.
+    /// `InvalidArgument` for outputs that are not classes.
     pub(crate) fn of(signature: &Signature, outputs: &'t [Tensor], rows: usize) -> Result<Self, Error> {
         let (labels, scores) = (named(signature, outputs, CLASSES), named(signature, outputs, SCORES));
         let mut columns = None;
@@ -123,7 +124,7 @@ impl<'t> Classes<'t> {
         Ok(Self { columns: columns.unwrap_or_default(), labels, scores: scores.and_then(Tensor::as_slice) })
     }
 
-    /// The classes of one example: labels, empty where there are none, and scores, 0 where there are none.
+    /// The classes of one example, as labels and scores. A missing label is empty, and a missing score is 0.
     pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = (&'t [u8], f32)> {
         let (labels, scores) = (self.labels, self.scores);
         let at = row * self.columns..(row + 1) * self.columns;
@@ -131,10 +132,10 @@ impl<'t> Classes<'t> {
     }
 }
 
-/// Reads the outputs of a regression's run on `rows` examples: a number for each.
+/// Reads the outputs of a regression on `rows` examples: one number for each.
 ///
 /// # Errors
-/// `InvalidArgument` for outputs that are no such numbers.
+/// `InvalidArgument` for outputs that are not such numbers.
 pub(crate) fn regressions<'t>(signature: &Signature, outputs: &'t [Tensor], rows: usize) -> Result<&'t [f32], Error> {
     let outputs = named(signature, outputs, OUTPUTS);
     let outputs = outputs.ok_or_else(|| Error::invalid(format!("Could not find output tensor '{OUTPUTS}'")))?;

@@ -121,7 +121,7 @@ impl TfServing {
         Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
     }
 
-    /// Runs a signature on examples. Gives how many there were, and the outputs.
+    /// Runs a signature on examples. Returns the number of examples and the outputs.
     async fn run_examples(
         &self,
         servable: &Servable,
@@ -138,7 +138,7 @@ impl TfServing {
     }
 }
 
-/// The signature that was asked for, if it does what it is asked.
+/// Finds the requested signature, and checks that it can do the task.
 fn able<'f>(found: &'f Found, task: Task, measurement: &mut Measurement) -> Result<&'f Servable, Error> {
     let name = &found.spec.signature_name;
     let servable = found.servable().ok_or_else(|| Error::invalid(format!("No signature was found with the name: {name}")))?;
@@ -147,10 +147,10 @@ fn able<'f>(found: &'f Found, task: Task, measurement: &mut Measurement) -> Resu
     Ok(servable)
 }
 
-/// The examples, serialized, each with the context before it.
+/// Serializes the examples, each with the context before it.
 ///
 /// # Errors
-/// `InvalidArgument` without examples; `OutOfRange` for a context that is too large for them.
+/// `InvalidArgument` without examples; `OutOfRange` if the context is too large for their number.
 pub(crate) fn examples(input: Option<Input>) -> Result<Vec<Bytes>, Error> {
     let (context, examples) = match input.and_then(|input| input.kind) {
         Some(Kind::ExampleList(list)) => (Vec::new(), list.examples),

@@ -1,22 +1,22 @@
-//! Puts what was fetched into the string elements whose URLs named it.
+//! Puts fetched bodies into the string elements that had URLs.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tfweb_engine::{StringStorage, Strings, Tensor};
 
-/// A string element that is what a URL leads to. Until it is fetched it is empty.
+/// A string element whose value is the body at a URL. The element is empty until the body is fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingUrl {
     /// The input, by its position in the signature.
     pub input: usize,
-    /// The element, counted through the whole tensor.
+    /// The index of the element in the whole tensor.
     pub element: usize,
-    /// What the caller wrote.
+    /// The URL, as the request wrote it.
     pub url: String,
 }
 
-/// Puts fetched bodies into the places of their URLs; `pending` is sorted by input and element. Nothing is copied.
+/// Puts fetched bodies into the elements of their URLs. `pending` is sorted by input and element. This copies no bytes.
 pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
     let mut bodies = bodies.into_iter();
     for of_input in pending.chunk_by(|a, b| a.input == b.input) {
@@ -28,10 +28,10 @@ pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
     }
 }
 
-/// Strings of which some were fetched.
+/// Strings, some of which are fetched bodies.
 struct Filled {
     strings: Strings,
-    /// By element, in order.
+    /// Sorted by element.
     fetched: Vec<(usize, Bytes)>,
 }
 

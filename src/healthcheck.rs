@@ -1,27 +1,27 @@
-//! `tfweb --healthcheck`: asks the server of the same flags and variables, on this machine, whether it is ready. For images
-//! that have no shell and no curl.
+//! `tfweb --healthcheck` asks a server on this machine whether it is ready. It reads the same flags and variables as the server.
+//! Images without a shell or curl use it.
 
 use std::time::Duration;
 
 use tfweb_engine::{Code, Error};
 
-/// How long the answer may take: a server that is well gives it at once, and Docker's own limit is 30 s.
+/// The time limit of the answer. A healthy server answers at once, and Docker's own limit is 30 s.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// The most bytes of an answer that are worth showing.
+/// The most bytes of an answer that are shown.
 const SHOWN_BYTES_MAX: usize = 1000;
 
-/// Asks the `/readyz` of a server. Gives its answer if it is ready.
+/// Asks the `/readyz` of a server. Gives the answer if the server is ready.
 ///
 /// # Errors
-/// `Unavailable` if it is not, or does not answer.
+/// `Unavailable` if the server is not ready or does not answer.
 pub fn ask(url: &str) -> Result<String, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::internal(error.to_string()))?;
-    // Not a failure that there is another already.
+    // An error means that the process has a provider already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let answer = runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WAIT);
-        // It is this machine that is asked, by an address that no certificate names, and it is told nothing.
+        // The request goes to this machine, under an address that no certificate names, and carries no secret.
         let client = client.tls_danger_accept_invalid_certs(true).build()?;
         let mut answer = client.get(url).send().await?;
         let said = answer.chunk().await?.unwrap_or_default();

@@ -1,15 +1,15 @@
-//! Serves TensorFlow SavedModels over HTTP and gRPC. The way of a request:
+//! Serves TensorFlow SavedModels over HTTP and gRPC. A request passes these modules:
 //!
-//! 1. [`transport`]: the listener gives it an id, asks for a token, and finds the route of its protocol.
-//! 2. [`protocols`]: looks up the signature among the [`models`], reads the body within its limits and decodes it
+//! 1. [`transport`]: the listener gives the request an id, checks its token, and finds the route of its protocol.
+//! 2. [`protocols`]: finds the signature among the [`models`], reads the body within its limits, and decodes it
 //!    ([`tfweb_codec::json`]) into tensors of the signature's dtypes and shapes.
-//! 3. [`serving`]: the use case, the same for every protocol. It has URLs fetched
-//!    ([`tfweb_actors::fetcher::FetcherHandle`]) and hands the tensors to the signature's actor
-//!    ([`tfweb_actors::ModelHandle`]), where they wait, share a run, and come back.
-//! 4. [`protocols`]: encodes the outputs, or the error by the code's [`status`].
+//! 3. [`serving`]: the use case of every protocol. It fetches URLs
+//!    ([`tfweb_actors::fetcher::FetcherHandle`]) and sends the tensors to the signature's actor
+//!    ([`tfweb_actors::ModelHandle`]). There they wait, share a run with others, and come back as outputs.
+//! 4. [`protocols`]: encodes the outputs, or the error with its [`status`].
 //!
-//! [`server`] builds it all from a [`config`], and [`observe`] tells what it does. These rooms stand in one line: server, config,
-//! protocols, serving and transport, models, observe, status. Each may use those after it.
+//! [`server`] builds all parts from a [`config`]. [`observe`] measures and logs. The modules are in one order: server, config,
+//! protocols, serving and transport, models, observe, status. Each may use only those after it.
 
 #![forbid(unsafe_code)]
 
@@ -32,10 +32,10 @@ use tfweb_engine::Error;
 use config::Config;
 use server::{model_specs, Models, Server, Signals};
 
-/// Loads the models and serves them until a signal.
+/// Loads the models and serves them until a signal comes.
 ///
 /// # Errors
-/// One line on what cannot be found, loaded or listened on. As long as one model can be loaded, others may be missing.
+/// One line about what cannot be found, loaded or listened on. The server starts if at least one model can be loaded.
 pub fn serve(config: &Config) -> Result<(), Error> {
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
@@ -55,7 +55,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         };
         match looked.as_slice() {
             [Err(error)] => return Err(error.clone()),
-            // The log has a line for each of them.
+            // The log has a line for each model.
             [Err(error), others @ ..] if others.iter().all(Result::is_err) => {
                 let text = format!("none of the {} models can be served; see above for why", looked.len());
                 return Err(Error::new(error.code, text));

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use tfweb::config::{drop_service_links, Config, Flags, Usage};
 use tfweb::observe::log::Log;
 
-/// Requests are taken apart on one thread and answered on another; the system's allocator is slow at that. TensorFlow keeps
-/// its own.
+/// One thread decodes a request and another one answers it. The system's allocator is slow when memory moves between threads.
+/// TensorFlow keeps its own allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Wrong flags, as most commands report them.
+/// The exit code for wrong flags that most commands use.
 const USAGE_EXIT: u8 = 2;
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Exits with 0 if the server of these flags is ready, else with 1: Docker reserves other codes.
+/// Exits with 0 if the server of these flags is ready, and else with 1. Docker reserves the other codes.
 fn check_health(flags: &Flags) -> ExitCode {
     let asked = flags
         .healthcheck_url()
@@ -65,7 +65,7 @@ fn check_health(flags: &Flags) -> ExitCode {
 
 fn print(usage: &Usage) -> ExitCode {
     if usage.asked_for {
-        // A closed pipe (`tfweb --help | head -1`) is no reason to complain.
+        // A closed pipe (`tfweb --help | head -1`) is not an error.
         let _ = writeln!(std::io::stdout(), "{}", usage.text);
         return ExitCode::SUCCESS;
     }

@@ -1,4 +1,5 @@
-//! One code, every door's status. No wildcard arms: a new code does not compile until each door has a status for it.
+//! The HTTP status and the gRPC status of each error code. The matches have no wildcard arms, so that a new code does not compile
+//! without both.
 
 use actix_web::http::StatusCode;
 use tfweb_engine::Code;
@@ -16,7 +17,7 @@ pub fn http(code: Code) -> StatusCode {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-        // nginx's number for a client that closed the connection; only logs see it.
+        // nginx's status for a client that closed the connection. Only logs show it.
         Code::Cancelled => StatusCode::from_u16(499).expect("a status of three digits; this is a bug"),
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -41,7 +42,7 @@ pub fn grpc(code: Code) -> tonic::Code {
     }
 }
 
-/// A gRPC status's name, as it is written in logs.
+/// The name of a gRPC status in logs.
 #[must_use]
 pub const fn grpc_name(code: tonic::Code) -> &'static str {
     match code {

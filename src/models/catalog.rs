@@ -1,5 +1,5 @@
-//! All models by name. It is read without a lock while it changes: a reader sees the models before a change or after it, never
-//! half of it.
+//! All models by name. Requests read the catalog without a lock. A reader sees the models before a change or after it, and never
+//! a half of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,16 +8,16 @@ use tfweb_engine::{quoted, Code, Error};
 
 use super::model::{quoted_list, Model, Version, Which};
 
-/// All models, in the order they came. The first also answers at `/`.
+/// All models, in the order in which they were added. The first one also answers at `/`.
 #[derive(Default)]
 pub struct Catalog {
     models: ArcSwap<Vec<Arc<Model>>>,
-    /// Held while a change is made, so that none is lost.
+    /// Held during a change, so that two changes at once do not lose one of them.
     changing: Mutex<()>,
 }
 
 impl Catalog {
-    /// Puts a model in the place of the one with its name, or behind the others.
+    /// Replaces the model of the same name, or adds the model at the end.
     pub fn put(&self, model: Model) {
         self.change(|models| match models.iter_mut().find(|known| known.name == model.name) {
             Some(known) => *known = Arc::new(model),
@@ -25,7 +25,7 @@ impl Catalog {
         });
     }
 
-    /// Takes a model out. Requests that run on it finish.
+    /// Removes a model. Requests that run on it finish.
     pub fn remove(&self, name: &str) {
         self.change(|models| models.retain(|model| model.name != name));
     }
@@ -37,16 +37,16 @@ impl Catalog {
         self.models.store(Arc::new(models));
     }
 
-    /// All models, as they are now.
+    /// All models at this moment.
     #[must_use]
     pub fn models(&self) -> Arc<Vec<Arc<Model>>> {
         self.models.load_full()
     }
 
-    /// Finds a version of a model; of the first model where none is named.
+    /// Finds a version of the model with this name. Without a name it takes the first model.
     ///
     /// # Errors
-    /// `NotFound` naming the known ones; `Unavailable` for a model of which nothing is served yet.
+    /// `NotFound` that lists the known models; `Unavailable` for a model that serves no version yet.
     pub fn version(&self, name: Option<&str>, which: Which<'_>) -> Result<Arc<Version>, Error> {
         let models = self.models.load();
         let found = match name {

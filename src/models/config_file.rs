@@ -1,4 +1,4 @@
-//! A file of models (`--model_config_file`), in TensorFlow Serving's text format.
+//! Reads the file of models (`--model_config_file`), in TensorFlow Serving's text format.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -17,15 +17,15 @@ use super::spec::ModelSpec;
 use super::version_policy::VersionPolicy;
 
 const MESSAGE: &str = "tensorflow.serving.ModelServerConfig";
-/// The most bytes of such a file: thousands of models.
+/// The most bytes of such a file. Thousands of models fit into it.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A file that lists models.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelConfigFile {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// How often to read it again; never if none.
+    /// How often the server reads the file again; `None` for never.
     pub poll: Option<Duration>,
 }
 
@@ -37,7 +37,7 @@ fn pool() -> &'static DescriptorPool {
 /// Reads a file of models.
 ///
 /// # Errors
-/// `InvalidArgument` naming the file, the place and what was expected.
+/// `InvalidArgument` that names the file, the place in it, and what was expected.
 pub fn read(path: &Path) -> Result<Vec<ModelSpec>, Error> {
     let wrong = |error: &dyn std::fmt::Display| Error::invalid(format!("`{}`: {error}", path.display()));
     let bytes = std::fs::metadata(path).map_err(|error| wrong(&error))?.len();
@@ -48,19 +48,19 @@ pub fn read(path: &Path) -> Result<Vec<ModelSpec>, Error> {
     parse(&text).map_err(|error| wrong(&error))
 }
 
-/// Reads the text of such a file.
+/// Parses the text of such a file.
 fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
     let message = pool().get_message_by_name(MESSAGE).ok_or("its message is not known; this is a bug")?;
     let config = DynamicMessage::parse_text_format(message, text).map_err(|error| error.to_string())?;
     specs(&config.transcode_to().map_err(|error| error.to_string())?)
 }
 
-/// The models of a configuration.
+/// Converts a configuration into the models that it lists.
 ///
 /// # Errors
-/// What was expected and what came, naming the model.
+/// A text that names the model, what was expected, and what was found.
 pub fn specs(config: &ModelServerConfig) -> Result<Vec<ModelSpec>, String> {
-    // A file that is just being written is empty for a moment: that must not be taken for the wish to serve nothing.
+    // A file that an editor is just writing is empty for a moment. It must not remove all models.
     let Some(Config::ModelConfigList(list)) = &config.config else {
         return Err("expected model_config_list, got nothing; `model_config_list {}` is an empty one".to_owned());
     };
@@ -107,7 +107,7 @@ fn policy_of(choice: &PolicyChoice) -> Result<VersionPolicy, String> {
     }
 }
 
-/// Whether a text can be a model's name in routes.
+/// Whether a text is a valid model name in routes.
 #[must_use]
 pub fn is_model_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))

@@ -1,5 +1,5 @@
-//! What a SavedModel's signatures have for inputs that a request leaves out (`SignatureDef.defaults`). TensorFlow's C API does not
-//! tell it, so it is read from the file.
+//! Reads the default values of a SavedModel's inputs (`SignatureDef.defaults`). A request may leave out an input that has one.
+//! TensorFlow's C API does not give the defaults, so this reads them from the file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,16 +11,16 @@ use tfweb_engine::{Code, DType, Error, Tensor};
 
 use tfweb_proto::tensorflow::{MetaGraphDef, SavedModel, SignatureDef};
 
-/// The most bytes that a default may stand for which the file does not hold.
+/// The most bytes of values that a default may stand for beyond those in the file: a shape can repeat one value many times.
 const VALUES_BYTES_MAX: usize = 64 << 20;
 
-/// Tensors by the names of signatures, and of their inputs.
+/// Default tensors by signature name, then by input name.
 pub type Defaults = BTreeMap<String, BTreeMap<String, Tensor>>;
 
-/// Reads the defaults of the graph that has exactly these tags. None for a SavedModel written as text.
+/// Reads the defaults of the graph that has exactly these tags. The result is empty for a SavedModel in text format.
 ///
 /// # Errors
-/// `FailedPrecondition` for what cannot be read, naming the signature and the input.
+/// `FailedPrecondition` that names the signature and the input.
 pub fn read(directory: &Path, tags: &[String]) -> Result<Defaults, Error> {
     let file = directory.join("saved_model.pb");
     if !file.is_file() {

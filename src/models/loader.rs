@@ -1,4 +1,4 @@
-//! Loads a version: its session, its actors, its figures.
+//! Loads a version: its session, its actors and its metrics.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,41 +18,41 @@ use super::model::{Servable, Version};
 use crate::observe::metrics::{Registry, RunCounter};
 use crate::observe::{SignatureMeter, Tracer};
 
-/// A SavedModel that is loaded and not yet served.
+/// A SavedModel that is loaded and not served yet.
 pub struct Loaded {
-    /// Runs it.
+    /// Runs the model.
     pub session: Arc<dyn Session>,
-    /// The tensors of inputs that a request leaves out, by signature.
+    /// The default tensors of inputs, by signature.
     pub defaults: Defaults,
 }
 
-/// Loads the SavedModel in a directory. Blocks.
+/// Loads the SavedModel in a directory. It blocks the thread.
 pub type Load = Arc<dyn Fn(&Path) -> Result<Loaded, Error> + Send + Sync>;
 
-/// What loading takes. All models share it.
+/// The settings and shared parts that every load needs. All models share one loader.
 pub struct Loader {
-    /// The directory of models that come from elsewhere; none for the usual one.
+    /// Where downloaded models are kept; `None` for the default directory.
     pub cache_dir: Option<PathBuf>,
-    /// Where stores find their credentials.
+    /// The environment variables that hold the credentials of stores.
     pub env: Env,
     /// Loads a SavedModel.
     pub load: Load,
-    /// Limits of each signature.
+    /// The limits of each signature.
     pub policy: Policy,
-    /// Where the models' actors run.
+    /// The thread on which the models' actors run.
     pub arbiter: ArbiterHandle,
-    /// The figures of every version.
+    /// The metrics of every version.
     pub registry: Arc<Registry>,
-    /// Traces runs; none where traces are off.
+    /// Traces runs; `None` where traces are off.
     pub tracer: Option<Arc<Tracer>>,
-    /// The cache, once it was needed.
+    /// The cache, after the first model that needed it.
     pub cache: OnceLock<Cache>,
-    /// One model is loaded at a time: side by side, they would take the machine from those that run.
+    /// Allows one load at a time. Loads side by side would take the processors from the models that serve.
     pub turn: Semaphore,
 }
 
 impl Loader {
-    /// The cache. It is opened when it is first asked for, since local models do without.
+    /// The cache. The first call opens it: a server with only local models needs none.
     pub(super) fn cache(&self) -> Result<Cache, Error> {
         if let Some(cache) = self.cache.get() {
             return Ok(cache.clone());
@@ -61,7 +61,8 @@ impl Loader {
         Ok(self.cache.get_or_init(|| cache).clone())
     }
 
-    /// Loads a version on a thread of its own, one at a time. Nobody finds it until it is put into the catalog.
+    /// Loads a version on a thread of its own, after other loads have finished. Requests find the version only after the watcher
+    /// has put it into the catalog.
     pub(super) async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
         let _turn = self.turn.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
         let start = Instant::now();
@@ -73,10 +74,10 @@ impl Loader {
         self.start(model, number, loaded, start.elapsed())
     }
 
-    /// Starts the actors of a version that took `load_time` to load.
+    /// Starts the actors of a version. The load took `load_time`.
     ///
     /// # Errors
-    /// `Internal` if the system has no more threads to give.
+    /// `Internal` if the system cannot start more threads.
     pub fn start(&self, model: &str, number: u64, loaded: Loaded, load_time: Duration) -> Result<Arc<Version>, Error> {
         let Loaded { session, mut defaults } = loaded;
         let metrics = self.registry.version(model, number);

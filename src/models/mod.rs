@@ -1,7 +1,8 @@
-//! The models that are served: which there are, which of their versions, where they come from, and when they change.
+//! The models that the server serves: their versions, where they come from, and how they change.
 //!
-//! A [`ModelSet`] has a watcher for each model. The watcher looks where the model comes from, has the [`Loader`] load what is new,
-//! and puts it into the [`Catalog`], where every request looks. Which versions are wanted is up to the [`VersionPolicy`].
+//! A [`ModelSet`] has one watcher for each model. The watcher lists the versions at the model's origin, lets the [`Loader`] load
+//! new ones, and puts them into the [`Catalog`]. Every request looks into the catalog. The [`VersionPolicy`] chooses the versions
+//! to serve.
 
 mod catalog;
 pub mod config_file;

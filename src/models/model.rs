@@ -1,4 +1,4 @@
-//! A model, its versions and their states, and the signatures that can be called.
+//! A model, its versions with their states, and its signatures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,46 +10,46 @@ use tfweb_engine::{quoted, Code, Error, Tensor};
 use crate::observe::metrics::VersionMetrics;
 use crate::observe::SignatureMeter;
 
-/// The most names that an error lists, so that it stays readable.
+/// The most names that an error lists, so that the error stays readable.
 const LISTED_MAX: usize = 50;
 
-/// The signature that is meant when none is named (tensorflow/cc/saved_model/signature_constants.h).
+/// The signature of a request that names none (tensorflow/cc/saved_model/signature_constants.h).
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
 
-/// A model: its versions that are served, and those that are not, and why.
+/// A model with all its versions, served or not.
 #[derive(Clone, Default)]
 pub struct Model {
     /// Its name in routes.
     pub name: String,
-    /// By number, lowest first.
+    /// Sorted by number, lowest first.
     pub versions: Vec<VersionStatus>,
-    /// Names for versions.
+    /// The version number that each label names.
     pub labels: BTreeMap<String, u64>,
-    /// Why none of its versions is served, or no newer one.
+    /// Why the model serves no version, or why it could not load a newer one.
     pub error: Option<String>,
 }
 
-/// Where a version is in its life, in TensorFlow Serving's words.
+/// The state of a version, in TensorFlow Serving's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Found, and not yet to be loaded.
+    /// The version exists, and its load has not begun.
     Start,
-    /// Being loaded.
+    /// The server loads the version.
     Loading,
-    /// Served.
+    /// The server serves the version.
     Available,
-    /// Finishing its requests.
+    /// The version finishes its last requests.
     Unloading,
-    /// Ended, or it could not be loaded.
+    /// The version has ended, or could not be loaded.
     End,
 }
 
 impl State {
-    /// The names of all states, for tables.
+    /// The names of all states, for metrics.
     pub const NAMES: &'static [&'static str] =
         &[Self::Start.name(), Self::Loading.name(), Self::Available.name(), Self::Unloading.name(), Self::End.name()];
 
-    /// Its name in answers.
+    /// The state's name in answers.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -67,69 +67,69 @@ impl State {
 pub struct VersionStatus {
     /// Its number.
     pub number: u64,
-    /// Where it is in its life.
+    /// Its state.
     pub state: State,
-    /// What is wrong with it.
+    /// The reason if the version, or a newer set of its files, could not be loaded.
     pub error: Option<String>,
-    /// The version, in state `Available`.
+    /// The loaded version, in state `Available`.
     pub served: Option<Arc<Version>>,
 }
 
-/// A version that can be called. A request that holds it may finish after it has left the catalog. Its session ends with the last
-/// of those.
+/// A loaded version. A request that holds it can finish after the version has left the catalog. The last such request ends the
+/// version's session.
 pub struct Version {
     /// Its number.
     pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
-    /// Held for as long as the version lives: figures that nobody else holds are those of a version that has ended.
+    /// Kept as long as the version lives. The registry counts a version as ended when nobody else holds its metrics.
     pub(super) _metrics: Arc<VersionMetrics>,
 }
 
-/// One signature that can be called.
+/// One signature of a loaded version.
 pub struct Servable {
-    /// Runs it.
+    /// Runs the signature.
     pub handle: ModelHandle,
-    /// Its labels and figures.
+    /// Its labels and metrics.
     pub meter: SignatureMeter,
-    /// The tensors of inputs that a request leaves out, by their names.
+    /// The default tensors of inputs, by input name.
     pub defaults: BTreeMap<String, Tensor>,
-    /// What was wrong when it was tried at load.
+    /// The problem that the trial run at load found, if it found one.
     pub warning: Option<String>,
 }
 
-/// Which version of a model is meant.
+/// The version that a request asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Which<'a> {
-    /// The highest that is served.
+    /// The highest version that is served.
     Newest,
-    /// The one of this number, as it was written.
+    /// The version with this number, as the request wrote it.
     Number(&'a str),
-    /// The one this label names.
+    /// The version that this label names.
     Label(&'a str),
 }
 
-/// A model in one line: its newest version that is served, or else why there is none.
+/// A summary of a model: its newest served version, or the reason why there is none.
 #[derive(Serialize)]
 pub struct ModelSummary<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Null where none is served.
+    /// Null where no version is served.
     pub version: Option<u64>,
-    /// The state of that version, or of the last one.
+    /// The state of that version, or else of the last version.
     pub state: &'static str,
-    /// What is wrong with the model or its newest version.
+    /// The error of the model or of its newest version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
 }
 
 impl Model {
-    /// The versions that are served, lowest first.
+    /// The served versions, lowest first.
     pub fn served(&self) -> impl DoubleEndedIterator<Item = &Arc<Version>> {
         self.versions.iter().filter_map(|version| version.served.as_ref())
     }
 
-    /// The model in one line.
+    /// Summarizes the model.
     #[must_use]
     pub fn summary(&self) -> ModelSummary<'_> {
         let newest = self.served().next_back();
@@ -139,10 +139,10 @@ impl Model {
         ModelSummary { name: &self.name, version: newest.map(|version| version.number), state: state.name(), error }
     }
 
-    /// Finds a version that is served.
+    /// Finds a served version.
     ///
     /// # Errors
-    /// `NotFound` naming the known ones; `Unavailable` where none is served yet.
+    /// `NotFound` that lists the known versions or labels; `Unavailable` where no version is served yet.
     pub fn version(&self, which: Which<'_>) -> Result<&Arc<Version>, Error> {
         let number = match which {
             Which::Newest => return self.served().next_back().ok_or_else(|| self.nothing_served()),
@@ -180,10 +180,10 @@ impl Model {
 }
 
 impl Version {
-    /// Finds a signature: `serving_default` or the only one where none is named.
+    /// Finds a signature. Without a name it takes `serving_default`, or the only signature.
     ///
     /// # Errors
-    /// `NotFound` naming the known ones.
+    /// `NotFound` that lists the known signatures.
     pub fn servable(&self, name: Option<&str>) -> Result<&Servable, Error> {
         if let (None, [only]) = (name, self.servables.as_slice()) {
             return Ok(only);
@@ -196,7 +196,7 @@ impl Version {
     }
 }
 
-/// Names in quotes, at most 50 of them, or `none`.
+/// Lists names in quotes, at most 50 of them; `none` for an empty list.
 pub(super) fn quoted_list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut listed: Vec<String> = names.map(quoted).collect();
     if listed.is_empty() {

@@ -1,4 +1,4 @@
-//! The models that are served, by name, and the watcher of each.
+//! Adds, changes and removes models. Each model has a watcher.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,13 +15,13 @@ use super::model::Model;
 use super::spec::ModelSpec;
 use super::watcher::{Change, Watcher};
 
-/// Changes that wait for one watcher. Whoever finds its queue full waits too.
+/// The most changes that wait for one watcher. A caller that finds this queue full waits for a free place.
 const CHANGES_MAX: usize = 16;
 
-/// Hears how the first look for a model ended.
+/// Receives the result of a model's first update.
 type FirstLook = oneshot::Receiver<Result<(), Error>>;
 
-/// Adds, changes and removes models.
+/// The models that the server serves, each with its watcher.
 pub struct ModelSet {
     catalog: Arc<Catalog>,
     loader: Arc<Loader>,
@@ -37,22 +37,22 @@ struct Watched {
 }
 
 impl ModelSet {
-    /// Makes an empty set whose watchers run in `arbiter` and fill `catalog`. Dropped, they and the arbiter stop.
+    /// Makes an empty set. Its watchers run on `arbiter` and fill `catalog`. When the set is dropped, the watchers and the
+    /// arbiter stop.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, loader: Loader, arbiter: Arbiter) -> Self {
         Self { catalog, loader: Arc::new(loader), arbiter, watched: Mutex::default() }
     }
 
-    /// Adds models. Ends when each has been looked for once, with what went wrong by model.
+    /// Adds models. Waits until each watcher has done its first update, and gives one result for each model, in order.
     pub async fn start(&self, specs: &[ModelSpec]) -> Vec<Result<(), Error>> {
         let is_alone = specs.len() == 1;
         let looks: Vec<FirstLook> = specs.iter().map(|spec| self.watch(spec.clone(), is_alone)).collect();
         join_all(looks).await.into_iter().map(|look| look.unwrap_or_else(|_| Err(gone()))).collect()
     }
 
-    /// Follows a file of models; the set has those of its first reading already. A model that is added to the file is added here,
-    /// one that is changed there is changed, and one that is no longer in it is removed. A file that cannot be read changes
-    /// nothing.
+    /// Follows a file of models, whose first contents (`first`) the set already has. A model that is new in the file is added, a
+    /// changed one is changed, and one that is no longer in the file is removed. If the file cannot be read, nothing changes.
     pub fn follow(self: &Arc<Self>, file: &ModelConfigFile, first: &[ModelSpec]) {
         let Some(poll) = file.poll else { return };
         let (models, path, mut applied) = (Arc::downgrade(self), file.path.clone(), first.to_vec());
@@ -66,7 +66,7 @@ impl ModelSet {
                         said.clear();
                         models.apply(&mut applied, wanted).await;
                     }
-                    // Said once for as long as it stays so.
+                    // Logs the same error only once.
                     Err(error) if said != error.message => {
                         tracing::warn!("{error}; what was read before stays");
                         said = error.message;
@@ -77,7 +77,7 @@ impl ModelSet {
         });
     }
 
-    /// Changes the models that a file has named into those that it names now.
+    /// Changes the models that the file named before (`applied`) into those that it names now (`wanted`).
     async fn apply(&self, applied: &mut Vec<ModelSpec>, wanted: Vec<ModelSpec>) {
         let (stay, gone): (Vec<_>, _) =
             std::mem::take(applied).into_iter().partition(|old| wanted.iter().any(|new| new.name == old.name));
@@ -89,7 +89,7 @@ impl ModelSet {
         for spec in wanted {
             match applied.iter().position(|old| old.name == spec.name) {
                 Some(index) if applied[index] == spec => {}
-                // If it fails, the old one is served on, and the next reading tries again.
+                // If the change fails, the old model stays, and the next reading of the file tries again.
                 Some(index) => {
                     if self.set(spec.clone()).await.is_ok() {
                         applied[index] = spec;
@@ -99,7 +99,7 @@ impl ModelSet {
                     tracing::warn!("model {:?} of the file of models is served from elsewhere already", spec.name);
                 }
                 None => {
-                    // Its watcher goes on trying by itself.
+                    // If the first update fails, the watcher tries again by itself.
                     drop(self.watch(spec.clone(), false));
                     applied.push(spec);
                 }
@@ -107,10 +107,10 @@ impl ModelSet {
         }
     }
 
-    /// Adds a model, or serves another under its name. If no version of it can be served, nothing changes.
+    /// Adds a model, or changes the model of the same name. If no version of the new model can be served, nothing changes.
     ///
     /// # Errors
-    /// Why nothing can be.
+    /// The reason why no version can be served.
     pub async fn set(&self, spec: ModelSpec) -> Result<(), Error> {
         let name = spec.name.clone();
         let changes = self.lock().iter().find(|watched| watched.name == name).map(|watched| watched.changes.clone());
@@ -126,21 +126,21 @@ impl ModelSet {
         changed.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Removes a model. Requests that run on it finish.
+    /// Removes a model. Its running requests finish.
     ///
     /// # Errors
-    /// `NotFound` if it is not there.
+    /// `NotFound` for a name that is not in the set.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         let found = {
             let mut watched = self.lock();
             watched.iter().position(|watched| watched.name == name).map(|index| watched.remove(index))
         };
         let found = found.ok_or_else(|| Error::new(Code::NotFound, format!("no model {} to remove", quoted(name))))?;
-        // A download, which may take hours, ends here.
+        // This ends a download too, which may have hours to go.
         found.task.abort();
         let (done, removed) = oneshot::channel();
         let (catalog, name) = (Arc::clone(&self.catalog), name.to_owned());
-        // On the watchers' own thread: a watcher that was just at work can put nothing into the catalog after this.
+        // Runs on the watchers' thread, after the aborted watcher has yielded, so that the watcher cannot put the model back.
         self.arbiter.spawn(async move {
             catalog.remove(&name);
             let _ = done.send(());
@@ -148,10 +148,12 @@ impl ModelSet {
         removed.await.map_err(|_| gone())
     }
 
-    /// Serves these models and no others. A model that is served now is removed only after all of these can be called.
+    /// Serves exactly these models. Models that are not in the list are removed, but only after every model in the list can be
+    /// called.
     ///
     /// # Errors
-    /// Why one of them cannot be called. Those before it are served then, and none was removed.
+    /// The error of the first model that cannot be served. The models before it in the list are served then, and no model was
+    /// removed.
     pub async fn replace(&self, specs: Vec<ModelSpec>) -> Result<(), Error> {
         let kept: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         for spec in specs {
@@ -167,9 +169,10 @@ impl ModelSet {
         Ok(())
     }
 
-    /// Starts to watch a model. If the model `is_alone`, the process ends when the first look fails, and says why.
+    /// Starts to watch a model. If the model `is_alone`, a failed first update ends the process, so its error is not logged
+    /// twice.
     fn watch(&self, spec: ModelSpec, is_alone: bool) -> FirstLook {
-        // The catalog has it from now on, in this order, though no version of it is served yet.
+        // The model takes its place in the catalog's order now, before it has a version to serve.
         self.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
         let (first, looked) = oneshot::channel();
         let (sender, changes) = mpsc::channel(CHANGES_MAX);

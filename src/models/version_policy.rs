@@ -1,19 +1,19 @@
-//! Which versions of a model are served, and in which order they are loaded and unloaded. Pure.
+//! Chooses which versions of a model to serve, and in which order to load them. Pure.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// The most versions that `latest:N` keeps in memory side by side.
+/// The most versions that `latest:N` keeps loaded side by side.
 const LATEST_MAX: usize = 1000;
 
-/// Which of the versions there are is to be served.
+/// Which versions of a model are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPolicy {
-    /// So many with the highest numbers.
+    /// The given number of versions with the highest numbers.
     Latest(usize),
-    /// All.
+    /// All versions.
     All,
-    /// These, where they are there.
+    /// The versions with these numbers, where they exist.
     Specific(Vec<u64>),
 }
 
@@ -26,7 +26,7 @@ impl Default for VersionPolicy {
 impl FromStr for VersionPolicy {
     type Err = String;
 
-    /// Reads `latest`, `latest:3`, `all`, or numbers between commas.
+    /// Reads `latest`, `latest:3`, `all`, or numbers with commas between them.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("expected latest, latest:N, all, or numbers such as 1,5,7, got `{text}`");
         match text {
@@ -47,7 +47,7 @@ impl FromStr for VersionPolicy {
 }
 
 impl VersionPolicy {
-    /// The versions to be served of those that can be, highest first: what is new is loaded first.
+    /// Chooses among the versions that can be served. The result is in the order of loading, highest first.
     #[must_use]
     pub fn wanted(&self, candidates: impl IntoIterator<Item = u64>) -> Vec<u64> {
         let mut numbers: Vec<u64> = candidates.into_iter().collect();
@@ -64,7 +64,7 @@ impl VersionPolicy {
 /// Reads labels such as `stable=123,canary=124`.
 ///
 /// # Errors
-/// What was expected and what came.
+/// A text with what was expected and what was found.
 pub fn labels(text: &str) -> Result<BTreeMap<String, u64>, String> {
     let label = |part: &str| {
         let (label, number) = part.split_once('=')?;

@@ -1,4 +1,4 @@
-//! What a watcher knows of its model's versions: which were found, which are served, which failed, which unload. It neither waits
+//! The versions of one model as its watcher knows them: listed, served, failed or unloading. Pure bookkeeping: it neither waits
 //! nor loads.
 
 use std::collections::BTreeMap;
@@ -9,13 +9,14 @@ use tfweb_store::{Fingerprint, Listing, ModelUri};
 
 use super::version_policy::VersionPolicy;
 
-/// How many versions that have ended are still listed.
+/// The most ended versions that the list of versions still shows.
 const ENDED_MAX: usize = 8;
 
-/// Where the files of a version came from, and which they were.
+/// The origin of a version and the fingerprint of its files.
 pub(super) type Source = (ModelUri, Fingerprint);
 
-/// What is known of a version's number.
+/// The served files of one version number, and the files that failed to load. Both can exist: new files of a served version may
+/// be broken.
 #[derive(Default)]
 struct Known {
     served: Option<(Source, Arc<Version>)>,
@@ -26,30 +27,30 @@ struct Known {
 #[derive(Default)]
 pub(super) struct Versions {
     listing: Option<Listing>,
-    /// What the look before the last one found.
+    /// The fingerprints in the listing before the last one.
     before: BTreeMap<u64, Fingerprint>,
     known: BTreeMap<u64, Known>,
-    /// The one being loaded.
+    /// The number of the version that is being loaded.
     pub(super) loading: Option<u64>,
     leaving: Vec<(u64, Weak<Version>)>,
     ended: Vec<u64>,
 }
 
 impl Versions {
-    /// Takes what a look has found.
+    /// Takes a new listing.
     pub(super) fn found(&mut self, listing: Listing) {
         if let Some(last) = self.listing.replace(listing) {
             self.before = last.versions.iter().map(|version| (version.number, version.fingerprint())).collect();
         }
     }
 
-    /// Forgets what was found, for the next look is at another place.
+    /// Forgets the listings, because the next one comes from another origin.
     pub(super) fn forget_looks(&mut self) {
         self.listing = None;
         self.before.clear();
     }
 
-    /// What the last look found.
+    /// The last listing.
     pub(super) fn listing(&self) -> Option<&Listing> {
         self.listing.as_ref()
     }
@@ -58,38 +59,39 @@ impl Versions {
         self.listing.iter().flat_map(|listing| &listing.versions)
     }
 
-    /// Whether a version is whole, and was the same at the look before.
+    /// Whether a version is complete and did not change between the last two listings.
     fn is_settled(&self, version: &tfweb_store::Version) -> bool {
         version.is_complete() && self.before.get(&version.number) == Some(&version.fingerprint())
     }
 
-    /// Whether a version may become one to be served by the next look.
+    /// Whether the next listing may show that a version can be loaded now.
     pub(super) fn is_settling(&self) -> bool {
         self.listed().any(|version| version.is_complete() && !self.is_settled(version))
     }
 
-    /// Whether nothing is served.
+    /// Whether no version is served.
     pub(super) fn is_bare(&self) -> bool {
         self.known.values().all(|known| known.served.is_none())
     }
 
-    /// Whether something is served that came from there.
+    /// Whether a version from this origin is served.
     pub(super) fn serves(&self, uri: &ModelUri) -> bool {
         self.known.values().any(|known| known.serves(uri))
     }
 
-    /// The versions to be served, of those that are settled and not known to be broken.
+    /// The versions that the policy chooses among those that are stable and not known to be broken.
     pub(super) fn wanted(&self, uri: &ModelUri, policy: &VersionPolicy) -> Vec<u64> {
         let is_candidate = |version: &&tfweb_store::Version| {
             let known = self.known.get(&version.number);
             let is_broken = || known.is_some_and(|known| known.has_failed(&(uri.clone(), version.fingerprint())));
-            // What is served stays wanted while its files change, or when they have become worse.
+            // A served version stays a candidate while its files change, and when its new files are broken.
             known.is_some_and(|known| known.serves(uri)) || (self.is_settled(version) && !is_broken())
         };
         policy.wanted(self.listed().filter(is_candidate).map(|version| version.number))
     }
 
-    /// Whether a version is served as it is now, or cannot be: its new files are broken, incomplete or still changing.
+    /// Whether there is nothing to load for this version. Its files are those that are served, or its new files are broken,
+    /// incomplete or still changing.
     pub(super) fn is_served(&self, uri: &ModelUri, number: u64) -> bool {
         let listed = self.listing.as_ref().and_then(|listing| listing.version(number));
         let (Some(version), Some(known)) = (listed, self.known.get(&number)) else { return false };
@@ -98,7 +100,7 @@ impl Versions {
         *served == source || (served.0 == source.0 && (!self.is_settled(version) || known.has_failed(&source)))
     }
 
-    /// Notes that a version is served from now on; another of its number leaves.
+    /// Notes that a version is served from now on. It replaces an earlier one of the same number.
     pub(super) fn serve(&mut self, source: Source, version: Arc<Version>) {
         let number = version.number;
         let known = self.known.entry(number).or_default();
@@ -108,17 +110,17 @@ impl Versions {
         }
     }
 
-    /// Notes that a version cannot be served.
+    /// Notes that a version could not be loaded.
     pub(super) fn fail(&mut self, source: Source, number: u64, message: String) {
         self.known.entry(number).or_default().failed = Some((source, message));
     }
 
-    /// Why a version failed, the newest first.
+    /// The error of the highest version that failed.
     pub(super) fn failure(&self) -> Option<&String> {
         self.known.values().rev().find_map(|known| known.failed.as_ref()).map(|(_, message)| message)
     }
 
-    /// Lets go of versions that are wanted no more. With nothing to take their place, they stay.
+    /// Unloads all versions that are not in `wanted`. If `wanted` is empty, they stay: nothing would take their place.
     pub(super) fn retire(&mut self, wanted: &[u64]) {
         if wanted.is_empty() {
             return;
@@ -130,12 +132,12 @@ impl Versions {
         self.known.retain(|&number, known| known.served.is_some() || (known.failed.is_some() && is_listed(number)));
     }
 
-    /// Whether versions have requests to finish.
+    /// Whether some versions still finish requests.
     pub(super) fn are_unloading(&self) -> bool {
         !self.leaving.is_empty()
     }
 
-    /// Notes which versions have finished their requests, and gives them.
+    /// Removes the unloading versions whose last request has finished, and gives their numbers.
     pub(super) fn remove_unloaded(&mut self) -> Vec<u64> {
         let (gone, leaving): (Vec<_>, _) =
             std::mem::take(&mut self.leaving).into_iter().partition(|(_, version)| version.strong_count() == 0);
@@ -148,7 +150,7 @@ impl Versions {
         gone
     }
 
-    /// All of them, lowest first.
+    /// All versions with their states, lowest first.
     pub(super) fn statuses(&self) -> Vec<VersionStatus> {
         let mut versions: BTreeMap<u64, VersionStatus> = BTreeMap::new();
         let mut put = |number: u64, state: State, error: Option<&String>, served: Option<&Arc<Version>>| {

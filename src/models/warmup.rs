@@ -1,5 +1,5 @@
-//! Replays the requests that a SavedModel brings to be warmed up with: `assets.extra/tf_serving_warmup_requests`, records of
-//! TensorFlow Serving's PredictionLog. They run as they would when they came in, before the first caller meets the model.
+//! Replays the warm-up requests of a SavedModel. They are in `assets.extra/tf_serving_warmup_requests`, as records of TensorFlow
+//! Serving's PredictionLog. They run before the first client can call the model.
 
 use std::fs;
 use std::io;
@@ -15,21 +15,21 @@ use tfweb_engine::{quoted, Code, Error, Session, Tensor};
 use tfweb_proto::tensorflow::serving::prediction_log::LogType;
 use tfweb_proto::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
 
-/// Where the requests are, in a SavedModel.
+/// The file of the requests in a SavedModel.
 const FILE: &str = "assets.extra/tf_serving_warmup_requests";
-/// The most bytes of that file.
+/// The most bytes of this file.
 const FILE_BYTES_MAX: u64 = 1 << 30;
-/// The most records, which is TensorFlow Serving's limit too.
+/// The most records. TensorFlow Serving has the same limit.
 const RECORDS_MAX: usize = 1000;
-/// The most bytes that values may stand for which a record does not hold.
+/// The most bytes of values that a record may stand for beyond those in it: a shape can repeat one value many times.
 const ROOM_BYTES: usize = 64 << 20;
-/// The signature that is meant where a request names none.
+/// The signature of a request that names none.
 const DEFAULT_SIGNATURE: &str = super::model::DEFAULT_SIGNATURE;
 
-/// Replays the requests of the SavedModel in a directory; gives how many there were, which may be none.
+/// Replays the requests of the SavedModel in a directory. Gives their number, which is 0 without a file.
 ///
 /// # Errors
-/// `FailedPrecondition` naming the record: a model that fails its own warm-up is not fit to be served.
+/// `FailedPrecondition` that names the record. A model that fails its own warm-up is not served.
 pub fn replay(session: &dyn Session, directory: &Path) -> Result<usize, Error> {
     let path = directory.join(FILE);
     let wrong = |text: String| Error::new(Code::FailedPrecondition, format!("`{}`: {text}", path.display()));
@@ -62,8 +62,8 @@ fn read(path: &Path) -> io::Result<Option<Bytes>> {
     fs::read(path).map(|bytes| Some(bytes.into()))
 }
 
-/// Takes the next record: its length, a checksum of that, the record, a checksum of that. What is damaged does not parse; the
-/// checksums are passed over.
+/// Takes the next record. Each has a length, a checksum of the length, its bytes, and a checksum of these. The checksums are not
+/// compared, because a damaged message does not parse.
 fn record(rest: &mut Bytes) -> Option<Bytes> {
     const CHECKSUM_BYTES: usize = 4;
     let length = usize::try_from(rest.try_get_u64_le().ok()?).ok()?;
@@ -110,7 +110,8 @@ fn run_examples(session: &dyn Session, spec: Option<ModelSpec>, input: Option<In
     session.run(index, &[&inputs]).map(drop)
 }
 
-/// The signature that a request names. Its model's name is not looked at: the record was made elsewhere.
+/// Finds the signature that a request names. The model's name is ignored, because the requests may come from a server that calls
+/// the model otherwise.
 fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Error> {
     let name = spec.map(|spec| spec.signature_name).filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_SIGNATURE.into());
     let found = session.signatures().iter().position(|signature| signature.name == name);
@@ -124,7 +125,7 @@ mod tests {
     use tfweb_proto::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};
     use tfweb_proto::tensorflow::{feature, BytesList, Example, Feature, Features, TensorProto};
 
-    /// A record of a request to a signature with three rows of float32.
+    /// A record of a request with three rows of float32.
     fn logged(signature: &str) -> Vec<u8> {
         let shape = tfweb_proto::tensorflow::tensor_shape_proto::Dim { size: 3, ..Default::default() };
         let shape = tfweb_proto::tensorflow::TensorShapeProto { dim: vec![shape], ..Default::default() };
@@ -135,7 +136,7 @@ mod tests {
         PredictionLog { log_type: Some(LogType::PredictLog(log)) }.encode_to_vec()
     }
 
-    /// A record of a request with a context of a megabyte before each of 65 examples.
+    /// A record of a request that puts a context of one megabyte before each of 65 examples.
     fn logged_context() -> Vec<u8> {
         let text = Feature { kind: Some(feature::Kind::BytesList(BytesList { value: vec![vec![0; 1 << 20].into()] })) };
         let features = Features { feature: [("x".to_owned(), text)].into() };
@@ -150,7 +151,7 @@ mod tests {
         [&(record.len() as u64).to_le_bytes()[..], &[0; 4], record, &[0; 4]].concat()
     }
 
-    /// Replays a file of these bytes. Gives the rows of the runs, or the error behind the file's name.
+    /// Replays a file with these bytes. Gives the rows of each run, or the error after the file's name.
     fn replayed(file: Option<&[u8]>) -> Result<Vec<usize>, String> {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("assets.extra")).unwrap();

@@ -1,7 +1,9 @@
-//! Watches one model: looks where it comes from, loads new versions, swaps them in, and lets old ones finish.
+//! Watches one model. The watcher lists the versions at the model's origin, loads new ones, publishes them in the catalog, and
+//! unloads old ones.
 //!
-//! A version is loaded when it is complete and two looks found the same. It takes the place of others in one change of the
-//! catalog, once it can be called. A version that cannot be loaded replaces nothing; it is tried again when its files change.
+//! It loads a version that is complete and did not change between two listings. The new version replaces others in one change of
+//! the catalog, after it can be called. A version that cannot be loaded replaces nothing. The watcher tries it again when its
+//! files change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,21 +20,22 @@ use super::model::{Model, Version};
 use super::spec::ModelSpec;
 use super::versions::Versions;
 
-/// How long after a look that found a change to look again.
+/// The pause before the next listing, after a listing that found changed files.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// How long after the first look, for which people wait: long enough to see a copy grow.
+/// The pause between the first two listings. It is short, because somebody waits for the model, and long enough to see that a
+/// copy still grows.
 const FIRST_LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How often to look for a model that has no version served, or whose place does not answer.
+/// The pause before the next listing of a model that serves no version, or whose origin does not answer.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
-/// How often to look for new versions on this machine, unless said otherwise: it costs little.
+/// The default interval of listings of a local directory, which cost little.
 const LOCAL_POLL: Duration = Duration::from_secs(5);
-/// How often to see whether a version has finished its requests.
+/// The interval of checks whether an unloading version has finished its requests.
 const UNLOADING_POLL: Duration = Duration::from_millis(50);
 
-/// Tells a watcher to serve `spec` from now on.
+/// Asks a watcher to serve `spec` from now on.
 pub(super) struct Change {
     pub(super) spec: ModelSpec,
-    /// Hears why it cannot be served; then all stays as it was.
+    /// Receives the result. After an error the watcher goes on with the old spec.
     pub(super) reply: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -44,23 +47,25 @@ pub(super) struct Watcher {
     origin: Option<Origin>,
     versions: Versions,
     error: Option<Error>,
-    /// The error that was logged last. The same again is not logged.
+    /// The last error in the log. It is not logged again while it stays the same.
     logged: Option<Error>,
-    /// Errors of the first round of a model that is alone. The process ends with one of them if no version can be served.
+    /// Errors of the first update of a model that is alone. If no version can be served, the process ends with one of them, and
+    /// the log has the others.
     held: Option<Vec<Error>>,
 }
 
 impl Watcher {
-    /// Makes the watcher of a model. If the model `is_alone`, the process ends when its first round fails, and says why.
+    /// Makes the watcher of a model. If the model `is_alone`, a failed first update ends the process, so its error is not logged
+    /// here.
     pub(super) fn new(catalog: Arc<Catalog>, loader: Arc<Loader>, spec: ModelSpec, is_alone: bool) -> Self {
         let (versions, held) = (Versions::default(), is_alone.then(Vec::new));
         Self { catalog, loader, spec, origin: None, versions, error: None, logged: None, held }
     }
 
-    /// Watches the model until it is dropped. `first` hears how the first round ended.
+    /// Watches the model until this future is dropped. `first` receives the result of the first update.
     ///
     /// # Cancel safety
-    /// Dropped, what it has put into the catalog stays there.
+    /// Versions that are in the catalog stay there.
     pub(super) async fn run(mut self, first: oneshot::Sender<Result<(), Error>>, mut changes: mpsc::Receiver<Change>) {
         let round = self.round().await;
         self.log_held(round.as_ref().err());
@@ -89,7 +94,7 @@ impl Watcher {
         round
     }
 
-    /// Waits for a change, or until it is time for a round.
+    /// Waits for a change, or until the next update is due (`None`).
     async fn wait(&mut self, changes: &mut mpsc::Receiver<Change>) -> Option<Change> {
         let mut left = self.until_next_round();
         loop {
@@ -104,7 +109,7 @@ impl Watcher {
             };
             match received {
                 Ok(Some(change)) => return Some(change),
-                // No sender is left: this watcher is about to be dropped.
+                // No sender is left, so this watcher will be dropped soon.
                 Ok(None) => return futures::future::pending().await,
                 Err(_) => self.note_unloaded(),
             }
@@ -137,16 +142,16 @@ impl Watcher {
         }
     }
 
-    /// Looks, loads the versions that are wanted and new, and retires those that are wanted no more.
+    /// Lists the versions, loads those that are wanted and new, and unloads those that are no longer wanted.
     ///
     /// # Errors
-    /// If no version from the model's place is served after it.
+    /// The reason why no version from the model's origin is served afterwards.
     async fn round(&mut self) -> Result<(), Error> {
         let looked = self.look().await;
         let listing = match looked {
             Ok(listing) => listing,
             Err(error) => {
-                // The versions that are served stay: a place that does not answer says nothing about them.
+                // The served versions stay: an origin that does not answer says nothing about them.
                 self.note(&error);
                 self.error = Some(error.clone());
                 return Err(error);
@@ -190,7 +195,7 @@ impl Watcher {
         Error::new(Code::NotFound, format!("`{}`: {text}", self.spec.uri))
     }
 
-    /// Looks. The first time it looks twice, so that it does not take a copy that is under way for whole.
+    /// Lists the versions. The first time it lists twice, so that it does not load a copy that is not finished.
     async fn look(&mut self) -> Result<Listing, Error> {
         let is_first = self.origin.is_none();
         if is_first {
@@ -208,7 +213,7 @@ impl Watcher {
         Ok(listing)
     }
 
-    /// Loads a version. A broken version is noted and is no error; a place that does not answer is one.
+    /// Loads a version. If the version is broken, this notes it and gives no error. An origin that does not answer is an error.
     async fn load(&mut self, listing: &Listing, number: u64) -> Result<(), Error> {
         let version = listing.version(number).expect("wanted from this listing; this is a bug");
         let source = (self.spec.uri.clone(), version.fingerprint());
@@ -224,7 +229,8 @@ impl Watcher {
             }
             Err(error) => {
                 self.note(&error);
-                // Damaged files stay damaged; a place that did not answer, or files that changed meanwhile, may do better next time.
+                // Broken files stay broken. An origin that did not answer, or files that changed meanwhile, may work the next
+                // time.
                 if error.code == Code::Unavailable {
                     return Err(error);
                 }
@@ -234,7 +240,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Logs an error once for as long as it stays the same.
+    /// Logs an error, but not the same one twice in a row.
     fn note(&mut self, error: &Error) {
         if self.logged.as_ref() != Some(error) {
             self.logged = Some(error.clone());
@@ -245,7 +251,7 @@ impl Watcher {
         }
     }
 
-    /// Logs the errors that were held back, but not the one that the process ends with.
+    /// Logs the errors of the first update, except the one that ends the process.
     fn log_held(&mut self, end: Option<&Error>) {
         for error in self.held.take().unwrap_or_default() {
             if end.is_none_or(|end| end.message != error.message) {
@@ -254,7 +260,7 @@ impl Watcher {
         }
     }
 
-    /// Notes which versions have finished their requests.
+    /// Publishes that versions have finished their last requests.
     fn note_unloaded(&mut self) {
         let gone = self.versions.remove_unloaded();
         for number in &gone {
@@ -265,7 +271,7 @@ impl Watcher {
         }
     }
 
-    /// Puts the versions that are served, and the states of the others, into the catalog in one change.
+    /// Puts the served versions and the states of the others into the catalog, in one change.
     fn publish(&self) {
         self.catalog.put(Model {
             name: self.spec.name.clone(),
@@ -276,7 +282,7 @@ impl Watcher {
     }
 }
 
-/// Logs that a version was loaded, and what was found wrong with it.
+/// Logs that a version was loaded, with the problems that its trial runs found.
 fn announce(model: &str, version: &Version) {
     tracing::info!("model {model:?} version {} loaded", version.number);
     for servable in &version.servables {

@@ -9,12 +9,12 @@ use super::stage::Stage;
 use super::summary::Summary;
 use crate::status::grpc_name;
 
-/// The target of access lines. They are written whatever the level of the rest.
+/// The target of access lines. They are written whatever level the rest of the log has.
 pub(super) const TARGET: &str = "tfweb::access";
 
-/// Writes the line of a request.
+/// Writes the access line of a request.
 pub(super) fn log(ended: &Ended<'_>) {
-    // The level of an event is fixed where it stands, hence twice the same.
+    // tracing fixes the level of an event at compile time, so this expands once for each level.
     macro_rules! line {
         ($level:ident, $value:expr) => {{
             let Ended { head, bytes_out, time, summary, .. } = ended;
@@ -63,7 +63,7 @@ const fn transport(transport: Transport) -> &'static str {
     }
 }
 
-/// Milliseconds, to a thousandth.
+/// Milliseconds with three decimals.
 fn ms(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }

@@ -1,4 +1,5 @@
-//! One request at its listener, from its head to its answer. Its end, however it comes, writes the access line and the spans.
+//! One request as its listener sees it, from its head to its answer. When it ends, it writes the access line and the spans, also
+//! after the client has gone away.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use super::summary::SummarySlot;
 use super::telemetry::Telemetry;
 use super::trace::Root;
 
-/// A request that is observed. Dropped without an answer, its client has gone away.
+/// An observed request. If it is dropped without an answer, its client has gone away.
 pub struct Exchange {
     telemetry: Arc<Telemetry>,
     head: Head,
@@ -32,7 +33,7 @@ impl Exchange {
         Self { telemetry: Arc::clone(telemetry), head, begun: Instant::now(), slot, root, status: None, bytes_out: None }
     }
 
-    /// Where the request's measurement leaves its summary.
+    /// The slot in which the request's measurement leaves its summary.
     #[must_use]
     pub fn slot(&self) -> &Arc<SummarySlot> {
         &self.slot
@@ -44,7 +45,7 @@ impl Exchange {
         self.bytes_out = bytes_out;
     }
 
-    /// How a request ended that was dropped. A prediction's measurement knows whether it was late.
+    /// The status of a request that was dropped. Its measurement knows whether it was late.
     fn dropped(&self) -> Status {
         let code = self.slot.summary().and_then(|summary| summary.code).unwrap_or(Code::Cancelled);
         match self.head.transport {

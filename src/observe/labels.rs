@@ -1,16 +1,16 @@
-//! The labels that figures, log lines and spans carry.
+//! The labels of metrics, log lines and spans.
 
 use std::sync::Arc;
 
 use super::metrics::SignatureMetrics;
 
-/// The names of all protocols that predict, in the order of their numbers.
+/// The names of all protocols that predict. [`ProtocolId::index`] is a place in this list.
 pub type ProtocolNames = &'static [&'static str];
 
-/// A protocol that predicts, by its place among [`ProtocolNames`].
+/// A protocol that predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolId {
-    /// Its place.
+    /// Its place in [`ProtocolNames`].
     pub index: usize,
     /// Its name in metrics and logs.
     pub name: &'static str,
@@ -34,11 +34,11 @@ pub struct SignatureLabels {
     pub signature: String,
 }
 
-/// The labels of a signature and its figures: what a measurement needs of the signature that is called.
+/// The labels and the metrics of a signature, as a measurement needs them.
 #[derive(Clone)]
 pub struct SignatureMeter {
     /// Its full name.
     pub labels: Arc<SignatureLabels>,
-    /// Its figures.
+    /// Its metrics.
     pub metrics: Arc<SignatureMetrics>,
 }

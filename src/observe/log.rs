@@ -1,4 +1,4 @@
-//! The log: where it goes, how it is written, and that nothing of it is lost at the end.
+//! The log: its level, its format, and its last lines when the process ends.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::File;
@@ -18,19 +18,19 @@ use super::access_log;
 use super::log_writer::LineWriter;
 use super::stderr::{self, Redirect};
 
-/// How long the end waits for the last lines to be written.
+/// How long the end of the process waits for the last lines.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
-/// How long an abort waits, so that what was said before it gets out.
+/// How long an abort waits, so that the lines before it are written.
 const ABORT_WAIT: Duration = Duration::from_millis(250);
 
 static WRITER: OnceLock<LineWriter> = OnceLock::new();
 
-/// How the log is written.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
 }
 
@@ -38,7 +38,7 @@ pub enum LogFormat {
 pub struct Log {
     writer: LineWriter,
     format: LogFormat,
-    /// Reads what TensorFlow writes to stderr past the log.
+    /// Reads the lines that TensorFlow writes to stderr past the log.
     redirect: Redirect,
 }
 
@@ -54,7 +54,7 @@ impl Log {
         }
         let is_terminal = io::stderr().is_terminal();
         let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        // People read TensorFlow's lines as they are.
+        // In a text log, people read TensorFlow's lines unchanged.
         let verbatim = if format == LogFormat::Text { Some(out.try_clone()?) } else { None };
         let writer = LineWriter::start(out, format == LogFormat::Text)?;
         let records = tracing_subscriber::fmt::layer().with_writer(writer.clone());
@@ -63,14 +63,14 @@ impl Log {
             LogFormat::Json => records.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         };
         tracing_subscriber::registry().with(records).with(targets()).init();
-        // Set once; this is called once.
+        // This never fails, because the function is called once.
         let _ = WRITER.set(writer.clone());
         panic::set_hook(Box::new(log_panic));
         tfweb_engine::tensorflow::delay_abort(ABORT_WAIT);
         Ok(Self { writer, format, redirect: Redirect::start(verbatim)? })
     }
 
-    /// Says why the process ends.
+    /// Logs the error that ends the process.
     pub fn fatal(&self, error: &dyn std::fmt::Display) {
         match self.format {
             LogFormat::Text => self.writer.put(format!("tfweb: {error}\n").into_bytes()),
@@ -78,23 +78,23 @@ impl Log {
         }
     }
 
-    /// Writes what is left, for a moment at most.
+    /// Writes the remaining lines. It waits a second at most.
     pub fn finish(self) {
         self.redirect.stop();
         self.writer.flush(FLUSH_WAIT);
     }
 }
 
-/// Waits until what was logged so far is written, for a moment at most: for ends that come from elsewhere.
+/// Writes the lines logged so far, before an exit of the process elsewhere. It waits a second at most.
 pub fn flush() {
     if let Some(writer) = WRITER.get() {
         writer.flush(FLUSH_WAIT);
     }
 }
 
-/// Logs a failure of the server's own, once, where the request's id is known.
+/// Logs an internal failure once, with the request's id.
 pub fn failure(request_id: &[u8], message: &str) {
-    // As TensorFlow writes what belongs together.
+    // TensorFlow continues a message with a line break and a tab.
     tracing::error!(request_id = %request_id.escape_ascii(), "{}", message.replace("\n\t", " "));
 }
 
@@ -104,12 +104,12 @@ fn targets() -> Targets {
     let ours = ["tfweb", "tfweb_actors", "tfweb_engine", stderr::TARGET].map(|target| (target, level));
     Targets::new()
         .with_default(of_libraries)
-        // Crates whose names begin as that target does.
+        // These match the crates whose names begin with the target of TensorFlow's lines.
         .with_targets(["tensorflow_", "tensorflow::"].map(|target| (target, of_libraries)))
         .with_targets(ours)
-        // What it warns of comes as an error too.
+        // The exporter reports each problem as a warning and as an error. The error is enough.
         .with_target("opentelemetry-otlp", level.min(LevelFilter::ERROR))
-        // Asked for by a flag of its own.
+        // The access log has a flag of its own.
         .with_target(access_log::TARGET, level.max(LevelFilter::INFO))
 }
 

@@ -1,5 +1,5 @@
-//! Writes log lines to stderr from a thread of its own, so that whoever logs never waits for whoever reads. What does not fit the
-//! queue is dropped, counted, and said as soon as there is room.
+//! Writes log lines to stderr from a thread of its own. A thread that logs never waits for the reader of stderr. If the queue is
+//! full, the writer drops lines, counts them, and later logs how many.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most lines that wait, and the most bytes of them: at full load, with a line for each request, some fifteen
-/// looks of the thread.
+/// The most lines and the most bytes in the queue. With an access line for each request at full load, the thread takes this many
+/// in about fifteen turns.
 const LINES_MAX: usize = 4096;
 const BYTES_MAX: usize = 8 << 20;
-/// How long the thread leaves lines lying after it wrote some: waking it for each would cost the loggers more than the lines do.
+/// The pause of the thread after each write. To wake the thread for each line would cost the loggers more than the line.
 const LINGER: Duration = Duration::from_millis(5);
-/// Lines are written together, about so many bytes at a time.
+/// The thread writes lines together, in pieces of about this many bytes.
 const WRITE_BYTES: usize = 64 << 10;
-/// How often to look whether the queue takes a word again.
+/// The interval of tries to put a flush into a full queue.
 const RETRY: Duration = Duration::from_millis(1);
 
 enum Message {
     Line(Vec<u8>),
-    /// Everything before this is to be written; then whoever waits is told.
+    /// Write everything before this message, then answer on the channel.
     Flush(SyncSender<()>),
 }
 
@@ -33,17 +33,17 @@ struct Counts {
     dropped: AtomicU64,
 }
 
-/// Takes lines without waiting.
+/// Queues lines. It never waits.
 #[derive(Clone)]
 pub(super) struct LineWriter {
     queue: SyncSender<Message>,
     counts: Arc<Counts>,
-    /// Whether what goes on over several lines is indented, so that it cannot pass for lines of its own.
+    /// Whether later lines of a record are indented, so that a client's text cannot look like a record of its own.
     indents: bool,
 }
 
 impl LineWriter {
-    /// Starts the thread that writes.
+    /// Starts the writing thread.
     pub(super) fn start(out: impl Write + Send + 'static, indents: bool) -> io::Result<Self> {
         let (queue, lines) = sync_channel(LINES_MAX);
         let counts = Arc::new(Counts::default());
@@ -52,7 +52,7 @@ impl LineWriter {
         Ok(Self { queue, counts, indents })
     }
 
-    /// Takes a line, its end included.
+    /// Queues a line with its line end.
     pub(super) fn put(&self, line: Vec<u8>) {
         let length = line.len();
         let before = self.counts.bytes.fetch_add(length, Ordering::Relaxed);
@@ -63,7 +63,7 @@ impl LineWriter {
         }
     }
 
-    /// Waits until all that was taken before is written, for `wait` at most.
+    /// Waits until all earlier lines are written, for `wait` at most.
     pub(super) fn flush(&self, wait: Duration) {
         let deadline = Instant::now() + wait;
         let (done, written) = sync_channel(1);
@@ -75,12 +75,12 @@ impl LineWriter {
             message = back;
             thread::sleep(RETRY);
         }
-        // Nobody who could be told is left to complain to.
+        // The wait ends in any case. If the lines could not be written, the log cannot say so either.
         let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
-/// Writes until nobody can put lines any more.
+/// Writes until the last sender is dropped.
 fn write(lines: &Receiver<Message>, mut out: impl Write, counts: &Counts) {
     let mut buffer = Vec::with_capacity(WRITE_BYTES);
     let mut flushing: Vec<SyncSender<()>> = Vec::new();
@@ -90,7 +90,8 @@ fn write(lines: &Receiver<Message>, mut out: impl Write, counts: &Counts) {
             if flushing.is_empty() {
                 return;
             }
-            // Nothing is left, not even of what is said below. Some may have waited long enough and be gone.
+            // The queue is empty, so the warning about dropped lines below is written too. A receiver may have given up; that is
+            // no error.
             for done in flushing.drain(..) {
                 let _ = done.try_send(());
             }
@@ -105,12 +106,12 @@ fn write(lines: &Receiver<Message>, mut out: impl Write, counts: &Counts) {
             }
             next = if buffer.len() < WRITE_BYTES { lines.try_recv().ok() } else { None };
         }
-        // Said now, while the lines just taken have left room.
+        // Logged now, because the loop above has just made room in the queue.
         let dropped = counts.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             tracing::warn!(dropped, "{dropped} lines of this log were dropped: nobody read stderr fast enough");
         }
-        // A stderr that nobody reads any more is no reason to end.
+        // If nobody reads stderr any more, the server goes on.
         let _ = out.write_all(&buffer).and_then(|()| out.flush());
         buffer.clear();
         if flushing.is_empty() {
@@ -128,7 +129,7 @@ impl<'a> MakeWriter<'a> for LineWriter {
 }
 
 impl Write for &LineWriter {
-    /// Takes a whole line: a formatter writes each of its records at once.
+    /// Queues a whole record. The formatter writes each record in one call.
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         self.put(if self.indents { indented(record) } else { record.to_vec() });
         Ok(record.len())
@@ -139,7 +140,7 @@ impl Write for &LineWriter {
     }
 }
 
-/// A record whose every line but the first begins with spaces.
+/// Indents every line of a record except the first.
 fn indented(record: &[u8]) -> Vec<u8> {
     let (text, end) = record.split_at(record.len().saturating_sub(1));
     let mut line = Vec::with_capacity(record.len());
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
     use std::sync::{Mutex, PoisonError};
 
-    /// Writes nothing while its lock is held.
+    /// A writer that blocks while its lock is held.
     #[derive(Clone, Default)]
     struct Slow(Arc<Mutex<Vec<u8>>>);
 
@@ -197,7 +198,7 @@ mod tests {
         drop(held);
         writer.flush(Duration::from_secs(10));
         let written = out.0.lock().unwrap().len() / 100;
-        // What was queued, and what the thread had in hand.
+        // The lines of the queue, and those that the thread had taken.
         assert!((LINES_MAX..2 * LINES_MAX).contains(&written), "{written}");
         assert_eq!(writer.counts.bytes.load(Ordering::Relaxed), 0);
     }

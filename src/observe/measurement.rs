@@ -1,5 +1,5 @@
-//! One prediction as it is measured: which signature it called, how long each stage took, how it ended. A protocol begins it, the
-//! handlers add what they know, and its end is counted once, also where the client went away before.
+//! The measurement of one prediction: its signature, the times of its stages, and its result. A protocol begins it, and each step
+//! adds what it knows. At its end the prediction is counted once, also if the client went away before.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,32 +14,33 @@ use super::requests::RequestFigures;
 use super::stage::{Stage, Timings};
 use super::summary::{Summary, SummarySlot};
 
-/// A request that is dropped so shortly before its deadline was dropped for being late: the client's clock began before ours.
+/// A request that is dropped this shortly before its deadline counts as late. The client's clock started earlier than the
+/// server's.
 const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 
-/// What is known of one prediction so far. Dropped without an end, its client has gone away.
+/// The measurement of one prediction. If it is dropped before [`end`](Self::end), its client has gone away.
 pub struct Measurement {
-    /// None for a part of another prediction, which counts in its stead.
+    /// `None` for a part of another prediction, which is counted instead.
     figures: Option<Arc<RequestFigures>>,
     protocol: ProtocolId,
     begun: Instant,
     called: Option<Arc<SignatureMetrics>>,
-    /// When the request is dropped for being late.
+    /// The time at which the request is dropped because it is late.
     deadline: Option<Deadline>,
-    /// How it ended; none where all is well.
+    /// How the prediction ended; `None` for a success.
     code: Option<Code>,
-    /// Rows that it had run.
+    /// The number of rows that the prediction runs.
     pub rows: usize,
-    /// How long its stages took.
+    /// The times of the stages.
     pub timings: Timings,
-    /// Its span, where it is traced.
+    /// The request's span, if it is traced.
     pub trace: Option<TraceLink>,
-    /// What is left at its end, and where; none where neither access log nor traces are on.
+    /// The summary and its slot; `None` where neither access log nor traces are on.
     left: Option<Box<(Summary, Arc<SummarySlot>)>>,
 }
 
 impl Measurement {
-    /// Begins one; where there is a slot, its end leaves a summary there.
+    /// Begins a measurement. If there is a slot, the end of the measurement puts a summary there.
     #[must_use]
     pub fn begin(figures: &Arc<RequestFigures>, protocol: ProtocolId, slot: Option<Arc<SummarySlot>>) -> Self {
         figures.enter(protocol);
@@ -57,19 +58,19 @@ impl Measurement {
         }
     }
 
-    /// Counts it as late, and not as cancelled, if it is dropped at this deadline.
+    /// Sets the deadline. A request that is dropped then counts as late and not as cancelled.
     #[must_use]
     pub fn until(mut self, deadline: Deadline) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Notes a stage that began at `begun` and has just ended.
+    /// Notes a stage that began at `begun` and ends now.
     pub fn took(&mut self, stage: Stage, begun: Instant) {
         self.note(stage, begun, begun.elapsed());
     }
 
-    /// Notes when a stage began, and how long it took.
+    /// Notes a stage that began at `begun` and took `time`.
     pub fn note(&mut self, stage: Stage, begun: Instant, time: Duration) {
         self.timings.set(stage, time);
         if let Some(left) = &mut self.left {
@@ -77,14 +78,14 @@ impl Measurement {
         }
     }
 
-    /// Notes the runs that served it.
+    /// Notes the runs that had rows of this prediction.
     pub fn ran(&mut self, runs: Vec<TraceLink>) {
         if let Some(left) = &mut self.left {
             left.0.runs = runs;
         }
     }
 
-    /// Notes which signature is called.
+    /// Notes the signature that is called.
     pub fn calls(&mut self, meter: &SignatureMeter) {
         if let Some(left) = &mut self.left {
             left.0.signature = Some(Arc::clone(&meter.labels));
@@ -92,14 +93,14 @@ impl Measurement {
         self.called = Some(Arc::clone(&meter.metrics));
     }
 
-    /// Makes a measurement for one of several runs of this request, to be [joined](Self::join) with it.
+    /// Makes a measurement for one of several runs of this request. [`join`](Self::join) takes it back.
     #[must_use]
     pub fn part(&self) -> Self {
         let left = self.left.as_ref().map(|left| Box::new((Summary::new(self.protocol), Arc::clone(&left.1))));
         Self { figures: None, called: None, timings: Timings::default(), left, ..*self }
     }
 
-    /// Takes a part back. The stages of parts run side by side.
+    /// Takes back the measurement of a part. Parts run side by side, so the longest time of each stage counts.
     pub fn join(&mut self, part: &Self) {
         self.called = self.called.take().or_else(|| part.called.clone());
         self.rows = self.rows.max(part.rows);
@@ -109,7 +110,7 @@ impl Measurement {
         }
     }
 
-    /// Ends it with the request's result, which is passed on.
+    /// Ends the measurement with the request's result, and returns the result.
     ///
     /// # Errors
     /// Those of the result.

@@ -1,7 +1,8 @@
-//! What the server tells of itself: figures, its log, a line for each request, traces.
+//! Observes the server: metrics, the log, the access log and traces.
 //!
-//! This room is told and asks nobody. A [`Measurement`] is one prediction as it is measured; an [`Exchange`] is one request at
-//! its listener. The measurement leaves its [`Summary`] to the exchange, and the exchange writes the access line and the spans.
+//! Other modules report to this one, and it asks none of them. A [`Measurement`] measures one prediction. An [`Exchange`]
+//! observes one request at its listener. The measurement leaves its [`Summary`] to the exchange, which writes the access line and
+//! the spans.
 
 mod access_log;
 mod exchange;

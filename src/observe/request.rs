@@ -1,14 +1,14 @@
-//! One request as its listener sees it: its head, and how it was answered.
+//! One request as its listener sees it: its head and its status.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::summary::Summary;
 
-/// The most bytes of a path, an id or an address list that are told.
+/// The most bytes of a path, an id or a list of addresses in logs and traces.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// The transport by which a request came.
+/// The transport of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// HTTP/1.1 and HTTP/2.
@@ -17,7 +17,7 @@ pub enum Transport {
     Grpc,
 }
 
-/// How a request was answered.
+/// The status of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The status of an HTTP answer.
@@ -27,7 +27,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether the fault was the server's, as OpenTelemetry's conventions count it.
+    /// Whether this is a fault of the server, as OpenTelemetry's conventions count it.
     pub(super) fn is_server_error(self) -> bool {
         use tonic::Code;
         match self {
@@ -47,23 +47,24 @@ impl Status {
     }
 }
 
-/// What a listener knows of a request before it looks at its headers.
+/// The parts of a request that a listener knows before it reads the headers.
 pub struct Arrival<'a> {
-    /// How it came.
+    /// The transport of the request.
     pub transport: Transport,
-    /// Whether it is asked so often that its line would hide the others: its level is debug, and it is not traced.
+    /// Whether load balancers and scrapers send such requests all the time. Their access lines have level debug, and they are not
+    /// traced.
     pub is_probe: bool,
     /// Its id.
     pub id: &'a [u8],
     /// Its method.
     pub method: &'a str,
-    /// Its path, without the query, which may hold secrets.
+    /// Its path without the query, which may hold secrets.
     pub path: &'a str,
-    /// The address that connected.
+    /// The address of the peer.
     pub client: Option<IpAddr>,
 }
 
-/// What is known of a request when it comes, cut to what a log can bear.
+/// The head of a request. Its texts are cut and cleaned for logs.
 pub struct Head {
     pub(super) transport: Transport,
     pub(super) is_probe: bool,
@@ -71,7 +72,7 @@ pub struct Head {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) client: Option<IpAddr>,
-    /// The addresses that a proxy named. Anybody can write that.
+    /// The addresses that a proxy named. A client can write anything here.
     pub(super) forwarded_for: Option<String>,
     pub(super) bytes_in: Option<u64>,
     pub(super) traceparent: Option<String>,
@@ -79,7 +80,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads a head; `header` gives a header's bytes by its name in lower case.
+    /// Reads a head. `header` gives the bytes of a header by its name in lower case.
     pub fn new<'h>(arrival: &Arrival<'_>, header: impl Fn(&str) -> Option<&'h [u8]>) -> Self {
         let text = |name| header(name).map(cut);
         Self {
@@ -97,19 +98,19 @@ impl Head {
     }
 }
 
-/// Text that is not too long, and has nothing in it that writes elsewhere than on its line.
+/// Cuts a text and replaces control characters, so that a client cannot write a log line of its own.
 fn cut(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]);
     text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
 
-/// A request as it ended.
+/// A request that has ended.
 pub(super) struct Ended<'e> {
     pub(super) head: &'e Head,
     pub(super) status: Status,
     pub(super) bytes_out: Option<u64>,
     pub(super) time: Duration,
-    /// What a prediction came to; none where it was something else.
+    /// The summary of a prediction; `None` for other requests.
     pub(super) summary: Option<&'e Summary>,
 }
 

@@ -1,4 +1,4 @@
-//! Figures of requests that belong to no signature: those inside now, and those that named nothing that is served.
+//! Metrics of requests that belong to no signature: those in flight, and those for something that is not served.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::labels::{ProtocolId, ProtocolNames};
 use super::metrics::SignatureMetrics;
 
-/// Where every prediction is counted while it is inside.
+/// Counts the predictions in flight, and those that match no signature.
 pub struct RequestFigures {
     names: ProtocolNames,
     in_flight: Box<[AtomicUsize]>,
-    /// Requests that named nothing that is served: what they named becomes no label.
+    /// Requests for something that is not served. Their names do not become labels, because a client can send any name.
     unknown: Arc<SignatureMetrics>,
 }
 
 impl RequestFigures {
-    /// Makes figures for these protocols, all 0.
+    /// Makes metrics for these protocols, all 0.
     #[must_use]
     pub fn new(names: ProtocolNames) -> Self {
         Self {
@@ -25,19 +25,19 @@ impl RequestFigures {
         }
     }
 
-    /// The protocols.
+    /// The names of the protocols.
     #[must_use]
     pub fn names(&self) -> ProtocolNames {
         self.names
     }
 
-    /// Requests that came by a protocol and have no answer yet.
+    /// The number of a protocol's requests that have no answer yet.
     #[must_use]
     pub fn in_flight(&self, protocol: ProtocolId) -> usize {
         self.in_flight[protocol.index].load(Ordering::Relaxed)
     }
 
-    /// Figures of the requests that named nothing that is served.
+    /// The metrics of requests for something that is not served.
     #[must_use]
     pub fn unknown(&self) -> &Arc<SignatureMetrics> {
         &self.unknown

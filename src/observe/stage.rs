@@ -1,29 +1,29 @@
-//! The stages of a request, and how long each took.
+//! The stages of a request and their times.
 
 use std::time::Duration;
 
-/// A stage of a request whose time is measured.
+/// A stage of a request that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The whole request, from its head to its answer's.
+    /// The whole request, from its head to its end.
     Request,
-    /// Reading the body into tensors.
+    /// Decoding the body into tensors.
     Decode,
-    /// Downloading what URLs name.
+    /// Fetching URLs.
     Fetch,
     /// Waiting for a run.
     Queue,
     /// The run.
     Run,
-    /// Writing tensors into the answer's body.
+    /// Encoding tensors into the answer's body.
     Encode,
 }
 
 impl Stage {
-    /// Every stage, for tables.
+    /// All stages, for metrics.
     pub const ALL: [Self; 6] = [Self::Request, Self::Decode, Self::Fetch, Self::Queue, Self::Run, Self::Encode];
 
-    /// The description of its times in metrics.
+    /// The help text of the stage's times in metrics.
     #[must_use]
     pub const fn help(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Stage {
         }
     }
 
-    /// Its name in metrics.
+    /// The stage's name in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -50,23 +50,23 @@ impl Stage {
     }
 }
 
-/// How long each stage of a request took.
+/// The time of each stage of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Timings {
-    /// Reading the body into tensors.
+    /// Decoding the body into tensors.
     pub decode: Duration,
-    /// Downloading what URLs name.
+    /// Fetching URLs.
     pub fetch: Duration,
     /// Waiting for a run.
     pub queue: Duration,
     /// The run.
     pub run: Duration,
-    /// Writing tensors into the answer's body.
+    /// Encoding tensors into the answer's body.
     pub encode: Duration,
 }
 
 impl Timings {
-    /// How long a stage took. The request as a whole is not measured here.
+    /// The time of a stage. The time of the whole request is not kept here.
     #[must_use]
     pub const fn of(&self, stage: Stage) -> Duration {
         match stage {
@@ -79,7 +79,7 @@ impl Timings {
         }
     }
 
-    /// Notes how long a stage took.
+    /// Sets the time of a stage.
     pub fn set(&mut self, stage: Stage, time: Duration) {
         match stage {
             Stage::Request => {}
@@ -91,7 +91,7 @@ impl Timings {
         }
     }
 
-    /// Takes in the times of a part that ran beside others: of each stage the longest time counts.
+    /// Merges the times of a part that ran beside others. The longest time of each stage counts.
     pub fn cover(&mut self, other: &Self) {
         let Self { decode, fetch, queue, run, encode } = other;
         for (mine, theirs) in [

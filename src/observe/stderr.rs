@@ -1,5 +1,6 @@
-//! Reads from a pipe what TensorFlow writes to stderr past our log. TensorFlow's level is applied to it, also to the lines that
-//! TensorFlow writes before it has read its level. A JSON log gets each line as a record, and a text log gets the line itself.
+//! Reads the lines that TensorFlow writes to stderr past the log, through a pipe. TensorFlow's own level filters them, even the
+//! lines that TensorFlow writes before it has read its level. A JSON log gets each line as a record, and a text log gets the line
+//! itself.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -16,19 +17,19 @@ pub(super) const TARGET: &str = "tensorflow";
 /// The variable that holds TensorFlow's level: 0 for information and more, 1 for warnings, 2 for errors.
 pub(super) const LEVEL_VARIABLE: &str = "TF_CPP_MIN_LOG_LEVEL";
 
-/// The most bytes of one line; a longer line becomes several.
+/// The most bytes of one line. A longer line becomes several.
 const LINE_BYTES_MAX: u64 = 16 << 10;
-/// How long the end waits for the last line.
+/// How long the stop waits for the last line.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
-/// Stderr as a pipe into the log.
+/// Stderr, redirected into the log.
 pub(super) struct Redirect {
     stderr: OwnedFd,
     ended: Receiver<()>,
 }
 
 impl Redirect {
-    /// Puts a pipe in the place of stderr. Each line goes to `out` as it is, or becomes a record of the log if there is no `out`.
+    /// Replaces stderr by a pipe. Each line goes to `out` unchanged, or becomes a record of the log if there is no `out`.
     pub(super) fn start(mut out: Option<File>) -> io::Result<Self> {
         let least = least(std::env::var(LEVEL_VARIABLE).ok().as_deref());
         let stderr = io::stderr().as_fd().try_clone_to_owned()?;
@@ -36,7 +37,7 @@ impl Redirect {
         let (end, ended) = sync_channel(0);
         thread::Builder::new().name("tfweb-stderr".into()).spawn(move || {
             read(BufReader::new(reader), least, |level, line, bytes| match &mut out {
-                // If nobody reads stderr any more, tfweb serves on.
+                // An error means that nobody reads stderr any more. tfweb goes on serving.
                 Some(out) => drop(out.write_all(bytes)),
                 None => log(level, line),
             });
@@ -55,7 +56,7 @@ impl Redirect {
     }
 }
 
-/// The least severe level that is told: TensorFlow's own reading of its variable.
+/// The least severe level that passes, as TensorFlow reads its variable.
 fn least(variable: Option<&str>) -> Level {
     match variable.map_or(0, |level| level.trim().parse().unwrap_or(0)) {
         i32::MIN..=0 => Level::INFO,
@@ -64,7 +65,7 @@ fn least(variable: Option<&str>) -> Level {
     }
 }
 
-/// Reads lines until the end of the pipe and tells those that are at least as severe as `least`, or name no level.
+/// Reads lines until the pipe ends. Passes on those that are at least as severe as `least`, and those without a level.
 fn read(mut pipe: impl BufRead, least: Level, mut tell: impl FnMut(Level, &Line<'_>, &[u8])) {
     let mut level = Level::WARN;
     let mut bytes = Vec::new();
@@ -76,7 +77,7 @@ fn read(mut pipe: impl BufRead, least: Level, mut tell: impl FnMut(Level, &Line<
         }
         let text = String::from_utf8_lossy(&bytes);
         let line = Line::parse(text.trim_end());
-        // Of tracing's levels the less severe one is the greater.
+        // In tracing, the less severe of two levels is the greater one.
         if line.level.is_some_and(|level| level > least) {
             continue;
         }
@@ -100,18 +101,18 @@ fn log(level: Level, line: &Line<'_>) {
     }
 }
 
-/// A line, taken apart if it is TensorFlow's.
+/// A line, split into its parts if it is TensorFlow's.
 #[derive(Debug, PartialEq, Eq)]
 struct Line<'t> {
     level: Option<Level>,
-    /// File and line in TensorFlow.
+    /// The file and line in TensorFlow's source.
     source: Option<&'t str>,
     text: &'t str,
 }
 
 impl<'t> Line<'t> {
-    /// Reads a line as TensorFlow's older log writes it, `2026-11-22 10:00:00.123456: W tensorflow/core/x.cc:12] text`, or as abseil
-    /// does, `W0000 00:00:1795341600.123456 1234 x.cc:12] text`.
+    /// Reads a line of TensorFlow's older log, `2026-11-22 10:00:00.123456: W tensorflow/core/x.cc:12] text`, or of abseil,
+    /// `W0000 00:00:1795341600.123456 1234 x.cc:12] text`.
     fn parse(line: &'t str) -> Self {
         let plain = Self { level: None, source: None, text: line };
         let Some((head, text)) = line.split_once("] ") else {

@@ -1,4 +1,4 @@
-//! What a measurement leaves at its end for the access line and the spans of its request.
+//! The summary that a measurement leaves for the access line and the spans of its request.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -9,33 +9,33 @@ use tfweb_engine::Code;
 use super::labels::{ProtocolId, SignatureLabels};
 use super::stage::{Stage, Timings};
 
-/// What a prediction came to.
+/// The summary of a prediction.
 pub struct Summary {
-    /// The protocol by which it came.
+    /// The protocol of the request.
     pub protocol: ProtocolId,
-    /// The signature that was called, if it is served.
+    /// The signature that was called; `None` if it is not served.
     pub signature: Option<Arc<SignatureLabels>>,
-    /// How it ended; none where all is well.
+    /// How the prediction ended; `None` for a success.
     pub code: Option<Code>,
-    /// Rows it had run.
+    /// The number of rows that the prediction ran.
     pub rows: usize,
-    /// How long its stages took.
+    /// The times of the stages.
     pub timings: Timings,
-    /// When each stage began; none where it did not come to it.
+    /// When each stage began; `None` for a stage that did not happen.
     pub begun: [Option<Instant>; Stage::ALL.len()],
-    /// The runs that served it, where it is traced.
+    /// The runs that had rows of this prediction, if it is traced.
     pub runs: Vec<TraceLink>,
 }
 
 impl Summary {
-    /// Makes the summary of a request of which nothing is known yet.
+    /// Makes an empty summary.
     #[must_use]
     pub fn new(protocol: ProtocolId) -> Self {
         let (signature, code, begun, runs) = (None, None, [None; Stage::ALL.len()], Vec::new());
         Self { protocol, signature, code, rows: 0, timings: Timings::default(), begun, runs }
     }
 
-    /// Takes in when and where a part of the request ran.
+    /// Adds a part of the request: the earliest start of each stage, and its runs.
     pub fn join(&mut self, part: &Self) {
         self.signature = self.signature.take().or_else(|| part.signature.clone());
         for (mine, theirs) in self.begun.iter_mut().zip(part.begun) {
@@ -44,7 +44,7 @@ impl Summary {
         self.runs.extend(&part.runs);
     }
 
-    /// When a stage began and how long it took; none where it did not come to it.
+    /// When a stage began and how long it took; `None` for a stage that did not happen.
     #[must_use]
     pub fn stage(&self, stage: Stage) -> Option<(Instant, Duration)> {
         let begun = self.begun[stage as usize]?;
@@ -52,10 +52,10 @@ impl Summary {
     }
 }
 
-/// Where a measurement leaves its summary for the request's exchange.
+/// A slot in which a measurement leaves its summary for the request's exchange.
 #[derive(Default)]
 pub struct SummarySlot {
-    /// The request's span, where it is traced.
+    /// The request's span, if it is traced.
     pub trace: Option<TraceLink>,
     summary: OnceLock<Summary>,
 }
@@ -66,7 +66,7 @@ impl SummarySlot {
         Self { trace, summary: OnceLock::new() }
     }
 
-    /// Leaves a summary; of several, the first counts.
+    /// Puts a summary into the slot. If there are several, the first one counts.
     pub fn leave(&self, summary: Summary) {
         let _ = self.summary.set(summary);
     }

@@ -1,5 +1,4 @@
-//! What is told of each request beyond figures: a line in the access log, and traces. Where neither is asked for, no request is
-//! looked at.
+//! The access log and traces. If both are off, no request is observed, and only metrics count it.
 
 use std::sync::Arc;
 
@@ -7,26 +6,26 @@ use tfweb_engine::Error;
 
 use super::trace::Tracer;
 
-/// What is wanted to be known of each request.
+/// What to observe of each request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether each request gets a line in the log.
+    /// Whether each request gets a line in the access log.
     pub access_log: bool,
-    /// The URL to which traces are sent; none where they are switched off.
+    /// The URL of the collector of traces; `None` where traces are off.
     pub otlp_endpoint: Option<String>,
 }
 
-/// What tells of requests.
+/// Observes requests with the access log, with traces, with both or with neither.
 pub struct Telemetry {
     access_log: bool,
     tracer: Option<Arc<Tracer>>,
 }
 
 impl Telemetry {
-    /// Starts to send traces, if they are asked for.
+    /// Starts to send traces, if they are on.
     ///
     /// # Errors
-    /// `Internal` where that cannot be.
+    /// `Internal` if the sender of traces cannot start.
     pub fn start(settings: &Settings) -> Result<Self, Error> {
         let tracer = settings.otlp_endpoint.as_deref().map(Tracer::start).transpose()?;
         Ok(Self { access_log: settings.access_log, tracer: tracer.map(Arc::new) })
@@ -38,21 +37,21 @@ impl Telemetry {
         self.access_log || self.tracer.is_some()
     }
 
-    /// Whether each request gets a line in the log.
+    /// Whether each request gets a line in the access log.
     pub(super) fn has_access_log(&self) -> bool {
         self.access_log
     }
 
-    /// The tracer, where traces are on.
+    /// The tracer; `None` where traces are off.
     #[must_use]
     pub fn tracer(&self) -> Option<&Arc<Tracer>> {
         self.tracer.as_ref()
     }
 
-    /// Sends the last traces, for a moment at most.
+    /// Sends the last traces. It waits two seconds at most.
     pub async fn stop(&self) {
         if let Some(tracer) = self.tracer.clone() {
-            // It waits, which must not be on a thread of actors. One that panics has nothing more to send.
+            // The stop blocks, so it must not run on a thread of actors. If it panics, there is nothing more to send.
             let _ = tokio::task::spawn_blocking(move || tracer.stop()).await;
         }
     }

@@ -1,5 +1,6 @@
-//! Traces: what a request and its run came to, as OpenTelemetry's spans. They are made when it has ended, from the times that are
-//! taken anyway, and sent by a thread of their own; what it cannot send in time is dropped and said in the log.
+//! Traces: sends requests and their runs as OpenTelemetry spans. A span is made when a request or a run has ended, from times
+//! that are measured anyway. A thread of its own sends the spans. It drops those that it cannot send in time, and the log says
+//! so.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,23 +23,24 @@ use super::labels::SignatureLabels;
 use super::request::{Ended, Head, Status as Answer, Transport};
 use super::stage::Stage;
 
-/// How long a stop waits for the last spans to be taken.
+/// How long a stop waits until the last spans are sent.
 const STOP_WAIT: Duration = Duration::from_secs(2);
-/// How long the collector may take to take some, which is OpenTelemetry's default.
+/// The time limit of one export to the collector. This is OpenTelemetry's default.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What the service is called where OpenTelemetry's variables name it not.
+/// The service's name, unless OpenTelemetry's variables set another.
 const SERVICE: &str = "tfweb";
 
-/// Makes spans and has them sent.
+/// Makes spans and queues them for export.
 pub struct Tracer {
-    /// Samples as OpenTelemetry's variables say: by default what the caller samples, or begins here.
+    /// Makes the spans of requests. It samples as OpenTelemetry's variables say; the default follows the caller, and samples
+    /// every request whose caller says nothing.
     requests: SdkTracer,
-    /// Takes every run that it is told of: those have a request that was sampled.
+    /// Makes the spans of runs. It takes every run, because only runs with a sampled request reach it.
     runs: SdkTracer,
     spans: Spans,
 }
 
-/// The queue of spans, which both share.
+/// The queue of spans that both tracers share.
 #[derive(Clone, Debug)]
 struct Spans(Arc<BatchSpanProcessor>);
 
@@ -55,16 +57,16 @@ impl SpanProcessor for Spans {
         self.0.force_flush()
     }
 
-    /// Left to [`Tracer::stop`]: whoever uses the queue would wait for its end anew.
+    /// [`Tracer::stop`] shuts the queue down. Each user of the queue would wait for the end again.
     fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
         Ok(())
     }
 }
 
-/// A request's span that has begun.
+/// The span of a request that has not ended.
 pub(super) struct Root {
     span: Span,
-    /// The same moment by both clocks.
+    /// The start of the span, by both clocks.
     begun: (Instant, SystemTime),
 }
 
@@ -82,12 +84,12 @@ impl Tracer {
     /// Starts a thread that sends spans to a collector.
     ///
     /// # Errors
-    /// `Internal` where no client for it can be made.
+    /// `Internal` if the client of the collector cannot be made.
     pub(super) fn start(endpoint: &str) -> Result<Self, Error> {
-        // Of the whole process; whoever came first has chosen as well.
+        // The provider belongs to the whole process. An error means that it has one already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let wrong = |error: &dyn std::fmt::Display| Error::internal(format!("traces to `{endpoint}`: {error}"));
-        // The client brings a thread and a runtime of its own, which cannot be started within another runtime.
+        // The client starts a thread with its own runtime. That must not happen inside another runtime.
         let client = std::thread::spawn(|| reqwest::blocking::Client::builder().timeout(EXPORT_TIMEOUT).build()).join();
         let client = client.map_err(|_| wrong(&"no client"))?.map_err(|error| wrong(&error))?;
         let exporter = SpanExporter::builder().with_http().with_http_client(client).with_endpoint(endpoint).build();
@@ -96,13 +98,13 @@ impl Tracer {
         processor.set_resource(&resource);
         let spans = Spans(Arc::new(processor));
         let provider = || SdkTracerProvider::builder().with_span_processor(spans.clone()).with_resource(resource.clone());
-        // A run has as many links as requests; those are bounded.
+        // A run has one link for each request, and the number of requests in a run has a limit.
         let runs = provider().with_sampler(Sampler::AlwaysOn).with_max_links_per_span(u32::MAX).build();
         let requests = provider().build();
         Ok(Self { requests: requests.tracer(SERVICE), runs: runs.tracer(SERVICE), spans })
     }
 
-    /// Begins a request's span; none where it is not sampled.
+    /// Begins a request's span; `None` if the request is not sampled.
     pub(super) fn begin(&self, head: &Head) -> Option<Root> {
         let begun = (Instant::now(), SystemTime::now());
         let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(head));
@@ -111,7 +113,7 @@ impl Tracer {
         span.is_recording().then_some(Root { span, begun })
     }
 
-    /// Ends a request's span, with those of its stages.
+    /// Ends a request's span and makes the spans of its stages.
     pub(super) fn end(&self, mut root: Root, ended: &Ended<'_>) {
         let context = Context::new().with_remote_span_context(root.span.span_context().clone());
         for stage in Stage::ALL {
@@ -135,12 +137,12 @@ impl Tracer {
         root.span.end_with_timestamp(end);
     }
 
-    /// Makes a tracer of the runs of a signature.
+    /// Makes a tracer for the runs of a signature.
     pub(crate) fn of_signature(self: &Arc<Self>, labels: Arc<SignatureLabels>) -> Arc<dyn RunObserver> {
         Arc::new(SignatureTracer { tracer: Arc::clone(self), labels })
     }
 
-    /// Sends what is left, for a moment at most.
+    /// Sends the remaining spans. It waits [`STOP_WAIT`] at most.
     pub(super) fn stop(&self) {
         if let Err(error) = self.spans.0.shutdown_with_timeout(STOP_WAIT) {
             tracing::warn!("the last traces could not be sent: {error}");
@@ -148,7 +150,7 @@ impl Tracer {
     }
 }
 
-/// Records the runs of a signature.
+/// Traces the runs of a signature.
 struct SignatureTracer {
     tracer: Arc<Tracer>,
     labels: Arc<SignatureLabels>,
@@ -177,7 +179,7 @@ impl RunObserver for SignatureTracer {
     }
 }
 
-/// The headers of W3C's Trace Context.
+/// The headers of W3C Trace Context.
 struct Carrier<'h>(&'h Head);
 
 impl Extractor for Carrier<'_> {
@@ -194,7 +196,8 @@ impl Extractor for Carrier<'_> {
     }
 }
 
-/// A request's span in the words of OpenTelemetry's conventions (<https://opentelemetry.io/docs/specs/semconv/>).
+/// The name and the attributes of a request's span, in the words of OpenTelemetry's conventions
+/// (<https://opentelemetry.io/docs/specs/semconv/>).
 fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
     let Ended { head, status, summary, .. } = ended;
     let mut attributes = vec![KeyValue::new("tfweb.request_id", head.id.clone())];
@@ -214,7 +217,7 @@ fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
             attributes.push(KeyValue::new("http.request.method", head.method.clone()));
             attributes.push(KeyValue::new("http.response.status_code", i64::from(*status)));
             attributes.push(KeyValue::new("url.path", head.path.clone()));
-            // Names of spans should be few: a path that leads nowhere may be anything.
+            // Collectors expect few names of spans, and the path of a request without a route can be anything.
             if leads_somewhere {
                 name = format!("{name} {}", head.path);
                 attributes.push(KeyValue::new("http.route", head.path.clone()));
@@ -258,7 +261,7 @@ fn context_of(link: &TraceLink) -> SpanContext {
     SpanContext::new(trace, span, TraceFlags::SAMPLED, false, TraceState::NONE)
 }
 
-/// What all spans are of: this service, and what OpenTelemetry's variables say of it.
+/// The attributes of all spans: this service, and those that OpenTelemetry's variables add.
 fn resource() -> Resource {
     let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let is_named = |resource: Resource| {

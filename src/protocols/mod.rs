@@ -1,8 +1,8 @@
-//! The protocols that tfweb speaks, each in a folder of its own: it decodes requests, calls [`predict`](crate::serving::predict),
+//! The protocols of the server. Each has a folder of its own. It decodes requests, calls [`predict`](crate::serving::predict),
 //! and encodes answers and errors.
 //!
-//! [`ALL`] is the list. Routing, refusal by token, labels of figures, probes, health names and reflection follow from it. A new
-//! protocol is a folder, a line in [`ALL`] and its `.proto` file.
+//! [`ALL`] lists the protocols. The routes, the forms of refusals, the labels of metrics, the probe paths, the names for health
+//! and reflection follow from it. A new protocol takes a folder, a line in [`ALL`] and its `.proto` file.
 
 mod monitoring;
 mod native;
@@ -18,11 +18,11 @@ use crate::transport::http::HttpProtocol;
 
 pub use parts::{Parts, Settings};
 
-/// Makes a protocol; none where it is switched off.
+/// The function that makes a protocol. It returns `None` where the protocol is off.
 enum Make {
     Http(fn(&Parts<'_>) -> Option<Arc<dyn HttpProtocol>>),
     Grpc(fn(&Parts<'_>) -> Option<Arc<dyn GrpcProtocol>>),
-    /// One that predicts: its requests are counted under its name.
+    /// For a protocol that predicts. Its requests are counted under its name.
     HttpPredicting(fn(&Parts<'_>, ProtocolId) -> Option<Arc<dyn HttpProtocol>>),
     GrpcPredicting(fn(&Parts<'_>, ProtocolId) -> Option<Arc<dyn GrpcProtocol>>),
 }
@@ -33,7 +33,8 @@ pub struct Entry {
     make: Make,
 }
 
-/// Every protocol, in the order in which routes are tried: native reads any name, so it comes after the others.
+/// All protocols, in the order in which their routes are tried. The native protocol accepts any name as a signature, so it comes
+/// after the others.
 pub const ALL: &[Entry] = &[
     Entry { name: "monitoring", make: Make::Http(monitoring::http) },
     Entry { name: "health", make: Make::Grpc(monitoring::grpc) },
@@ -59,7 +60,7 @@ const NAMES_COUNT: usize = {
     count
 };
 
-/// The names of the protocols that predict, as figures and logs have them.
+/// The names of the protocols that predict, for metrics and logs.
 pub const NAMES: ProtocolNames = &{
     let (mut names, mut count, mut index) = ([""; NAMES_COUNT], 0, 0);
     while index < ALL.len() {
@@ -72,7 +73,7 @@ pub const NAMES: ProtocolNames = &{
     names
 };
 
-/// Makes the protocols that are spoken over HTTP.
+/// Makes the protocols over HTTP.
 #[must_use]
 pub fn http(parts: &Parts<'_>) -> Arc<[Arc<dyn HttpProtocol>]> {
     let made = ALL.iter().filter_map(|entry| match entry.make {
@@ -83,7 +84,7 @@ pub fn http(parts: &Parts<'_>) -> Arc<[Arc<dyn HttpProtocol>]> {
     made.collect()
 }
 
-/// Makes the protocols that are spoken over gRPC.
+/// Makes the protocols over gRPC.
 #[must_use]
 pub fn grpc(parts: &Parts<'_>) -> Arc<[Arc<dyn GrpcProtocol>]> {
     let made = ALL.iter().filter_map(|entry| match entry.make {

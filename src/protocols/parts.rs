@@ -1,4 +1,4 @@
-//! What protocols are made of.
+//! The settings of protocols, and the parts that they share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,27 +6,27 @@ use std::sync::Arc;
 use crate::serving::State;
 use crate::transport::tokens::Access;
 
-/// What the protocols are asked to do.
+/// The settings of all protocols.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether one JSON object is one example (native).
+    /// Whether a JSON object is one example and not columns (native protocol).
     pub batch_transpose: bool,
-    /// A directory of static files.
+    /// The directory of static files.
     pub static_path: Option<PathBuf>,
-    /// Whether gRPC answers carry values in the field of their dtype (TensorFlow Serving).
+    /// Whether gRPC answers carry values in the typed field of their dtype (TensorFlow Serving).
     pub grpc_typed_values: bool,
-    /// Whether figures are shown at a port of their own, and not beside the models.
+    /// Whether metrics have a port of their own, and are not on the port that serves models.
     pub has_admin_port: bool,
 }
 
-/// What each protocol may take when it is made.
+/// The parts from which a protocol is made.
 pub struct Parts<'a> {
-    /// What every protocol may look at.
+    /// The state of the server.
     pub state: &'a Arc<State>,
-    /// Who may call, and who may change which models are served.
+    /// The tokens for calls and for changes of models.
     pub access: &'a Arc<Access>,
-    /// What the protocols are asked to do.
+    /// The settings of all protocols.
     pub settings: &'a Settings,
-    /// Whether they are made for the admin port, where nobody is asked for a token.
+    /// Whether the protocol is for the admin port, which checks no token.
     pub is_admin_port: bool,
 }

@@ -1,4 +1,4 @@
-//! Static files (`--static_path`): below `/web/`, and for every GET that no other route takes.
+//! Serves static files (`--static_path`) under `/web/`, and for every GET that no other route accepts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use actix_web::{guard, web, HttpRequest, HttpResponse};
 use super::parts::Parts;
 use crate::transport::http::{Answers, HttpProtocol, Routes};
 
-/// A directory, and where it is served.
+/// A directory, and the prefix of its paths.
 struct StaticFiles {
     directory: std::path::PathBuf,
     prefix: &'static str,
 }
 
-/// Makes the one below `/web/`.
+/// Makes the protocol for paths under `/web/`.
 pub(super) fn below_web(parts: &Parts<'_>) -> Option<Arc<dyn HttpProtocol>> {
     make(parts, "/web")
 }
 
-/// Makes the one for paths that no other route takes.
+/// Makes the protocol for paths that no other route accepts.
 pub(super) fn elsewhere(parts: &Parts<'_>) -> Option<Arc<dyn HttpProtocol>> {
     make(parts, "")
 }
@@ -45,8 +45,8 @@ fn files(directory: &Path) -> Files {
     let root = directory.to_path_buf();
     Files::new("", directory)
         .index_file("index.html")
-        // Files itself refuses hidden files and `..`. This refuses links that lead out of the directory, and paths that do not
-        // exist. All are answered 404.
+        // actix-files refuses hidden files and `..`. This filter refuses links to files outside the directory, and paths that do
+        // not exist. The answer to all of them is 404.
         .path_filter(move |path: &Path, _| root.join(path).canonicalize().is_ok_and(|full| full.starts_with(&root)))
         .guard(guard::Any(guard::Get()).or(guard::Head()))
         .default_handler(web::to(unknown_path))
@@ -56,7 +56,7 @@ async fn unknown_path(request: HttpRequest, answers: web::Data<Answers>) -> Http
     answers.unknown_path(&request)
 }
 
-/// Files has words of its own for paths that it refuses. Here they are paths like others that do not exist.
+/// actix-files answers a refused path in its own words. Here such a path gets the same answer as one that does not exist.
 async fn refused_as_unknown(
     answers: web::Data<Answers>,
     request: ServiceRequest,

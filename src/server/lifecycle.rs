@@ -1,4 +1,4 @@
-//! Listens, serves, and stops everything in order.
+//! Starts the listeners, serves until a signal, and stops all parts in order.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,32 +17,32 @@ use crate::observe::log;
 use crate::transport::grpc::GrpcListener;
 use crate::transport::http::Listener;
 
-/// A signal this soon after the first is the same wish sent twice, as `timeout` and terminals do.
+/// A signal that comes this soon after the first one is the same request to stop. `timeout` and terminals send it twice.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
-/// The exit code when a second signal cuts a stop short: 128 + SIGINT, as shells report it.
+/// The exit code after a second signal: 128 + SIGINT, as shells report it.
 const SECOND_SIGNAL_EXIT: i32 = 130;
-/// The exit code when `--drain_timeout_ms` cuts requests off: EX_TEMPFAIL of sysexits.h, for they may be tried again.
+/// The exit code if `--drain_timeout_ms` cut requests off: EX_TEMPFAIL of sysexits.h, because a client may try them again.
 const CUT_OFF_EXIT: i32 = 75;
 
-/// A server that listens.
+/// A running server.
 pub struct Server {
     http: Listener,
     grpc: Option<GrpcListener>,
     admin: Option<Listener>,
     shared: Shared,
     drain: Drain,
-    /// The threads of the models' actors, and of the fetcher.
+    /// The thread of the models' actors and the thread of the fetcher.
     arbiters: [Arbiter; 2],
 }
 
 impl Server {
-    /// Starts to listen and serves the models, those of now and of later; `set` may be told to change them. Needs an actix
+    /// Starts to listen and to serve. The server serves the models of now and those that `set` adds later. It needs an actix
     /// `System` in the current thread.
     ///
     /// # Errors
-    /// `Unavailable` where the address cannot be listened on.
+    /// `Unavailable` if a listener cannot open its address.
     pub fn start(config: &Config, models: Models, set: Option<Arc<ModelSet>>) -> Result<Self, Error> {
-        // Its own thread: a fetch must not come between a model and its next batch.
+        // The fetcher has a thread of its own, so that a fetch does not delay a model's next batch.
         let fetching = Arbiter::new();
         let shared = Shared::new(config, &models, set, &fetching);
         let (http, grpc, admin) = (shared.http(config)?, shared.grpc(config)?, shared.admin(config)?);
@@ -50,28 +50,28 @@ impl Server {
         Ok(Self { http, grpc, admin, shared, drain: config.drain, arbiters: [models.arbiter, fetching] })
     }
 
-    /// Where it listens; with port 0 the one that was picked.
+    /// The address of the HTTP port. For port 0 this is the port that the system chose.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.http.address()
     }
 
-    /// Where it listens for gRPC, if on a port.
+    /// The address of the gRPC port, if there is one.
     #[must_use]
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc.as_ref().and_then(GrpcListener::address)
     }
 
-    /// Where operators ask for health and figures, if on a port of its own.
+    /// The address of the admin port, if there is one.
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Listener::address)
     }
 
-    /// Serves until a signal, then stops; a second one ends the process at once, and so does the limit of a stop.
+    /// Serves until a signal comes, then stops. A second signal ends the process at once. So does the time limit of the stop.
     ///
     /// # Errors
-    /// If the listener fails.
+    /// If a listener fails.
     pub async fn serve_until(self, mut signals: Signals) -> io::Result<()> {
         let name = signals.next().await;
         let Drain { delay, timeout } = self.drain;
@@ -98,11 +98,12 @@ impl Server {
         Ok(())
     }
 
-    /// Stops: readiness goes, after a moment accepting ends, requests in flight finish, then the actors and run threads end. Where
-    /// that takes too long, ends as it is; then the process should end too.
+    /// Stops: the server reports that it is not ready, accepts no more connections after a delay, and finishes the requests in
+    /// flight. Then the actors and run threads end. If this takes longer than the limit, it gives up, and the process should
+    /// exit.
     ///
     /// # Errors
-    /// If the listener fails.
+    /// If a listener fails.
     pub async fn stop(self) -> io::Result<Stopped> {
         let limit = Instant::now() + self.drain.timeout;
         self.shared.state.health.draining.store(true, Ordering::Relaxed);
@@ -122,7 +123,7 @@ impl Server {
                 return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.room.requests()));
             }
         }
-        // Last, so that it can be watched how the others end.
+        // The admin port closes last, so that operators can watch the stop.
         if let Some(admin) = self.admin {
             admin.cut_off().await?;
         }
@@ -139,6 +140,6 @@ impl Server {
 pub enum Stopped {
     /// All requests were answered.
     Finished,
-    /// So many were not.
+    /// The given number of requests was cut off.
     CutOff(usize),
 }

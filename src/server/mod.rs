@@ -1,4 +1,4 @@
-//! Builds every part, hands it what it needs, and stops all in order. It alone knows all rooms.
+//! Builds all parts of the server, connects them, and stops them in order. Only this module knows all others.
 
 mod lifecycle;
 mod parts;

@@ -1,4 +1,4 @@
-//! Makes the parts of a server, and hands each what it needs.
+//! Makes the parts of a server and connects them.
 
 use std::io;
 use std::path::Path;
@@ -24,7 +24,7 @@ use crate::transport::grpc::{GrpcListener, GrpcParts};
 use crate::transport::http::{Answers, HttpServices, Listener, Listening, HTTP2};
 use crate::transport::{watched_file, BodyLimits, RequestIds, BODIES_BYTES_MAX};
 
-/// The models, the thread of their actors, their figures and what traces them.
+/// The models with the thread of their actors, their metrics and their traces.
 pub struct Models {
     /// The models that are served.
     pub catalog: Arc<Catalog>,
@@ -34,10 +34,10 @@ pub struct Models {
 }
 
 impl Models {
-    /// Starts a thread for models' actors, of which there are none yet. Needs an actix `System` in the current thread.
+    /// Starts the thread of the models' actors. The catalog is empty at first. It needs an actix `System` in the current thread.
     ///
     /// # Errors
-    /// `Internal` where traces cannot be sent.
+    /// `Internal` if the sender of traces cannot start.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let arbiter = Arbiter::new();
@@ -45,7 +45,7 @@ impl Models {
         Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
     }
 
-    /// Makes what loads models.
+    /// Makes the loader of all models.
     #[must_use]
     pub fn loader(&self, config: &Config) -> Loader {
         let (tags, inter_op) = (config.tags.clone(), config.inter_op);
@@ -72,17 +72,17 @@ impl Models {
         }
     }
 
-    /// Makes an empty set of models, whose watchers load into the catalog.
+    /// Makes an empty set of models. Its watchers load into the catalog.
     #[must_use]
     pub fn set(&self, config: &Config) -> ModelSet {
         ModelSet::new(Arc::clone(&self.catalog), self.loader(config), Arbiter::new())
     }
 }
 
-/// The models of flags and file.
+/// Reads the models of the flags and of the file of models.
 ///
 /// # Errors
-/// `InvalidArgument` for a file that cannot be read, or that names a model of the flags.
+/// `InvalidArgument` for a file that cannot be read, or that has a model of the same name as a flag.
 pub fn model_specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
     let mut specs = config.models.clone();
     if let Some(file) = &config.model_config {
@@ -95,7 +95,7 @@ pub fn model_specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
     Ok(specs)
 }
 
-/// What the listeners share.
+/// The parts that the listeners share.
 pub(super) struct Shared {
     pub(super) state: Arc<State>,
     pub(super) answers: Arc<Answers>,
@@ -139,10 +139,10 @@ impl Shared {
         Parts { state: &self.state, access: &config.access, settings: &config.protocols, is_admin_port }
     }
 
-    /// Opens the HTTP listener, over TLS or not.
+    /// Opens the HTTP listener, with TLS or without.
     pub(super) fn http(&self, config: &Config) -> Result<Listener, Error> {
         let tls = config.tls.as_ref().map(|tls| tls.server_config(&[HTTP2, b"http/1.1"])).transpose()?;
-        // Not the limit, which `stop` keeps, but behind it: this one is in whole seconds.
+        // `Server::stop` keeps the limit. The listener's own limit has whole seconds, so it is set to end later.
         let listening = Listening::main(tls, config.drain.timeout.as_secs() + 1);
         let services = HttpServices {
             protocols: protocols::http(&self.parts(config, false)),
@@ -154,7 +154,7 @@ impl Shared {
             .map_err(|error| unavailable(&config.host, config.port, &error))
     }
 
-    /// Opens the port for operators (`--admin_port`): plain HTTP without tokens, for networks that only they reach.
+    /// Opens the admin port (`--admin_port`): plain HTTP without tokens, for networks that only operators reach.
     pub(super) fn admin(&self, config: &Config) -> Result<Option<Listener>, Error> {
         let Some((host, port)) = &config.admin_address else { return Ok(None) };
         let not_found = |path: &str| {
@@ -191,7 +191,7 @@ fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
     Error::new(Code::Unavailable, format!("cannot listen on {host}:{port}: {error}"))
 }
 
-/// Reads tokens and certificates again when they change.
+/// Reads tokens and certificates again when their files change.
 pub(super) fn follow_files(config: &Config) {
     if let Some(tls) = config.tls.clone() {
         tls.warn_of_end();

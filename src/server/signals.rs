@@ -1,10 +1,11 @@
-//! The signals that end a server.
+//! The signals that stop a server.
 
 use std::io;
 
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
-/// The signals that end a server. Listened for before it takes requests, so that none ends it unprepared.
+/// Receives the signals that stop a server. It listens before the server takes requests, so that no signal kills the process
+/// without an ordered stop.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -14,12 +15,12 @@ impl Signals {
     /// Starts listening for SIGTERM and SIGINT.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the system refuses a handler.
     pub fn listen() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for one; gives its name.
+    /// Waits for a signal and gives its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",

@@ -1,4 +1,4 @@
-//! Puts what was fetched into the string elements whose URLs named it.
+//! Puts fetched bodies into the string elements that had URLs.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tfweb_codec::json::PendingUrl;
 use tfweb_engine::{StringStorage, Strings, Tensor};
 
-/// Puts fetched bodies into the places of their URLs; `pending` is sorted by input and element. Nothing is copied.
+/// Puts fetched bodies into the elements of their URLs. `pending` is sorted by input and element. This copies no bytes.
 pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
     let mut bodies = bodies.into_iter();
     for of_input in pending.chunk_by(|a, b| a.input == b.input) {
@@ -18,10 +18,10 @@ pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
     }
 }
 
-/// Strings of which some were fetched.
+/// Strings, some of which are fetched bodies.
 struct Filled {
     strings: Strings,
-    /// By element, in order.
+    /// Sorted by element.
     fetched: Vec<(usize, Bytes)>,
 }
 

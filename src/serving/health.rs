@@ -1,10 +1,10 @@
-//! Whether the server moves, and whether it takes requests.
+//! Whether the server is alive, and whether it takes requests.
 //!
-//! Whoever watches `/livez` starts a server anew that does not move: a session run cannot be cut short, so a run that never ends
-//! takes its thread with it for ever. A server that is only slow must not be ended so. A model counts as stuck when each of its
-//! run threads has been in one and the same run for longer than `stuck_after`, many times what a request may take, and requests
-//! have come meanwhile: their clients were answered 504 long ago. An actors' thread counts as stuck when it has done nothing at
-//! all for half a minute; its messages take microseconds.
+//! A supervisor restarts a server whose `/livez` is 503. This must happen if the server is stuck: a session run cannot be
+//! interrupted, so a run that never ends keeps its thread. It must not happen if the server is only slow. A model counts as stuck
+//! when each of its run threads has been in the same run for longer than `stuck_after`, and requests have come meanwhile.
+//! `stuck_after` is many times the time limit of a request, so the clients of that run have long had a 504. An actors' thread
+//! counts as stuck when its heartbeat has been silent for half a minute. Its messages take microseconds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -15,43 +15,43 @@ use tfweb_engine::quoted;
 
 use crate::models::{Catalog, Model};
 
-/// How many times `--request_timeout_ms` a run may take.
+/// `stuck_after` in units of `--request_timeout_ms`.
 const STUCK_FACTOR: u32 = 10;
-/// How long a run may take at least: the first on a GPU may compile for minutes.
+/// The least `stuck_after`. The first run on a GPU may compile for minutes.
 const STUCK_LEAST: Duration = Duration::from_secs(300);
-/// How long an actors' thread may be silent: starved of processors it is late by seconds.
+/// How long an actors' thread may be silent. Without free processors it is late by seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
 
-/// How long a run may take before its thread is taken to be stuck.
+/// The time after which a run counts as stuck.
 #[must_use]
 pub fn stuck_after(request_timeout: Duration) -> Duration {
     (request_timeout * STUCK_FACTOR).max(STUCK_LEAST)
 }
 
-/// How the server is.
+/// Knows the state of the server.
 pub struct Health {
     /// The models.
     pub catalog: Arc<Catalog>,
-    /// How long a run may take.
+    /// The time after which a run counts as stuck.
     pub stuck_after: Duration,
-    /// Threads of actors, by name.
+    /// The threads of actors, by name.
     pub threads: [(&'static str, Heartbeat); 2],
-    /// Whether the server is ready only with every model.
+    /// Whether the server is ready only if every model is.
     pub is_strict: bool,
-    /// Whether the server is about to stop.
+    /// Whether the server is stopping.
     pub draining: Arc<AtomicBool>,
 }
 
-/// Whether the server takes requests.
+/// Whether the server takes requests, and if not, why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It is about to stop: a load balancer should send new requests elsewhere.
+    /// The server is stopping. A load balancer should send new requests elsewhere.
     Draining,
-    /// A part of it does not move; `/livez` says which.
+    /// A thread or a model is stuck. `/livez` says which.
     Stuck,
-    /// Models are missing: all of them, or with `--strict_readiness` any.
+    /// No model is loaded yet. With `--strict_readiness`, at least one model is not loaded yet.
     Loading,
-    /// It takes requests.
+    /// The server takes requests.
     Ready,
 }
 
@@ -70,7 +70,7 @@ impl Health {
         }
     }
 
-    /// The threads and models that do not move, in words.
+    /// Describes the threads and models that are stuck.
     #[must_use]
     pub fn stuck(&self) -> Vec<String> {
         let silent = self.threads.iter().filter(|(_, heartbeat)| heartbeat.silent_for() > SILENT_MAX);
@@ -78,11 +78,11 @@ impl Health {
         threads.chain(self.catalog.models().iter().filter_map(|model| self.stuck_model(model))).collect()
     }
 
-    /// Why a model does not move, if it does not.
+    /// Describes why a model is stuck; `None` if it is not.
     #[must_use]
     pub fn stuck_model(&self, model: &Model) -> Option<String> {
         model.served().find_map(|version| {
-            // The signatures of a version share its threads.
+            // All signatures of a version share its run threads.
             let stuck = version.servables.first()?.handle.stuck_for().filter(|&time| time > self.stuck_after)?;
             let name = quoted(&model.name);
             let (seconds, number) = (stuck.as_secs(), version.number);

@@ -1,5 +1,5 @@
-//! The use case that every protocol calls: [`predict`] runs a signature on one request's inputs. [`State`] is what protocols may
-//! look at, [`Health`] how the server is.
+//! The use case of every protocol: [`predict`] runs a signature on the inputs of one request. Protocols share [`State`].
+//! [`Health`] knows whether the server works.
 
 pub mod fetch;
 mod health;

@@ -1,5 +1,5 @@
-//! Fetches what URLs name, then runs a signature on one request's inputs. Every protocol calls this one function. Decoding and
-//! encoding, in which protocols differ, happen before and after it on the listener's own thread.
+//! Fetches the URLs of a request, then runs a signature on its inputs. Every protocol calls this one function. A protocol decodes
+//! the request before the call and encodes the answer after it, on the listener's own thread.
 
 use std::time::Instant;
 
@@ -14,22 +14,24 @@ use crate::observe::{Measurement, Stage};
 
 /// The inputs of a run and its deadline.
 pub struct Call {
-    /// In the signature's order.
+    /// The tensors, in the signature's order.
     pub inputs: Vec<Tensor>,
-    /// Elements of `inputs` that are still to be fetched, sorted by input and element.
+    /// The elements of `inputs` that have URLs, sorted by input and element.
     pub urls: Vec<PendingUrl>,
-    /// When the request's time is over.
+    /// The end of the request's time.
     pub deadline: Deadline,
 }
 
-/// Runs a signature. Notes in the measurement which one, how many rows, and how long fetch, queue and run took.
+/// Runs a signature. Notes in the measurement the signature, the rows, and the times of fetch, queue and run.
 ///
 /// # Errors
-/// `Unimplemented` for dtypes that are not served; those of [`FetcherHandle::fetch`](tfweb_actors::fetcher::FetcherHandle::fetch); `Unavailable` where the queue is full;
-/// `DeadlineExceeded`; the session's own.
+/// `Unimplemented` for a dtype that is not supported; those of
+/// [`FetcherHandle::fetch`](tfweb_actors::fetcher::FetcherHandle::fetch); `Unavailable` where the queue is full;
+/// `DeadlineExceeded`; those of the session.
 ///
 /// # Cancel safety
-/// Dropped, its fetches end unless others wait for them, and the request is left out of every batch not yet formed.
+/// Dropping it ends its fetches, unless other requests wait for them. The request is left out of every batch that is not formed
+/// yet.
 pub async fn predict(
     state: &State,
     servable: &Servable,
@@ -48,7 +50,7 @@ pub async fn predict(
     }
     let start = Instant::now();
     let prediction = handle.predict(call.inputs, call.deadline, measurement.trace).await.inspect_err(|error| {
-        // A request that was refused or late spent its time in the queue.
+        // A request that was refused, or was late, has spent its time in the queue.
         let queued = matches!(error.code, Code::Unavailable | Code::DeadlineExceeded);
         measurement.took(if queued { Stage::Queue } else { Stage::Run }, start);
     })?;

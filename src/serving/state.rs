@@ -1,4 +1,4 @@
-//! What every protocol may look at.
+//! The state of the server that all protocols share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use crate::models::{Catalog, ModelSet};
 use crate::observe::metrics::Registry;
 use crate::observe::RequestFigures;
 
-/// What every protocol may look at.
+/// The state of the server that all protocols share.
 pub struct State {
     /// The models that are served.
     pub catalog: Arc<Catalog>,
-    /// Changes which models are served; none where they cannot change.
+    /// Adds, changes and removes models; `None` where the models cannot change.
     pub models: Option<Arc<ModelSet>>,
-    /// Fetches what URLs name; none where URL inputs are switched off.
+    /// Fetches URLs; `None` where URL inputs are off.
     pub fetcher: Option<FetcherHandle>,
-    /// The most time for one request.
+    /// The time limit of one request.
     pub request_timeout: Duration,
-    /// Where predictions are counted.
+    /// Counts predictions.
     pub requests: Arc<RequestFigures>,
-    /// The figures of every version.
+    /// The metrics of every version.
     pub registry: Arc<Registry>,
-    /// How the server is.
+    /// Knows the state of the server.
     pub health: Health,
 }

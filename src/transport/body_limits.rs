@@ -1,23 +1,23 @@
-//! Limits of the bodies of requests, by HTTP and by gRPC.
+//! The limits of request bodies over HTTP and gRPC.
 
 use std::sync::Arc;
 
 use tfweb_engine::{Code, Error};
 use tfweb_limits::{Admission, Full};
 
-/// The most bytes that the bodies of all requests being read or served may hold together.
+/// The most bytes of all request bodies together, from the first byte read to the answer.
 pub const BODIES_BYTES_MAX: usize = 1 << 30;
 
-/// Limits of reading a body.
+/// The limits of request bodies.
 #[derive(Clone)]
 pub struct BodyLimits {
-    /// The most bytes of one body, as they come and inflated.
+    /// The most bytes of one body, compressed and inflated.
     pub body_bytes_max: usize,
-    /// The room that all bodies share.
+    /// The memory budget of all bodies together.
     pub room: Arc<Admission>,
 }
 
-/// The error where there is no room for a body.
+/// The error for a body that does not fit into the budget.
 pub(super) fn no_room(full: Full) -> Error {
     let text = match full {
         Full::Bytes(bytes, max) => format!("{bytes} bytes of {max}"),

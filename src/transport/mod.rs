@@ -1,5 +1,5 @@
-//! The listeners: HTTP and gRPC, TLS, tokens, bodies, what every answer carries. They serve a list of protocols that is handed to
-//! them, and know none by name.
+//! The listeners for HTTP and gRPC, with TLS, tokens, limits of bodies, and the headers that every answer has. They serve a list
+//! of protocols and know none of them by name.
 
 mod body_limits;
 pub mod grpc;

@@ -1,12 +1,12 @@
-//! The id of a request: the client's own, or one that is made here.
+//! Request ids: the client's own, or one that the server makes.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The header, or the metadata, that carries it.
+/// The HTTP header and the gRPC metadata key of the id.
 pub(super) const REQUEST_ID: &str = "x-request-id";
-/// The longest id that is taken from a client. Longer ones would only fill logs.
+/// The longest id that the server takes from a client. Longer ones would fill the log.
 pub(super) const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// Makes ids that no other process makes: a random part for the process, and a count.
@@ -23,7 +23,7 @@ impl Default for RequestIds {
 }
 
 impl RequestIds {
-    /// Makes one.
+    /// Makes the next id.
     #[must_use]
     pub fn make(&self) -> String {
         let mut count = itoa::Buffer::new();

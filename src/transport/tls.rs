@@ -1,5 +1,5 @@
-//! TLS of both doors: a certificate, its key, and whose clients are let in; read again when the files change. New connections
-//! meet what was read last; those that are open go on.
+//! TLS of the HTTP port and the gRPC port: the server's certificate and key, and the authority of client certificates. The server
+//! reads the files again when they change. New connections use the new files, and open ones go on.
 
 use std::fmt;
 use std::io;
@@ -26,23 +26,23 @@ use x509_cert::Certificate;
 
 use super::watched_file;
 
-/// How long a client may take to agree on TLS: some round trips of a slow line.
+/// The time limit of a handshake. It allows for several round trips over a slow line.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
-/// How soon the end of a certificate is worth a warning: by then those that are renewed by themselves have been.
+/// The server warns this long before its certificate expires. Certificates that renew themselves have been renewed by then.
 const ENDS_SOON: Duration = Duration::from_secs(7 * 86_400);
 
-/// Where the certificates are.
+/// The paths of the certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's chain, its own certificate first.
+    /// The server's certificate chain, its own certificate first.
     pub cert: PathBuf,
-    /// The key of that certificate.
+    /// The private key of that certificate.
     pub key: PathBuf,
-    /// Who vouches for clients; nobody asks them if none.
+    /// The authority that signs client certificates; `None` to ask clients for none.
     pub client_ca: Option<PathBuf>,
 }
 
-/// The certificates as they were read last.
+/// The certificates of the last reading.
 pub struct Tls {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
@@ -50,7 +50,7 @@ pub struct Tls {
 }
 
 struct Material {
-    /// Of all files, to see whether they have changed.
+    /// The hash of all files, which shows a change.
     digest: Vec<u8>,
     certified: Arc<CertifiedKey>,
     clients: Option<Arc<dyn ClientCertVerifier>>,
@@ -60,17 +60,17 @@ impl Tls {
     /// Reads the files.
     ///
     /// # Errors
-    /// `InvalidArgument` for what cannot be used, such as a key of another certificate.
+    /// `InvalidArgument` for files that cannot be used, such as a key of another certificate.
     pub fn open(files: TlsFiles) -> Result<Self, Error> {
         let provider = Arc::new(default_provider());
         let material = read(&files, &provider)?;
         Ok(Self { files, provider, current: ArcSwap::from_pointee(material) })
     }
 
-    /// Reads the files again. Gives whether they have changed.
+    /// Reads the files again. Returns whether they have changed.
     ///
     /// # Errors
-    /// Why they cannot be used; all stays as it was.
+    /// Why they cannot be used. The server then keeps what it has.
     pub fn reread(&self) -> Result<bool, Error> {
         let material = read(&self.files, &self.provider)?;
         let changed = material.digest != self.current.load().digest;
@@ -81,7 +81,7 @@ impl Tls {
         Ok(changed)
     }
 
-    /// Logs a warning if the certificate ends soon, or has.
+    /// Logs a warning if the certificate has expired or expires soon.
     pub fn warn_of_end(&self) {
         let path = self.files.cert.display();
         match self.current.load().certified.end_entity_cert().ok().and_then(|cert| time_left(cert)) {
@@ -94,17 +94,18 @@ impl Tls {
         }
     }
 
-    /// What a door needs that speaks these protocols.
+    /// The configuration of a listener that offers these protocols (ALPN).
     ///
     /// # Errors
-    /// None that is known.
+    /// `Internal`; no case is known.
     pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<ServerConfig, Error> {
         let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| Error::internal(error.to_string()))?;
         let mut config = if self.files.client_ca.is_some() {
             let mut config =
                 builder.with_client_cert_verifier(Arc::new(Clients(Arc::clone(self)))).with_cert_resolver(self.clone());
-            // Who resumes a session is not asked for a certificate again, though it may have ended or be no longer trusted.
+            // A client that resumes a session shows no certificate again, although it may have expired or may no longer be
+            // trusted.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
             config
@@ -128,7 +129,7 @@ impl ResolvesServerCert for Tls {
     }
 }
 
-/// Asks clients for certificates of whom was read last.
+/// Checks client certificates with the authority of the last reading.
 #[derive(Debug)]
 struct Clients(Arc<Tls>);
 
@@ -141,7 +142,8 @@ impl Clients {
 
 impl ClientCertVerifier for Clients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // Hints are a help for clients of many certificates. They would have to be of the files as they were at start.
+        // Hints help clients that have several certificates. rustls takes them once, so they would not follow a change of the
+        // files.
         &[]
     }
 
@@ -177,12 +179,12 @@ impl ClientCertVerifier for Clients {
     }
 }
 
-/// Agrees on TLS with a client, within a few seconds.
+/// Does the TLS handshake with a client, within [`HANDSHAKE_WAIT`].
 ///
 /// # Errors
-/// Why they do not agree; the client was told by an alert.
+/// Why the handshake failed. The client has had an alert.
 pub async fn agree(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    // Without it small answers are late, and nothing more.
+    // An error only means that small answers come later.
     let _ = tcp.set_nodelay(true);
     tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(tcp)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -226,7 +228,7 @@ fn wrong(path: &Path, what: impl fmt::Display) -> Error {
     Error::invalid(format!("`{}`: {what}", path.display()))
 }
 
-/// How long a certificate is still good; nothing if it is so no longer.
+/// How long a certificate is still valid; zero if it has expired.
 fn time_left(certificate: &CertificateDer<'_>) -> Option<Duration> {
     let certificate = Certificate::from_der(certificate).ok()?;
     let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();

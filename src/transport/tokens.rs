@@ -1,5 +1,5 @@
-//! Who may call: whoever bears one of the server's tokens, where it has any; and who may change what is served: whoever bears
-//! an `--admin_token`. Both doors ask here before they read a body.
+//! Tokens: who may call the server (`--api_token`), and who may change its models (`--admin_token`). HTTP and gRPC check the
+//! token before they read a body.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use tfweb_engine::{Code, Error};
 
 use super::watched_file;
 
-/// A token, as its SHA-256: of one length, so that comparing takes one time, and of no use to who reads it.
+/// The SHA-256 of a token. All have one length, so a comparison always takes the same time. A hash is of no use to somebody who
+/// reads it.
 #[derive(Clone, PartialEq, Eq)]
 struct Digest([u8; 32]);
 
@@ -32,10 +33,10 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Takes tokens as they were typed, and those of a file. None where there are neither.
+    /// Takes the tokens of flags and of a file. `None` if there are neither.
     ///
     /// # Errors
-    /// `InvalidArgument` for what is no token, and for a file without any.
+    /// `InvalidArgument` for a text that cannot be a token, and for a file without tokens.
     pub fn new(typed: &[String], file: Option<PathBuf>) -> Result<Option<Arc<Self>>, Error> {
         if typed.is_empty() && file.is_none() {
             return Ok(None);
@@ -46,16 +47,16 @@ impl Tokens {
         Ok(Some(Arc::new(tokens)))
     }
 
-    /// Whether some are in a file.
+    /// Whether some tokens are in a file.
     #[must_use]
     pub fn has_file(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Reads the file again. Gives whether it has changed.
+    /// Reads the file again. Returns whether it has changed.
     ///
     /// # Errors
-    /// Why it cannot be used; the tokens stay as they were.
+    /// Why the file cannot be used. The tokens stay as they were.
     pub fn reread(&self) -> Result<bool, Error> {
         let Some(path) = &self.file else { return Ok(false) };
         let wrong = |what: String| Error::invalid(format!("`{}`: {what}", path.display()));
@@ -74,7 +75,7 @@ impl Tokens {
         Ok(changed)
     }
 
-    /// Whether one of them is this. Takes a time that tells nothing about which, or how much of it was right.
+    /// Whether a token is one of these. The time it takes does not depend on which one it is, or how much of it is right.
     fn have(&self, sent: &Digest) -> Choice {
         let read = self.read.load();
         let all = self.typed.iter().chain(read.iter());
@@ -82,7 +83,7 @@ impl Tokens {
     }
 }
 
-/// Reads a token. What is wrong is said without it.
+/// Reads a token. The error does not repeat it.
 fn token(text: &str) -> Result<Digest, &'static str> {
     if text.is_empty() {
         return Err("expected a token, got nothing");
@@ -93,26 +94,26 @@ fn token(text: &str) -> Result<Digest, &'static str> {
     Ok(Digest::of(text))
 }
 
-/// Who may do what.
+/// The tokens for calls and for changes.
 #[derive(Default)]
 pub struct Access {
-    /// Who may call; everybody if none.
+    /// The tokens for calls; `None` if everybody may call.
     pub api: Option<Arc<Tokens>>,
-    /// Who may call too, and change what is served; nobody if none.
+    /// The tokens for changes of models, which also allow calls; `None` if nobody may change models.
     pub admin: Option<Arc<Tokens>>,
 }
 
-/// Why a caller was turned away.
+/// Why a caller is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no token.
+    /// The caller sent no token.
     Missing,
-    /// It is none of the server's.
+    /// The caller sent a token that the server does not have.
     Wrong,
 }
 
 impl Refusal {
-    /// In words.
+    /// The refusal as an error.
     #[must_use]
     pub fn error(self) -> Error {
         let text = match self {
@@ -133,16 +134,16 @@ impl Refusal {
 }
 
 impl Access {
-    /// Whether anybody may call.
+    /// Whether everybody may call.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.api.is_none()
     }
 
-    /// Whether the sender of an `Authorization` header may call.
+    /// Checks whether the sender of an `Authorization` header may call.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason of the refusal.
     pub fn may_call(&self, authorization: Option<&[u8]>) -> Result<(), Refusal> {
         let Some(api) = &self.api else { return Ok(()) };
         let sent = authorization.and_then(bearer).ok_or(Refusal::Missing)?;
@@ -154,7 +155,7 @@ impl Access {
         }
     }
 
-    /// Whether the sender of an `Authorization` header may change what is served.
+    /// Whether the sender of an `Authorization` header may change which models are served.
     #[must_use]
     pub fn may_change(&self, authorization: Option<&[u8]>) -> bool {
         let sent = authorization.and_then(bearer);
@@ -162,7 +163,7 @@ impl Access {
     }
 }
 
-/// What a bearer sent.
+/// The hash of the token in an `Authorization` header.
 fn bearer(authorization: &[u8]) -> Option<Digest> {
     let (scheme, sent) = std::str::from_utf8(authorization).ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| Digest::of(sent.trim()))

@@ -1,4 +1,4 @@
-//! Reads small files that may be replaced while the server runs, and follows them: tokens, certificates.
+//! Reads small files (tokens, certificates) and reads them again when they change.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,17 +9,17 @@ use std::time::Duration;
 use actix_web::web;
 use tfweb_engine::Error;
 
-/// How often to look: soon enough for who has just replaced a file, and next to nothing for files this small. Contents are
-/// compared, not times: Kubernetes swaps the directory that a mounted Secret is in.
+/// The interval of readings. A new file takes effect soon, and small files cost little. The server compares contents and not
+/// times, because Kubernetes replaces the directory of a mounted Secret.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// The most bytes of such a file: ten thousand tokens, or hundreds of certificates.
+/// The most bytes of such a file. Ten thousand tokens or hundreds of certificates fit into it.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// Reads such a file.
+/// Reads a small file.
 ///
 /// # Errors
-/// The system's own, and `InvalidData` over the limit.
+/// The system's error, or `InvalidData` for a file over the limit.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
@@ -29,8 +29,8 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Calls `reread`, which gives whether something has changed, again and again for as long as the System lives. What goes wrong is
-/// logged once for as long as it stays so.
+/// Calls `reread` every two seconds as long as the actix System lives. `reread` returns whether something has changed. The same
+/// error is logged only once.
 pub fn follow(what: &'static str, reread: impl Fn() -> Result<bool, Error> + Send + Sync + 'static) {
     let reread = Arc::new(reread);
     actix::spawn(async move {

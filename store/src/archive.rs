@@ -1,6 +1,7 @@
-//! Archives that web servers have: fetched whole, unpacked into the cache, and fetched again only when they have changed.
+//! Archives on web servers. An archive is downloaded as a whole, unpacked into the cache, and downloaded again only after it has
+//! changed.
 //!
-//! A redirect to another host is followed, but without the URL's user and password; the client sees to that (`http`).
+//! A redirect to another host is followed without the user and password of the URL. The client ensures that (`http`).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,11 +19,11 @@ use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
 
-/// What snapshots of an archive are called, for it may hold several versions.
+/// The version in the names of an archive's snapshots. An archive may hold several versions of the model.
 const WHOLE: &str = "archive";
-/// Where the archive itself lies until it is unpacked.
+/// The file name of the archive until it is unpacked.
 const DOWNLOADED: &str = "downloaded";
-/// Where it is unpacked.
+/// The directory of the unpacked files.
 const UNPACKED: &str = "unpacked";
 
 /// An archive at a URL.
@@ -36,14 +37,14 @@ pub(super) struct Archive {
     limits: Limits,
 }
 
-/// What is in a snapshot: the directory in which versions are, and those.
+/// The contents of a snapshot: the directory that holds the versions, and the versions.
 struct Content {
-    /// Below the snapshot; empty, or one level down.
+    /// The directory below the unpacked files; empty for these files themselves.
     top: String,
     listing: Listing,
 }
 
-/// What has come of an archive.
+/// The state of a download.
 #[derive(Default)]
 struct Fetched {
     bytes: u64,
@@ -51,12 +52,12 @@ struct Fetched {
     last_modified: Option<String>,
 }
 
-/// What came of an attempt to fetch it.
+/// The result of one attempt to download.
 enum Attempt {
     Unchanged,
     Whole,
     Failed(Error),
-    /// Failed, but may not if tried again.
+    /// A failure that may pass.
     Again(Error),
 }
 
@@ -65,7 +66,7 @@ impl Archive {
         Ok(Self { uri: uri.clone(), url, packing, place, client: http::client()?, limits: Limits::USUAL })
     }
 
-    /// Asks whether it has changed, and brings it if so.
+    /// Asks the server whether the archive has changed. Downloads and unpacks it if so.
     pub(super) async fn look(&self) -> Result<Listing, Error> {
         let lock = lock(&self.place, WHOLE).await?;
         let known = self.newest().await?;
@@ -97,7 +98,7 @@ impl Archive {
     pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
         let (place, number, fingerprint) = (self.place.clone(), version.number, version.fingerprint());
         let snapshots = blocking(move || Ok(place.snapshots(WHOLE))).await?;
-        // Not touched: that is for the newest, and this may be another.
+        // This does not touch the snapshot. Only the newest one is touched, and this may be an older one.
         for (name, manifest) in snapshots {
             if let Some(directory) = self.holds(&manifest, number, fingerprint) {
                 return Ok(self.place.snapshot(&name).join(directory));
@@ -106,14 +107,14 @@ impl Archive {
         Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache as it was; look again")))
     }
 
-    /// Where in a snapshot that version is.
+    /// The directory of a version in a snapshot, if the snapshot has this version with these files.
     fn holds(&self, manifest: &Manifest, number: u64, fingerprint: Fingerprint) -> Option<PathBuf> {
         let content = self.content(manifest).ok()?;
         let version = content.listing.version(number).filter(|version| version.fingerprint() == fingerprint)?;
         Some([UNPACKED, &content.top, &version.directory].iter().filter(|part| !part.is_empty()).collect())
     }
 
-    /// What is in a snapshot.
+    /// The contents of a snapshot.
     fn content(&self, manifest: &Manifest) -> Result<Content, Error> {
         let strip = |file: &ManifestFile| {
             let path = file.path.strip_prefix(UNPACKED)?.strip_prefix('/')?;
@@ -122,13 +123,13 @@ impl Archive {
         layout(&self.uri, manifest.files.iter().filter_map(strip).collect())
     }
 
-    /// The snapshot that was found or confirmed last.
+    /// The snapshot that was made or confirmed last.
     async fn newest(&self) -> Result<Option<(String, Manifest)>, Error> {
         let place = self.place.clone();
         blocking(move || Ok(place.newest(WHOLE).and_then(|name| place.whole(&name).map(|manifest| (name, manifest))))).await
     }
 
-    /// Fetches it, with retries; `None` where it has not changed.
+    /// Downloads the archive, with retries; `None` if it has not changed.
     async fn fetch(&self, known: Option<&Manifest>, into: &Path, progress: &Progress) -> Result<Option<Fetched>, Error> {
         let mut fetched = Fetched::default();
         for retry in 0.. {
@@ -175,7 +176,7 @@ impl Archive {
         self.receive(response, fetched, into, progress).await
     }
 
-    /// Writes what comes, behind what has come before.
+    /// Appends what the server sends to what has come before.
     async fn receive(&self, mut response: Response, fetched: &mut Fetched, into: &Path, progress: &Progress) -> Attempt {
         let unwritable = |error: std::io::Error| Attempt::Failed(self.place.cannot_write(&error));
         let limit = self.limits.archive_bytes;
@@ -217,7 +218,7 @@ impl Archive {
         }
     }
 
-    /// Unpacks what was fetched and makes it the newest snapshot.
+    /// Unpacks the archive and publishes it as the newest snapshot.
     async fn unpack(&self, part: Part, fetched: Fetched) -> Result<Manifest, Error> {
         let (uri, packing, limits, place) = (self.uri.clone(), self.packing, self.limits, self.place.clone());
         blocking(move || {
@@ -229,7 +230,7 @@ impl Archive {
                     Failure::Refused(error) => error,
                     Failure::Unwritable(error) => unwritable(error),
                 })?;
-            // Whatever order they were packed in.
+            // The order of members in the archive must not change the fingerprint.
             files.sort();
             std::fs::remove_file(&downloaded).map_err(unwritable)?;
             layout(&uri, files.clone())?;
@@ -254,7 +255,8 @@ impl Archive {
     }
 }
 
-/// Asks only for what is new: the rest of what has begun to come, or all of it if it is not what is known.
+/// The headers that ask only for new bytes: for the rest of a download that has begun, or for an archive that differs from the
+/// known one.
 fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut add = |name, value: Option<&String>| {
@@ -262,7 +264,7 @@ fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
             headers.insert(name, value);
         }
     };
-    // A weak etag names the content, but not its bytes.
+    // A weak etag stands for the same content, but the bytes may differ.
     if let Some(etag) = fetched.etag.as_ref().filter(|etag| fetched.bytes > 0 && !etag.starts_with("W/")) {
         add(RANGE, Some(&format!("bytes={}-", fetched.bytes)));
         add(IF_RANGE, Some(etag));
@@ -273,13 +275,13 @@ fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
     headers
 }
 
-/// Whether an answer is the rest of what has begun to come.
+/// Whether an answer is the rest of the download that has begun.
 fn continues(response: &Response, fetched: &Fetched) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
     response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {}-", fetched.bytes))
 }
 
-/// Finds the versions: at the root, or in the only directory there that has any.
+/// Finds the versions: at the root, or in the only top directory that has some.
 fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
     let place = uri.to_string();
     let at_root = match Listing::new(&place, uri.last_part().as_deref(), files.clone()) {
@@ -307,7 +309,7 @@ fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
     }
 }
 
-/// What a status other than success means.
+/// The code of a status that is not a success.
 fn code_of(status: StatusCode) -> Code {
     match status.as_u16() {
         404 | 410 => Code::NotFound,
@@ -318,7 +320,7 @@ fn code_of(status: StatusCode) -> Code {
     }
 }
 
-/// The time before a retry, the first being 0.
+/// The pause before a retry. The first retry is 0.
 fn retry_delay(retry: usize) -> Duration {
     let factor = 1_u32 << retry.min(16);
     http::RETRY_DELAY_MIN.saturating_mul(factor).min(http::RETRY_DELAY_MAX)

@@ -1,4 +1,4 @@
-//! Where in an archive the versions are, and what is asked of its server.
+//! The place of versions in an archive, and the headers of requests to its server.
 
 use super::*;
 

@@ -1,11 +1,11 @@
-//! The cache directory: who may write where in it, and what is whole.
+//! The cache directory: its layout, its locks, and which snapshots are complete.
 //!
-//! Below it, each place has a directory, and in that each snapshot of a version has one. A snapshot is written under another
-//! name and renamed once it is whole, so what has its name is whole. Beside it lies its [`Manifest`]. Processes may share a
-//! cache: who writes a version holds a lock on it, which ends with the process whatever ends that. So what is unfinished and
-//! not locked was left by a crash, and is removed.
+//! Each origin has a directory in the cache, and each snapshot of a version has a directory in that. A snapshot is written under
+//! a temporary name and renamed when it is complete, so a snapshot with its final name is complete. Its [`Manifest`] is next to
+//! it. Processes may share a cache. A process that writes a version holds a lock on it, which the system releases when the
+//! process ends. So an unfinished snapshot without a lock was left by a crash, and is removed.
 //!
-//! Everything here blocks; callers are on a thread that may.
+//! Everything here blocks. Callers run it on a thread that may block.
 
 use std::fs::{self, File as OsFile, TryLockError};
 use std::io;
@@ -20,29 +20,29 @@ use super::env::Env;
 use super::listing::{File, Hash};
 use super::uri::ModelUri;
 
-/// What unfinished snapshots are called, until they are whole.
+/// The file extension of unfinished snapshots.
 const PART: &str = "part";
-/// What locks are called.
+/// The file extension of locks.
 const LOCK: &str = ".lock";
-/// How long a snapshot stays after its version has become another one: long enough for any process that found it to load it.
+/// How long a snapshot stays after its version has changed. Any process that found it has loaded it by then.
 const SUPERSEDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a snapshot stays that nobody asked for again.
+/// How long a snapshot stays after its last use.
 const UNUSED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// The most characters of a model's name in its directory's name; file systems take 255 for all of it.
+/// The most characters of a model's name in the name of its directory. File systems allow 255 for the whole name.
 const NAME_CHARS_MAX: usize = 64;
 
-/// A directory for what was downloaded.
+/// The directory of downloaded models.
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
 }
 
 impl Cache {
-    /// Opens the directory, or `$XDG_CACHE_HOME/tfweb`, or `~/.cache/tfweb`; makes it where it is not there, and removes what
-    /// crashed processes left in it.
+    /// Opens the directory, or by default `$XDG_CACHE_HOME/tfweb` or `~/.cache/tfweb`. Makes it if it does not exist, and removes
+    /// what crashed processes left.
     ///
     /// # Errors
-    /// `FailedPrecondition` naming the directory and `--cache_dir`.
+    /// `FailedPrecondition` that names the directory and `--cache_dir`.
     pub fn open(directory: Option<&Path>, env: &Env) -> Result<Self, Error> {
         let directory = match directory {
             Some(directory) => directory.to_path_buf(),
@@ -54,7 +54,7 @@ impl Cache {
         Ok(cache)
     }
 
-    /// Where it is.
+    /// The path of the directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -67,7 +67,7 @@ impl Cache {
         fs::remove_file(trial)
     }
 
-    /// Why something cannot be kept, with what can be done about it.
+    /// The error for a failed write, with a hint for the user.
     pub(super) fn cannot_write(&self, error: &io::Error) -> Error {
         let directory = self.directory.display();
         let message = if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
@@ -78,7 +78,7 @@ impl Cache {
         Error::new(Code::FailedPrecondition, message)
     }
 
-    /// The directory of one place. `endpoint` tells apart stores that have the same URI.
+    /// The directory of one origin. `endpoint` separates stores that have the same URI.
     pub(super) fn place(&self, uri: &ModelUri, endpoint: Option<&str>) -> Place {
         let identity = format!("{} {}", uri.identity(), endpoint.unwrap_or_default());
         let mut hash = Hash::new();
@@ -89,7 +89,7 @@ impl Cache {
         Place { cache: self.clone(), directory, identity }
     }
 
-    /// Removes what is unfinished and what nobody asked for in a long time. What cannot be removed is no reason to fail.
+    /// Removes unfinished snapshots, and those that were not used for a long time. A file that cannot be removed is no error.
     fn sweep(&self) {
         for directory in entries(&self.directory).filter(|path| path.is_dir()) {
             let place = Place { cache: self.clone(), directory, identity: String::new() };
@@ -106,28 +106,28 @@ impl Cache {
 }
 
 fn usual_directory(env: &Env) -> Result<PathBuf, Error> {
-    // Relative ones are to be ignored: XDG Base Directory Specification.
+    // The XDG Base Directory Specification says to ignore relative paths.
     let xdg = env.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = xdg.or_else(|| env.home().map(|home| home.join(".cache")));
     let message = "no place to keep models that are downloaded: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
     caches.map(|caches| caches.join("tfweb")).ok_or_else(|| Error::new(Code::FailedPrecondition, message))
 }
 
-/// What is known of a snapshot.
+/// The description of a snapshot.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    /// What it is a snapshot of; a name alone could be another's by chance.
+    /// The identity of the origin. Directory names are hashes, which may collide.
     pub(super) identity: String,
-    /// The version, or what else was written together.
+    /// The version's number, or `archive`.
     pub(super) version: String,
-    /// For an archive, what its server said of it: when asked again, it can say that nothing has changed.
+    /// What the server said about an archive. Sent with the next request, it lets the server answer that nothing has changed.
     pub(super) etag: Option<String>,
     pub(super) last_modified: Option<String>,
     /// What is in it.
     pub(super) files: Vec<ManifestFile>,
 }
 
-/// A file of a snapshot, as it was listed.
+/// A file of a snapshot with the size and the stamp that it had in the listing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ManifestFile {
     pub(super) path: String,
@@ -141,7 +141,7 @@ impl From<&File> for ManifestFile {
     }
 }
 
-/// The directory of one place in the cache.
+/// The cache directory of one origin.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     cache: Cache,
@@ -150,7 +150,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Makes its directory.
+    /// Makes the directory.
     pub(super) fn make(&self) -> Result<(), Error> {
         fs::create_dir_all(&self.directory).map_err(|error| self.cannot_write(&error))
     }
@@ -159,15 +159,15 @@ impl Place {
         self.cache.cannot_write(error)
     }
 
-    /// What every manifest of this place says it is of.
+    /// The identity of the origin, as its manifests have it.
     pub(super) fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// The lock on a version, unless another has it; `None` then.
+    /// Locks a version; `None` if somebody else holds the lock.
     ///
-    /// Where the file system knows no locks, all may write at once: names of what is unfinished differ, and the last rename
-    /// finds the snapshot already there.
+    /// On a file system without locks, all processes may write at once. Their temporary names differ, and the last rename finds
+    /// the snapshot already there.
     pub(super) fn try_lock(&self, version: &str) -> io::Result<Option<Lock>> {
         let file = OsFile::options().create(true).append(true).open(self.directory.join(format!("{version}{LOCK}")))?;
         match file.try_lock() {
@@ -176,19 +176,19 @@ impl Place {
         }
     }
 
-    /// Removes what is unfinished of a version. Only who has the lock may.
+    /// Removes the unfinished snapshots of a version. The caller must hold its lock.
     pub(super) fn remove_parts(&self, version: &str, _lock: &Lock) {
         entries(&self.directory).filter(|path| part_of(path) == Some(version)).for_each(|part| remove(&part));
     }
 
-    /// Starts a snapshot.
+    /// Begins a snapshot.
     pub(super) fn part(&self, version: &str) -> Result<Part, Error> {
         let path = self.directory.join(format!("{}.{PART}", unique(version)));
         fs::create_dir(&path).map_err(|error| self.cannot_write(&error))?;
         Ok(Part { path })
     }
 
-    /// Where the snapshot of that name is, once it is whole.
+    /// The path of a complete snapshot.
     pub(super) fn snapshot(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
@@ -197,7 +197,7 @@ impl Place {
         self.directory.join(format!("{name}.json"))
     }
 
-    /// The manifest of a snapshot that is there and whole: each file has the size that it had.
+    /// The manifest of a snapshot, if the snapshot is complete: each file exists and has its size.
     pub(super) fn whole(&self, name: &str) -> Option<Manifest> {
         let manifest = self.manifest(name)?;
         let directory = self.snapshot(name);
@@ -213,28 +213,28 @@ impl Place {
         serde_json::from_slice::<Manifest>(&text).ok().filter(|manifest| manifest.identity == self.identity)
     }
 
-    /// Keeps it from being removed as unused.
+    /// Marks a snapshot as used now.
     pub(super) fn touch(&self, name: &str) {
         if let Ok(file) = OsFile::options().append(true).open(self.manifest_path(name)) {
             let _ = file.set_modified(SystemTime::now());
         }
     }
 
-    /// The snapshots of a version, with their names.
+    /// All snapshots of a version, with their names.
     pub(super) fn snapshots(&self, version: &str) -> Vec<(String, Manifest)> {
         let names = entries(&self.directory).filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".json")?.to_owned()));
         let manifests = names.filter_map(|name| self.manifest(&name).map(|manifest| (name, manifest)));
         manifests.filter(|(name, manifest)| manifest.version == version && self.snapshot(name).is_dir()).collect()
     }
 
-    /// The name of the snapshot of a version that was published or touched last.
+    /// The name of the version's snapshot that was published or touched last.
     #[cfg(feature = "http")]
     pub(super) fn newest(&self, version: &str) -> Option<String> {
         let modified = |name: &str| fs::metadata(self.manifest_path(name)).and_then(|metadata| metadata.modified()).ok();
         self.snapshots(version).into_iter().map(|(name, _)| name).max_by_key(|name| modified(name))
     }
 
-    /// Gives a whole snapshot its name, and those that it replaces their last day.
+    /// Renames a complete snapshot to its final name. The snapshots that it replaces stay for a day.
     pub(super) fn publish(&self, part: Part, name: &str, manifest: &Manifest) -> Result<PathBuf, Error> {
         let publish = || {
             let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
@@ -242,14 +242,15 @@ impl Place {
             fs::write(&beside, text)?;
             let directory = self.snapshot(name);
             if self.whole(name).is_some() {
-                // The same content came under another etag. Who has found the snapshot may be reading it.
+                // The same content came under another etag. Other processes may be reading the existing snapshot.
                 fs::rename(&beside, self.manifest_path(name))?;
                 return Ok(directory);
             }
             if directory.exists() {
                 fs::remove_dir_all(&directory)?;
             }
-            // A manifest without a snapshot means nothing; a snapshot without one would.
+            // The manifest comes first: a manifest without a snapshot is ignored, but a snapshot without a manifest would have no
+            // description.
             fs::rename(&beside, self.manifest_path(name))?;
             part.rename(&directory)?;
             Ok(directory)
@@ -259,7 +260,7 @@ impl Place {
         Ok(directory)
     }
 
-    /// Removes snapshots that are of no more use: replaced by `current` of that version a while ago, or long unused.
+    /// Removes snapshots that `current` replaced a day ago or more, and those that were not used for a month.
     fn prune(&self, current: Option<(&str, &str)>) {
         let manifests: Vec<PathBuf> = entries(&self.directory).filter(|path| path.extension() == Some("json".as_ref())).collect();
         for path in manifests {
@@ -277,13 +278,13 @@ impl Place {
     }
 }
 
-/// Held while a version is written; the system lets go of it with the process.
+/// A lock on a version. The system releases it when the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: OsFile,
 }
 
-/// An unfinished snapshot. Dropped, it is removed.
+/// An unfinished snapshot. When it is dropped, it is removed.
 #[derive(Debug)]
 pub(super) struct Part {
     path: PathBuf,
@@ -296,7 +297,7 @@ impl Part {
 
     fn rename(mut self, to: &Path) -> io::Result<()> {
         fs::rename(&self.path, to)?;
-        // Nothing is left to remove.
+        // The drop has nothing to remove now.
         self.path = PathBuf::new();
         Ok(())
     }
@@ -317,7 +318,7 @@ fn unique(name: &str) -> String {
     format!("{name}.{}-{}-{nanos}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The version that an unfinished file or directory is of.
+/// The version of an unfinished file or directory; `None` for other paths.
 fn part_of(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     name.ends_with(&format!(".{PART}")).then(|| name.split('.').next()).flatten()

@@ -1,4 +1,4 @@
-//! What is found again, what is swept, and what is said of a cache that is none.
+//! Snapshots that are found again, leftovers that are removed, and errors for a directory that cannot be a cache.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn manifest(place: &Place, size: u64) -> Manifest {
     Manifest { identity: place.identity().into(), version: "1".into(), etag: None, last_modified: None, files }
 }
 
-/// Publishes a snapshot of one file of three bytes.
+/// Publishes a snapshot with one file of three bytes.
 fn publish(place: &Place, name: &str) -> PathBuf {
     let part = place.part("1").unwrap();
     fs::write(part.path().join("saved_model.pb"), "abc").unwrap();
@@ -87,7 +87,7 @@ fn parts_are_removed_unless_someone_works_on_them() {
     let place = place(&open(), "s3://bucket/m", None);
     drop(place.part("1").unwrap());
     assert_eq!(names(&place), [""; 0], "dropped in good order");
-    // As after a crash: nobody drops anything.
+    // Forgetting it leaves what a crash leaves.
     std::mem::forget(place.part("1").unwrap());
     let lock = place.try_lock("2").unwrap().unwrap();
     let busy = place.part("2").unwrap();

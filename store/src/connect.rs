@@ -1,4 +1,4 @@
-//! [`OperatorConfig`] → an operator of opendal that waits only so long and tries again; and what its errors mean here.
+//! Makes an opendal operator, with time limits and retries, from an [`OperatorConfig`]. Translates opendal's errors.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use super::http::{self, cause, without_queries};
 use super::operator::{not_built, OperatorConfig, Service, Signing};
 use super::uri::ModelUri;
 
-/// The most time for a cloud's machine to say whether it has credentials: it is asked on the machine itself.
+/// The time limit for a cloud machine's metadata service. It answers from the machine's own network.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
-/// Where Amazon tells the region of any bucket.
+/// The server of Amazon that tells the region of any bucket.
 const AWS_ENDPOINT: &str = "https://s3.amazonaws.com";
 
-/// Opens a store. Nothing is read of it yet.
+/// Makes the operator of a store. It reads nothing from the store yet.
 ///
 /// # Errors
-/// `Unimplemented` for a feature that is not built in, `InvalidArgument` for what the service does not take.
+/// `Unimplemented` for a feature that is not built in; `InvalidArgument` for an option that the service refuses.
 ///
 /// # Cancel safety
 /// Nothing is left behind.
@@ -58,7 +58,7 @@ pub(super) async fn connect(uri: &ModelUri, config: &OperatorConfig, client: &Cl
     Ok(operator.with_context(context).layer(timeout).layer(retry))
 }
 
-/// Says which feature is missing.
+/// Checks that the service's feature is built in.
 pub(super) fn check_built(uri: &ModelUri, service: Service) -> Result<(), Error> {
     let (feature, is_built) = match service {
         Service::S3 => ("s3", cfg!(feature = "s3")),
@@ -97,10 +97,10 @@ fn build(uri: &ModelUri, service: Service, options: HashMap<String, String>) -> 
     operator.map_err(|error| Error::invalid(format!("`{uri}`: {}", reason(&error))))
 }
 
-/// By the builder: its configuration does not read its own enums as text.
+/// Hugging Face's configuration cannot read its own enums from text, so this uses the builder.
 #[cfg(feature = "hf")]
 fn hugging_face(options: &HashMap<String, String>) -> opendal::Result<Operator> {
-    // The builder takes what is empty as not given.
+    // The builder treats an empty text as not set.
     let option = |name: &str| options.get(name).map_or("", String::as_str);
     let builder = opendal::services::Hf::default()
         .repo_type(option("repo_type"))
@@ -113,7 +113,7 @@ fn hugging_face(options: &HashMap<String, String>) -> opendal::Result<Operator> 
     Operator::new(builder)
 }
 
-/// What an error of opendal means; `doing` is such as "cannot list".
+/// Translates an error of opendal. `doing` is what failed, such as "cannot list".
 pub(super) fn explain(uri: &ModelUri, doing: &str, error: &opendal::Error) -> Error {
     #[allow(clippy::wildcard_enum_match_arm, reason = "opendal adds kinds as it likes")]
     let code = match error.kind() {
@@ -122,7 +122,7 @@ pub(super) fn explain(uri: &ModelUri, doing: &str, error: &opendal::Error) -> Er
         ErrorKind::PermissionDenied => Code::PermissionDenied,
         ErrorKind::ConfigInvalid => Code::InvalidArgument,
         ErrorKind::Unsupported => Code::Unimplemented,
-        // Whatever else it is, it is not of this side, and may pass.
+        // All other errors are the store's or the network's, and may pass.
         _ => Code::Unavailable,
     };
     let hint = match (error.kind(), uri) {
@@ -137,7 +137,7 @@ pub(super) fn explain(uri: &ModelUri, doing: &str, error: &opendal::Error) -> Er
     Error::new(code, format!("`{uri}`: {doing}: {}{hint}", reason(error)))
 }
 
-/// The innermost reason: the rest repeats it around requests, which are long and hold signatures.
+/// The innermost reason. The outer ones repeat it with the request, which is long and holds signatures.
 fn reason(error: &opendal::Error) -> String {
     let message = without_queries(error.message());
     match std::error::Error::source(error) {
@@ -147,13 +147,13 @@ fn reason(error: &opendal::Error) -> String {
     }
 }
 
-/// `S3Error { code: "NoSuchBucket", message: "It does not exist", … }` as `NoSuchBucket: It does not exist`.
+/// Shortens `S3Error { code: "NoSuchBucket", message: "It does not exist", … }` to `NoSuchBucket: It does not exist`.
 fn answered(message: &str) -> Option<String> {
     let field = |name: &str| message.split_once(&format!("{name}: \""))?.1.split('"').next();
     Some(format!("{}: {}", field("code")?, field("message")?))
 }
 
-/// Whether this is a machine of the service's cloud, and it has credentials for who runs on it.
+/// Whether this machine belongs to the service's cloud and has credentials.
 async fn machine_has_credentials(service: Service) -> bool {
     let Ok(client) = http::metadata_client(METADATA_TIMEOUT) else { return false };
     let request = match service {
@@ -178,7 +178,7 @@ async fn machine_has_credentials(service: Service) -> bool {
     request.send().await.is_ok_and(|response| response.status().is_success())
 }
 
-/// The region of a bucket at Amazon, which says so to anyone.
+/// The region of a bucket at Amazon, which tells it to everybody.
 async fn region_of(bucket: &str, client: &Client) -> String {
     let response = client.head(format!("{AWS_ENDPOINT}/{bucket}")).send().await;
     let region = response.ok().and_then(|response| response.headers().get("x-amz-bucket-region")?.to_str().ok().map(str::to_owned));

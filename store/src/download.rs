@@ -1,4 +1,4 @@
-//! Stores of files: what is in one, and how a version's files come into the cache.
+//! Stores of files: lists a store, and downloads a version's files into the cache.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,11 +20,11 @@ use super::operator::OperatorConfig;
 use super::progress::Progress;
 use super::uri::ModelUri;
 
-/// The most files that are read at once: enough to hide how far away a store is.
+/// The most files that are read at once. It hides the latency of a store.
 const FILES_AT_ONCE: usize = 8;
-/// A file larger than this is read in several ranges at once: stores give each connection only so much.
+/// A larger file is read in several ranges at once, because stores limit the speed of each connection.
 const RANGED_BYTES_MIN: u64 = 32 << 20;
-/// The bytes of one such range. With those at once below, for all files at once, 128 MiB are in memory at most.
+/// The bytes of a range. With the limits of ranges and files, at most 128 MiB are in memory.
 const RANGE_BYTES: usize = 4 << 20;
 /// The most ranges of a file that are read at once.
 const RANGES_AT_ONCE: usize = 4;
@@ -39,10 +39,10 @@ pub(super) struct Store {
     operator: OnceCell<Operator>,
 }
 
-/// What a download begins with: an empty directory, and which files must be fetched into it.
+/// A prepared download: an unfinished snapshot with its directories, and the files that must be fetched.
 struct Plan {
     part: Part,
-    /// Held as long as the plan is.
+    /// Held until the download has ended.
     _lock: Lock,
     fetched: Vec<File>,
     linked: usize,
@@ -57,7 +57,7 @@ impl Store {
         self.operator.get_or_try_init(|| connect(&self.uri, &self.config, &self.client)).await
     }
 
-    /// Lists what is there.
+    /// Lists the versions in the store.
     pub(super) async fn look(&self) -> Result<Listing, Error> {
         let operator = self.operator().await?;
         let failed = |error: opendal::Error| explain(&self.uri, "cannot list", &error);
@@ -79,7 +79,7 @@ impl Store {
         Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files)
     }
 
-    /// Brings a complete version into the cache.
+    /// Downloads a complete version into the cache.
     pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
         let name = format!("{}-{}", version.number, version.fingerprint());
         if let Some(found) = self.found(&name).await? {
@@ -87,7 +87,7 @@ impl Store {
         }
         let number = version.number.to_string();
         let lock = lock(&self.place, &number).await?;
-        // Whoever had the lock may have brought it.
+        // The process that held the lock may have downloaded the version.
         if let Some(found) = self.found(&name).await? {
             return Ok(found);
         }
@@ -111,7 +111,7 @@ impl Store {
         Ok(directory)
     }
 
-    /// The snapshot of that name, where it is whole.
+    /// The complete snapshot of this name, if there is one.
     async fn found(&self, name: &str) -> Result<Option<PathBuf>, Error> {
         let (place, name) = (self.place.clone(), name.to_owned());
         blocking(move || {
@@ -122,7 +122,7 @@ impl Store {
         .await
     }
 
-    /// Makes the directories, and links what earlier snapshots of this version have unchanged.
+    /// Makes the directories of a snapshot, and links the unchanged files from earlier snapshots of the version.
     async fn plan(&self, version: &Version, lock: Lock) -> Result<Plan, Error> {
         let (place, version) = (self.place.clone(), version.clone());
         blocking(move || {
@@ -144,7 +144,7 @@ impl Store {
 
     async fn fetch_all(&self, directory: &str, files: &[File], into: &Path, progress: &Progress) -> Result<(), Error> {
         let operator = self.operator().await?;
-        // Gathered first: a stream that made them on the way could not be sent to another thread, for all the compiler knows.
+        // The futures are collected first, because the compiler cannot prove that a stream of them may move between threads.
         let fetches: Vec<_> = files.iter().map(|file| self.fetch(operator, directory, file, into, progress)).collect();
         futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect().await
     }
@@ -174,7 +174,7 @@ impl Store {
                 }
             }
         }
-        // What was written earlier may only fail now.
+        // An earlier write may report its error only here.
         output.flush().await.map_err(unwritable)?;
         if written == file.size {
             return Ok(());
@@ -183,7 +183,7 @@ impl Store {
         Err(Error::new(Code::Unavailable, message))
     }
 
-    /// Looks again: files read while someone replaced them belong to two versions, whatever their sizes.
+    /// Lists again. If somebody replaced files during the download, they belong to two versions, even if their sizes are right.
     async fn check_unchanged(&self, version: &Version) -> Result<(), Error> {
         let now = self.look().await?;
         if now.version(version.number).is_some_and(|now| now.fingerprint() == version.fingerprint()) {
@@ -194,7 +194,7 @@ impl Store {
     }
 }
 
-/// Takes a file from an earlier snapshot, if it is there as it is listed now.
+/// Links or copies a file from an earlier snapshot that has it with the same size and stamp.
 fn link_unchanged(place: &Place, earlier: &[(String, Manifest)], file: &File, into: &Path) -> bool {
     if file.stamp.is_empty() {
         return false;

@@ -1,4 +1,4 @@
-//! What the environment says, behind functions: configurations are then tested without touching the process's own.
+//! The environment variables, behind functions, so that tests need not change those of the process.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 type Variable = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 type IsFile = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
 
-/// Looks up variables, and whether files that tools leave for each other are there.
+/// Looks up variables, and whether the credential files of other tools exist.
 #[derive(Clone)]
 pub struct Env {
     variable: Variable,
@@ -15,13 +15,13 @@ pub struct Env {
 }
 
 impl Env {
-    /// The process's own.
+    /// The variables of this process.
     #[must_use]
     pub fn process() -> Self {
         Self { variable: Arc::new(|name| std::env::var(name).ok()), is_file: Arc::new(Path::is_file) }
     }
 
-    /// One of these variables alone, on a machine with none of those files.
+    /// Only these variables, on a machine without credential files.
     #[must_use]
     pub fn of(variables: &[(&str, &str)]) -> Self {
         let variables: Vec<(String, String)> =
@@ -30,24 +30,24 @@ impl Env {
         Self { variable: Arc::new(look_up), is_file: Arc::new(|_| false) }
     }
 
-    /// The same, where only these files exist.
+    /// The same variables, on a machine where only these files exist.
     #[must_use]
     pub fn with_files(self, files: &[&str]) -> Self {
         let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
         Self { is_file: Arc::new(move |path| files.iter().any(|file| file == path)), ..self }
     }
 
-    /// A variable that is set, and not to nothing.
+    /// A variable, if it is set and not empty.
     pub(super) fn get(&self, name: &str) -> Option<String> {
         (self.variable)(name).filter(|value| !value.is_empty())
     }
 
-    /// The first of several that is set.
+    /// The first of several variables that is set.
     pub(super) fn first(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// Whether any of several is set.
+    /// Whether any of several variables is set.
     pub(super) fn any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.get(name).is_some())
     }
@@ -62,7 +62,7 @@ impl Env {
         self.get("HOME").map(PathBuf::from)
     }
 
-    /// Whether the home directory has this file.
+    /// Whether a file exists in the home directory.
     pub(super) fn home_has(&self, path: &str) -> bool {
         self.home().is_some_and(|home| (self.is_file)(&home.join(path)))
     }
@@ -70,7 +70,7 @@ impl Env {
 
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Variables hold secrets.
+        // Variables hold secrets, so this shows none.
         f.write_str("Env")
     }
 }

@@ -1,4 +1,4 @@
-//! The one HTTP client that stores and archives are asked with.
+//! The HTTP client of stores and archives.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder};
 use tfweb_engine::Error;
 
-/// The most time to reach a server.
+/// The time limit of a connection to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most time in which nothing comes while something should.
+/// The longest wait for more bytes of an answer.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most redirects of a request: the datanode of a namenode, the mirror of a site, and some more.
+/// The most redirects of a request: from a namenode to a datanode, or from a site to a mirror, and a few more.
 const REDIRECTS_MAX: usize = 5;
-/// Attempts after the first, of each request; with the delays below, some five seconds in all.
+/// The retries of each request. With their pauses they take about five seconds.
 pub(super) const RETRIES: usize = 4;
-/// Before the first retry; doubled before each other one.
+/// The pause before the first retry. It doubles with each further one.
 pub(super) const RETRY_DELAY_MIN: Duration = Duration::from_millis(300);
-/// Before any.
+/// The longest pause before a retry.
 pub(super) const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Makes a client. It belongs to the runtime that uses it first.
@@ -27,13 +27,14 @@ pub(super) fn client() -> Result<Client, Error> {
     build(builder().read_timeout(IDLE_TIMEOUT).redirect(Policy::custom(redirect)))
 }
 
-/// Makes a client for a cloud machine's own metadata: no proxy, no redirect, and little time, for most machines have none.
+/// Makes a client for a cloud machine's metadata service. It uses no proxy, follows no redirect, and has a short time limit,
+/// because most machines have no such service.
 pub(super) fn metadata_client(timeout: Duration) -> Result<Client, Error> {
     build(builder().timeout(timeout).redirect(Policy::none()).no_proxy())
 }
 
 fn builder() -> ClientBuilder {
-    // Of the whole process; whoever came first has chosen as well.
+    // The provider belongs to the whole process. An error means that it has one already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let agent = concat!("tfweb/", env!("CARGO_PKG_VERSION"));
     Client::builder().connect_timeout(CONNECT_TIMEOUT).user_agent(agent).referer(false)
@@ -43,7 +44,8 @@ fn build(builder: ClientBuilder) -> Result<Client, Error> {
     builder.build().map_err(|error| Error::internal(format!("no HTTP client: {}", cause(&error))))
 }
 
-/// To another host the client itself takes no credentials along. What was asked for by TLS is not answered without.
+/// Follows a redirect. The client itself removes credentials before it asks another host. A request over TLS is not redirected to
+/// a URL without TLS.
 fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > REDIRECTS_MAX {
         return attempt.error("too many redirects");
@@ -55,7 +57,7 @@ fn redirect(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     attempt.follow()
 }
 
-/// The innermost reason of an error, which says the most in the fewest words, without the queries of URLs.
+/// The innermost reason of an error, without the queries of URLs. It says the most in the fewest words.
 pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -64,10 +66,10 @@ pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     without_queries(&innermost.to_string())
 }
 
-/// The most characters of a reason that is passed on: some servers answer with a page.
+/// The most characters of a reason. Some servers answer with a whole page.
 const REASON_CHARS_MAX: usize = 300;
 
-/// One line, cut, in which no URL has its query: signatures are there.
+/// Puts a text on one line, cuts it, and removes the queries of URLs, because they hold signatures.
 pub(super) fn without_queries(text: &str) -> String {
     let mut words = Vec::new();
     for word in text.split_whitespace() {

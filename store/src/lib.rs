@@ -1,13 +1,13 @@
-//! Where models come from: any URI → a local directory with one version's files.
+//! Gets a model from any URI into a local directory with the files of one version.
 //!
-//! [`Origin`] is one place, opened by its [`ModelUri`]; [`Origin::look`] says which versions are there and whether each is
-//! complete, [`Origin::bring`] puts one into the [`Cache`] and gives its directory. Directories of this machine are looked at
-//! in the same way, and are used where they are. Nothing here loads a model, watches a place, or knows of models by name.
+//! An [`Origin`] is the place that a [`ModelUri`] names. [`Origin::list`] gives its versions and says which are complete.
+//! [`Origin::download`] puts a version into the [`Cache`] and returns its directory. A local directory is listed in the same way
+//! and used where it is. This crate loads no model, watches no origin, and knows no model names.
 //!
-//! - `uri`, `env`, `operator`, `listing`: what is meant, pure.
-//! - `http`, `connect`: how stores are asked.
-//! - `download`, `archive`, `unpack`, `local`: the three kinds of places.
-//! - `cache`, `progress`: where files go, and what is said meanwhile.
+//! - `uri`, `env`, `operator`, `listing`: read URIs, variables and lists of files. They are pure.
+//! - `http`, `connect`: make the clients of stores.
+//! - `download`, `archive`, `unpack`, `local`: stores, archives and local directories.
+//! - `cache`, `lock`, `progress`: write files into the cache, and log the progress.
 
 #![forbid(unsafe_code)]
 

@@ -1,41 +1,40 @@
-//! What is there: versions, their files, and whether a version is all there. Pure; the same for directories, buckets and
-//! archives, so that two looks at any of them can be compared.
+//! Sorts a list of files into versions, and says whether each version is complete. Pure. It treats directories, buckets and
+//! archives alike, so that two listings of any of them can be compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use tfweb_engine::{Code, Error};
 
-/// The most files a place may hold: far past any directory of versions, and soon enough when it is a whole bucket.
+/// The most files of an origin: far more than any directory of versions has. The limit stops the listing of a whole bucket early.
 pub const FILES_MAX: usize = 100_000;
 
-/// What a SavedModel is made of. The rest of a directory, such as notes or the same model in other formats, is neither brought
-/// nor watched.
+/// The files of a SavedModel. Other files, such as notes or the same model in another format, are neither downloaded nor watched.
 const PART_FILES: [&str; 5] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "fingerprint.pb", "keras_metadata.pb"];
-/// Its directories.
+/// The directories of a SavedModel.
 const PART_DIRECTORIES: [&str; 3] = ["variables", "assets", "assets.extra"];
 
-/// A file of a place or of a version.
+/// A file of an origin or of a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct File {
-    /// Where it is, with `/` between the parts: in a [`Version`], from the version's directory on.
+    /// Its path with `/` between the parts. In a [`Version`] it begins below the version's directory.
     pub path: String,
-    /// Its bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// What changes when its content does: its etag, or else when it was last modified. Empty where neither is known.
+    /// A text that changes with the content: the etag, or else the time of the last change. Empty if the origin gives neither.
     pub stamp: String,
 }
 
 /// One version of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Its directory's number, or 1 where that has none.
+    /// Its number; 1 if its directory's name is not a number.
     pub number: u64,
-    /// Its directory's name as it is written, such as `00000123`; empty where the place itself is the version.
+    /// The name of its directory, such as `00000123`; empty if the origin itself is the version.
     pub directory: String,
     /// Its files, sorted by path.
     pub files: Vec<File>,
-    /// What it still lacks before it can be loaded, in words; `None` where it is complete.
+    /// What is missing before it can be loaded, in words; `None` if it is complete.
     pub missing: Option<String>,
 }
 
@@ -46,26 +45,26 @@ impl Version {
         Self { number, directory: directory.to_owned(), files, missing }
     }
 
-    /// Whether everything that it needs to be loaded is there.
+    /// Whether all files are there that it needs to be loaded.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.missing.is_none()
     }
 
-    /// The bytes of all its files.
+    /// The size of all its files in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.size).fold(0, u64::saturating_add)
     }
 
-    /// The same for two looks between which no file came, went, or changed.
+    /// A number that stays the same between two listings if no file was added, removed or changed.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let mut hash = Hash::new();
         for File { path, size, stamp } in &self.files {
             for part in [path.as_str(), &size.to_string(), stamp] {
                 hash.write(part.as_bytes());
-                // Between the parts, where no text has it.
+                // Separates the parts. No text has a zero byte.
                 hash.write(&[0]);
             }
         }
@@ -73,7 +72,7 @@ impl Version {
     }
 }
 
-/// A version's files by names, sizes and stamps, in one number.
+/// The hash of the names, sizes and stamps of a version's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
@@ -83,22 +82,23 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// What a look found.
+/// The versions of an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// Sorted by number, which is different for each; complete ones and others. Never empty.
+    /// Sorted by number, without duplicates, complete or not. Never empty.
     pub versions: Vec<Version>,
-    /// Whether the place is a directory of versions, so that others may come; else it is the only version itself.
+    /// Whether the origin is a directory of versions, to which more may come. Otherwise it is the only version itself.
     pub is_versioned: bool,
 }
 
 impl Listing {
-    /// Sorts the files of a place into versions.
+    /// Sorts the files of an origin into versions.
     ///
-    /// `place` is how errors name it; `own_name` its directory's name, which is the number of a single version if it is one.
+    /// Errors name the origin by `place`. `own_name` is the name of the origin's directory, which may be the number of a single
+    /// version.
     ///
     /// # Errors
-    /// `NotFound` where no SavedModel is, `InvalidArgument` for names that a file cannot safely have here.
+    /// `NotFound` without a SavedModel; `InvalidArgument` for a path that is not safe to write.
     pub fn new(place: &str, own_name: Option<&str>, files: Vec<File>) -> Result<Self, Error> {
         for file in &files {
             check_path(place, &file.path)?;
@@ -119,7 +119,8 @@ impl Listing {
         }
         let mut versions: Vec<Version> =
             directories.into_iter().map(|((number, directory), files)| Version::new(number, &directory, files)).collect();
-        // `7` beside `007`: a complete one is meant, and of several always the same.
+        // Of `7` and `007`, a complete one counts. If both are complete, the order of names decides, so that the choice stays the
+        // same.
         versions.sort_by_key(|version| (version.number, version.missing.is_some()));
         versions.dedup_by_key(|version| version.number);
         if versions.is_empty() {
@@ -135,7 +136,7 @@ impl Listing {
         Ok(Self { versions, is_versioned: true })
     }
 
-    /// The version of that number.
+    /// The version of this number.
     #[must_use]
     pub fn version(&self, number: u64) -> Option<&Version> {
         self.versions.iter().find(|version| version.number == number)
@@ -148,10 +149,10 @@ impl Listing {
     }
 }
 
-/// Refuses a path that a listing or an archive gives and that would not stay in the directory it is written to.
+/// Refuses a path in a listing or an archive that would lead out of the directory to which it is written.
 ///
 /// # Errors
-/// `InvalidArgument` naming the place and the path.
+/// `InvalidArgument` that names the origin and the path.
 pub(super) fn check_path(place: &str, path: &str) -> Result<(), Error> {
     let refuse = |what: &str| {
         let path: String = path.chars().take(200).collect();
@@ -173,7 +174,7 @@ pub(super) fn check_path(place: &str, path: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A directory's name as a version: digits alone; `00000123` is 123.
+/// The version number of a directory's name, which must have only digits; `00000123` is 123.
 pub(super) fn number(name: &str) -> Option<u64> {
     name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
 }
@@ -189,7 +190,7 @@ fn belongs(path: &str) -> bool {
     }
 }
 
-/// Some stores keep directories as empty files of their name.
+/// Removes the empty files that some stores keep for directories.
 fn without_directory_marks(files: Vec<File>) -> Vec<File> {
     let directories: BTreeSet<String> = files
         .iter()
@@ -198,7 +199,7 @@ fn without_directory_marks(files: Vec<File>) -> Vec<File> {
     files.into_iter().filter(|file| file.size > 0 || !directories.contains(&file.path)).collect()
 }
 
-/// What of a SavedModel is missing. A model without variables may have an empty directory for them.
+/// What a SavedModel lacks, if it lacks something. A model without variables may have an empty directory for them.
 fn missing(files: &[File]) -> Option<String> {
     let has = |path: &str| files.iter().any(|file| file.path == path);
     if !files.iter().any(|file| is_model(&file.path)) {
@@ -218,19 +219,19 @@ fn missing(files: &[File]) -> Option<String> {
     if shards.iter().any(|&(_, other)| other != count) {
         return Some("the rest of variables/variables.data-…: there are shards of two sets".to_owned());
     }
-    // No listing has as many shards as a name can promise: look only as far as there are some.
+    // A name can claim any number of shards, but no listing has that many. The search ends at the first missing one.
     let present: BTreeSet<u64> = shards.iter().map(|&(shard, _)| shard).collect();
     let first = (0..count).find(|shard| !present.contains(shard))?;
     Some(format!("variables/variables.data-{first:05}-of-{count:05}"))
 }
 
-/// `variables.data-00001-of-00003` as (1, 3).
+/// Reads `variables.data-00001-of-00003` as (1, 3).
 fn shard(name: &str) -> Option<(u64, u64)> {
     let (shard, count) = name.strip_prefix("variables.data-")?.split_once("-of-")?;
     Some((number(shard)?, number(count)?))
 }
 
-/// FNV-1a of 64 bits: the same in every version of this program, so that names made of it are found again.
+/// FNV-1a with 64 bits. It is the same in every version of this program, so that a later version finds the names made from it.
 pub(super) struct Hash(u64);
 
 impl Hash {
@@ -258,7 +259,7 @@ mod tests {
         paths.split_whitespace().map(file).collect()
     }
 
-    /// Numbers, directories and what is missing, as text.
+    /// Compares the numbers, directories and missing files of a listing, as text.
     #[track_caller]
     fn check(own_name: &str, paths: &str, expected: &str) {
         let listing = Listing::new("place", Some(own_name), files(paths));

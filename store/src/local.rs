@@ -1,4 +1,4 @@
-//! A look at a directory of this machine. Blocks; nothing is brought, for it is here.
+//! Lists a local directory. It blocks. Nothing is downloaded, because the files are used where they are.
 
 use std::fs;
 use std::io;
@@ -9,13 +9,13 @@ use tfweb_engine::{Code, Error};
 
 use super::listing::{File, Listing, FILES_MAX};
 
-/// The most directories within each other: a SavedModel has three.
+/// The most nested directories. A SavedModel has three levels.
 const DEPTH_MAX: usize = 16;
 
-/// Looks at a SavedModel or a directory of versions.
+/// Lists a SavedModel or a directory of versions.
 ///
 /// # Errors
-/// `NotFound` where there is none, naming the path.
+/// `NotFound` that names the path.
 pub fn look(path: &Path) -> Result<Listing, Error> {
     let place = path.display().to_string();
     let mut files = Vec::new();
@@ -27,19 +27,19 @@ pub fn look(path: &Path) -> Result<Listing, Error> {
     Listing::new(&place, full.file_name().and_then(|name| name.to_str()), files)
 }
 
-/// Lists files below a directory. Links are followed: versions are often links to where they really are.
+/// Lists the files below a directory. It follows links, because a version is often a link to its real place.
 fn walk(directory: &Path, prefix: &str, depth: usize, files: &mut Vec<File>) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(io::Error::other(format!("`{prefix}`: more than {DEPTH_MAX} directories within each other")));
     }
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        // No file of a SavedModel has a name that is no text.
+        // A SavedModel has no file whose name is not UTF-8.
         let Ok(name) = entry.file_name().into_string() else { continue };
         let path = format!("{prefix}{name}");
         let metadata = match fs::metadata(entry.path()) {
             Ok(metadata) => metadata,
-            // Gone since it was listed, or a link to nothing.
+            // The file was removed after the listing, or is a link to nothing.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };

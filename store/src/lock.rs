@@ -1,4 +1,4 @@
-//! Work on files: off the threads that must not block, and by one process at a time.
+//! Runs file work on threads that may block, and lets one process at a time write a version.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use tfweb_engine::{Code, Error};
 
 use super::cache::{Lock, Place};
 
-/// How often to see whether another process is done with a version.
+/// The interval of tries to take a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
-/// The most time to wait for it: as long as a download of terabytes takes. A process that ends lets go at once.
+/// The longest wait for the lock, which covers a download of terabytes. A lock ends with its process.
 const LOCK_WAIT_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Does what blocks on a thread that may.
+/// Runs work on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(format!("a file task failed: {error}")))?
 }
 
-/// Takes the lock on a version, or waits for it.
+/// Locks a version. Waits while another process holds the lock.
 pub(super) async fn lock(place: &Place, version: &str) -> Result<Lock, Error> {
     let start = Instant::now();
     let mut is_said = false;

@@ -1,8 +1,8 @@
-//! What a [`ModelUri`] and the environment say together about where to ask and with which credentials. Pure: the machine and
-//! the network are only asked later, by `connect`.
+//! Combines a [`ModelUri`] and the environment into the configuration of a store: its address and its credentials. Pure:
+//! `connect` asks the machine and the network later.
 //!
-//! Variables are those that each ecosystem's own tools read. Where they hold no credentials, requests are not signed, so that
-//! what is public can be read; except on a cloud's own machines, which have credentials to give ([`Signing::AskMachine`]).
+//! It reads the variables that each ecosystem's own tools read. Without credentials, requests are not signed, so that public
+//! models can be read. The exception is a machine of the cloud itself, which can give credentials ([`Signing::AskMachine`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use tfweb_engine::{Code, Error};
 use super::env::Env;
 use super::uri::ModelUri;
 
-/// What speaks to a store; each is a cargo feature.
+/// The service of a store. Each is a cargo feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// Amazon S3.
@@ -21,9 +21,9 @@ pub enum Service {
     Gcs,
     /// Azure Blob Storage.
     Azblob,
-    /// HDFS by REST.
+    /// HDFS over its REST API.
     WebHdfs,
-    /// HDFS by its own protocol.
+    /// HDFS over its own protocol.
     HdfsNative,
     /// Hugging Face Hub.
     Hf,
@@ -32,18 +32,18 @@ pub enum Service {
 /// Whether requests are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// By the credentials given, or those that the service's own rules find.
+    /// With the given credentials, or with those that the service's own rules find.
     Credentials,
-    /// They are not.
+    /// Not at all.
     Unsigned,
-    /// If the machine is one of the cloud's and gives credentials, by those; else they are not.
+    /// With the machine's credentials, if the machine belongs to the cloud and has some; else not at all.
     AskMachine,
 }
 
-/// A store as it will be opened.
+/// The configuration of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OperatorConfig {
-    /// Who speaks to it.
+    /// The service of the store.
     pub service: Service,
     /// The service's options by their names in opendal.
     pub options: BTreeMap<&'static str, String>,
@@ -52,10 +52,10 @@ pub struct OperatorConfig {
 }
 
 impl OperatorConfig {
-    /// Configures the store of a URI that is neither local nor an archive.
+    /// Makes the configuration for a URI that is neither local nor an archive.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the variable that is missing or cannot be.
+    /// `InvalidArgument` that names the variable that is missing or wrong.
     pub fn new(uri: &ModelUri, env: &Env) -> Result<Self, Error> {
         match uri {
             ModelUri::S3 { bucket, prefix } => s3(bucket, prefix, env),
@@ -65,7 +65,7 @@ impl OperatorConfig {
             ModelUri::Hdfs { name_node, prefix } => {
                 let with_port = |node: &str| if node.contains(':') { node.to_owned() } else { format!("{node}:{NAMENODE_PORT}") };
                 let nodes: Vec<String> = name_node.split(',').filter(|node| !node.is_empty()).map(with_port).collect();
-                // The client itself reads HADOOP_CONF_DIR and HADOOP_USER_NAME.
+                // The HDFS client itself reads HADOOP_CONF_DIR and HADOOP_USER_NAME.
                 Ok(Self::of(Service::HdfsNative, prefix).with("name_node", format!("hdfs://{}", nodes.join(","))))
             }
             ModelUri::Hf { repository, revision, prefix } => Ok(hugging_face(repository, revision.as_ref(), prefix, env)),
@@ -93,7 +93,7 @@ impl OperatorConfig {
         Self { signing, ..self }
     }
 
-    /// Where requests go, for what must tell two stores of the same URI apart.
+    /// The address of the store. It separates stores that have the same URI.
     pub(super) fn endpoint(&self) -> Option<&str> {
         self.options.get("endpoint").map(String::as_str)
     }
@@ -101,12 +101,12 @@ impl OperatorConfig {
 
 impl fmt::Debug for OperatorConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names alone: values are credentials, some of them.
+        // Shows only the names, because some values are credentials.
         write!(f, "{:?} {:?} {:?}", self.service, self.signing, self.options.keys())
     }
 }
 
-/// A namenode's port for its own protocol, by Hadoop's tradition.
+/// The usual port of a namenode for HDFS's own protocol.
 const NAMENODE_PORT: u16 = 8020;
 
 const AWS_HINTS: [&str; 6] = [
@@ -120,7 +120,7 @@ const AWS_HINTS: [&str; 6] = [
 
 fn s3(bucket: &str, prefix: &str, env: &Env) -> Result<OperatorConfig, Error> {
     let endpoint = env.first(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
-    // Other servers take any region; at Amazon, `connect` asks for the bucket's.
+    // Other servers accept any region. For Amazon, `connect` asks for the bucket's region.
     let region = env.first(&["AWS_REGION", "AWS_DEFAULT_REGION"]).or_else(|| endpoint.as_ref().map(|_| "us-east-1".to_owned()));
     let elsewhere = endpoint.as_ref().is_some_and(|endpoint| !endpoint.contains("amazonaws.com"));
     let config =
@@ -179,7 +179,7 @@ fn azure(uri: &ModelUri, endpoint: Option<&str>, container: &str, prefix: &str, 
             "`{uri}`: of which account? set AZURE_STORAGE_ACCOUNT, or write abfss://container@account.dfs.core.windows.net/path"
         )));
     };
-    // Credentials of one account are not shown to another.
+    // Credentials of one account must not be sent to another.
     let named = endpoint.split("://").nth(1).and_then(|host| host.split_once(".blob.")).map(|(account, _)| account.to_owned());
     let is_ours = named.is_none() || account.is_none() || named == account;
     let config = OperatorConfig::of(Service::Azblob, prefix)
@@ -200,7 +200,7 @@ fn azure(uri: &ModelUri, endpoint: Option<&str>, container: &str, prefix: &str, 
 fn web_hdfs(endpoint: &str, prefix: &str, env: &Env) -> OperatorConfig {
     OperatorConfig::of(Service::WebHdfs, prefix)
         .with("endpoint", endpoint)
-        // Gateways (HttpFS) know no listing in batches.
+        // Gateways (HttpFS) do not support listing in batches.
         .with("disable_list_batch", "true")
         .with_some("user_name", env.get("HADOOP_USER_NAME"))
 }
@@ -215,7 +215,7 @@ fn hugging_face(repository: &str, revision: Option<&String>, prefix: &str, env: 
         .with_some("endpoint", env.get("HF_ENDPOINT"))
 }
 
-/// What is said where the feature of a scheme is not built in.
+/// The error for a scheme whose feature is not built in.
 pub(super) fn not_built(uri: &ModelUri, feature: &str) -> Error {
     Error::new(Code::Unimplemented, format!("`{uri}`: this tfweb was built without it; build it with --features {feature}"))
 }

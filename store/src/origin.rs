@@ -1,4 +1,4 @@
-//! One place that has a model: it lists its versions and brings one to this machine.
+//! The origin of a model: lists its versions, and downloads a version to this machine.
 
 use std::path::PathBuf;
 
@@ -17,9 +17,9 @@ use super::operator::OperatorConfig;
 use super::uri::ModelUri;
 use super::{connect, local};
 
-/// A place that has a model, or versions of one.
+/// The place of a model or of its versions.
 ///
-/// It belongs to the runtime in which it is first asked.
+/// An origin belongs to the runtime that asks it first.
 #[derive(Debug)]
 pub struct Origin {
     uri: ModelUri,
@@ -35,10 +35,12 @@ enum Kind {
 }
 
 impl Origin {
-    /// Opens a place. Nothing is asked of it yet. `cache` is called for places elsewhere: a server of local models needs none.
+    /// Opens an origin. This asks nothing of it yet. `cache` is called only for origins that are not local: a server with local
+    /// models needs no cache.
     ///
     /// # Errors
-    /// `InvalidArgument` for an environment that says too little, `Unimplemented` for a scheme that is not built in, the cache's.
+    /// `InvalidArgument` if a variable is missing or wrong; `Unimplemented` for a scheme that is not built in; those of the
+    /// cache.
     pub fn open(uri: &ModelUri, cache: impl FnOnce() -> Result<Cache, Error>, env: &Env) -> Result<Self, Error> {
         let kind = match uri {
             ModelUri::Local(path) => Kind::Local(path.clone()),
@@ -63,19 +65,19 @@ impl Origin {
         Ok(Self { uri: uri.clone(), kind })
     }
 
-    /// The place's URI.
+    /// The URI of the origin.
     #[must_use]
     pub fn uri(&self) -> &ModelUri {
         &self.uri
     }
 
-    /// Looks what is there now. An archive that has changed is brought whole by this: one cannot look into it elsewhere.
+    /// Lists the versions. If an archive has changed, this downloads it, because its files can only be listed here.
     ///
     /// # Errors
-    /// `NotFound` where no SavedModel is; `Unavailable`, after some retries, where nobody answers.
+    /// `NotFound` without a SavedModel; `Unavailable`, after some retries, if the origin does not answer.
     ///
     /// # Cancel safety
-    /// What was begun is removed.
+    /// An unfinished download is removed.
     pub async fn look(&self) -> Result<Listing, Error> {
         match &self.kind {
             Kind::Local(path) => {
@@ -88,15 +90,15 @@ impl Origin {
         }
     }
 
-    /// Brings a version that a look has found; gives the directory with its saved_model.pb. What is here already is not
-    /// brought again, and nobody finds half a version.
+    /// Downloads a listed version. Returns the directory of its saved_model.pb. Files that the cache has already are not
+    /// downloaded again, and nobody finds an unfinished version.
     ///
     /// # Errors
-    /// `Unavailable`, after some retries, where nobody answers, or where the version changed meanwhile: then look again.
-    /// `FailedPrecondition` for a version that is not complete, and a cache that cannot be written.
+    /// `Unavailable`, after some retries, if the origin does not answer, or if the version changed during the download; then list
+    /// again. `FailedPrecondition` for an incomplete version, and for a cache that cannot be written.
     ///
     /// # Cancel safety
-    /// What was begun is removed.
+    /// An unfinished download is removed.
     pub async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
         if let Some(missing) = &version.missing {
             let message = format!("`{}`: version {} is not complete: {missing} is missing", self.uri, version.number);

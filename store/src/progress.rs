@@ -1,5 +1,5 @@
-//! Says how a long download comes on: on a terminal one line that is redrawn, else a line in the log now and then. Short ones
-//! say nothing.
+//! Shows the progress of a long download. A terminal gets one line that is redrawn, and a log gets a line now and then. A short
+//! download shows nothing.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -10,44 +10,44 @@ use std::time::{Duration, Instant};
 
 use futures::future::{select, Either};
 
-/// Until then it says nothing.
+/// How long a download takes before it shows its progress.
 const QUIET: Duration = Duration::from_secs(2);
-/// How often the line is redrawn.
+/// The interval of redrawing the line on a terminal.
 const REDRAWN: Duration = Duration::from_millis(200);
-/// How often a line goes to the log.
+/// The interval of lines in a log.
 const LOGGED: Duration = Duration::from_secs(10);
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug)]
 pub(super) struct Progress {
     what: String,
-    /// Bytes in all; 0 where nobody knows.
+    /// All bytes; 0 if the number is not known.
     bytes: AtomicU64,
     done: AtomicU64,
 }
 
 impl Progress {
-    /// Of `bytes` in all, 0 where that is not known.
+    /// Begins the progress of a download with `bytes` bytes; 0 if the number is not known.
     pub(super) fn new(what: impl Into<String>, bytes: u64) -> Self {
         Self { what: what.into(), bytes: AtomicU64::new(bytes), done: AtomicU64::new(0) }
     }
 
-    /// So many more bytes have come.
+    /// Adds bytes that have come.
     pub(super) fn add(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// It starts again, and will be so many bytes.
+    /// Begins again, with `done` of `bytes` bytes.
     #[cfg(feature = "http")]
     pub(super) fn restart(&self, bytes: u64, done: u64) {
         self.bytes.store(bytes, Ordering::Relaxed);
         self.done.store(done, Ordering::Relaxed);
     }
 
-    /// Does the work, and says meanwhile how it comes on.
+    /// Does the work, and shows its progress meanwhile.
     ///
     /// # Cancel safety
-    /// As safe as the work.
+    /// That of the work.
     pub(super) async fn during<T>(&self, work: impl Future<Output = T>) -> T {
         let start = Instant::now();
         let is_terminal = std::io::stderr().is_terminal();
@@ -75,7 +75,7 @@ impl Progress {
     }
 }
 
-/// Replaces the terminal's current line.
+/// Replaces the current line of the terminal.
 fn draw(line: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = write!(stderr, "\r\x1b[2K{line}");
@@ -99,7 +99,7 @@ fn line(what: &str, done: u64, bytes: u64, elapsed: Duration) -> String {
     line
 }
 
-/// With one digit behind the point.
+/// Megabytes with one decimal.
 fn megabytes(bytes: u64) -> String {
     let tenths = bytes / 100_000;
     format!("{}.{}", tenths / 10, tenths % 10)

@@ -1,4 +1,4 @@
-//! Unpacks an archive of which nothing is trusted: neither names, nor sizes, nor that there is an end. Blocks.
+//! Unpacks an archive and trusts none of it: neither its names, nor its sizes, nor that it ends. It blocks.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -16,43 +16,44 @@ use zip::ZipArchive;
 use super::listing::{check_path, File};
 use super::uri::Packing;
 
-/// How much an archive may be and become.
+/// The limits of an archive and of its files.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// The most bytes of the archive itself.
     pub(super) archive_bytes: u64,
-    /// The most bytes of its files together.
+    /// The most bytes of all its files.
     pub(super) unpacked_bytes: u64,
     /// The most files and directories.
     pub(super) entries: usize,
-    /// The most bytes of files for each byte of the archive, once there are many.
+    /// The most bytes of files for each byte of the archive. It holds only above `free_bytes`.
     pub(super) ratio: u64,
-    /// So many bytes of files are never too many for their archive.
+    /// Files of this many bytes together are always allowed.
     pub(super) free_bytes: u64,
 }
 
 impl Limits {
-    /// Far past the largest models: those are tens of gigabytes, in hundreds of files. Weights hardly compress; what unpacks to
-    /// two hundred times its size is no model, and below a gigabyte does no harm.
+    /// Far beyond the largest models, which have tens of gigabytes in hundreds of files. Weights hardly compress, so an archive
+    /// that grows two hundred times is no model. Below a gigabyte that does no harm.
     pub(super) const USUAL: Self =
         Self { archive_bytes: 64 << 30, unpacked_bytes: 128 << 30, entries: 100_000, ratio: 200, free_bytes: 1 << 30 };
 }
 
-/// The most bytes between two members of a tar file: a header, and names too long for it. Readers keep those in memory.
+/// The most bytes between two members of a tar file: a header, and long names. Readers keep those in memory.
 const TAR_HEADER_BYTES_MAX: u64 = 1 << 20;
-/// Bytes copied at once.
+/// The bytes that are copied at once.
 const COPY_BYTES: usize = 64 << 10;
-/// The bits of a Unix mode that say what kind of file it is, and the two kinds that are taken; 0 where nobody said.
+/// The bits of a Unix mode that give the kind of file, and the two kinds that are allowed. The bits are 0 if the archive does not
+/// say.
 const KIND_BITS: u32 = 0o170_000;
 const KIND_FILE: u32 = 0o100_000;
 const KIND_DIRECTORY: u32 = 0o040_000;
 
-/// Why something was not unpacked: the archive's fault, or the disk's.
+/// Why an archive was not unpacked: because of the archive or because of the disk.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// What is wrong with the archive.
+    /// The fault of the archive.
     Refused(Error),
-    /// Why a file could not be written.
+    /// The error of a write.
     Unwritable(io::Error),
 }
 
@@ -62,16 +63,16 @@ impl From<Error> for Failure {
     }
 }
 
-/// Unpacks an archive into an empty directory. Gives its files, each stamped with its checksum.
+/// Unpacks an archive into an empty directory. Returns its files, each with its checksum as the stamp.
 ///
 /// # Errors
-/// What is refused names the member; `place` is how errors name the archive.
+/// The fault of the archive, with the name of the member. Errors name the archive by `place`.
 pub(super) fn unpack(place: &str, packing: Packing, archive: &Path, into: &Path, limits: &Limits) -> Result<Vec<File>, Failure> {
     let mut file = OsFile::open(archive).map_err(Failure::Unwritable)?;
     let bytes = file.metadata().map_err(Failure::Unwritable)?.len();
     let allowed = limits.unpacked_bytes.min(bytes.saturating_mul(limits.ratio).max(limits.free_bytes));
     let mut target = Target { place, into, limits, allowed, left: allowed, names: HashSet::new(), files: Vec::new() };
-    // Some servers inflate what they send, and some compress it.
+    // Some servers inflate an archive when they send it, and others compress it.
     let mut magic = [0; 2];
     let is_gzip = file.read(&mut magic).is_ok_and(|read| read == 2) && magic == [0x1f, 0x8b];
     file.seek(SeekFrom::Start(0)).map_err(Failure::Unwritable)?;
@@ -84,7 +85,7 @@ pub(super) fn unpack(place: &str, packing: Packing, archive: &Path, into: &Path,
     Ok(target.files)
 }
 
-/// Where members go, and what may still come.
+/// Writes members into a directory, and counts against the limits.
 struct Target<'a> {
     place: &'a str,
     into: &'a Path,
@@ -143,20 +144,20 @@ impl Target<'_> {
             match entry.header().entry_type() {
                 EntryType::Regular | EntryType::Continuous => self.file(&name, size, &mut entry)?,
                 EntryType::Directory => self.directory(&name)?,
-                // Says something of all members, such as the commit they are of.
+                // A global header describes all members, for example by their commit.
                 EntryType::XGlobalHeader if size <= TAR_HEADER_BYTES_MAX => {}
                 EntryType::Symlink | EntryType::Link => return Err(self.refuse(&name, "a link")),
                 _ => return Err(self.refuse(&name, "neither a file nor a directory")),
             }
             left.set(TAR_HEADER_BYTES_MAX);
         }
-        // gzip has its checksum behind the end.
+        // gzip has a checksum after the last member.
         let mut rest = archive.into_inner();
         rest.left.set(TAR_HEADER_BYTES_MAX);
         io::copy(&mut rest, &mut io::sink()).map(drop).map_err(|error| self.damaged(&error))
     }
 
-    /// A member's path below the target, checked; `None` for the target itself. `tar` writes `./` before all of them.
+    /// The checked path of a member in the target directory; `None` for the directory itself. `tar` begins all names with `./`.
     fn path(&mut self, member: &str) -> Result<Option<(String, PathBuf)>, Failure> {
         let path = member.trim_end_matches('/');
         let path = path.strip_prefix("./").unwrap_or(path);
@@ -176,12 +177,12 @@ impl Target<'_> {
         self.make(member, &path)
     }
 
-    /// Makes a directory, and those that it is in.
+    /// Makes a directory with its parents.
     fn make(&self, member: &str, path: &Path) -> Result<(), Failure> {
         fs::create_dir_all(path).map_err(|error| self.cannot_make(member, "it is in a file", error))
     }
 
-    /// Tells names that cannot be from disks that cannot be written; `taken` is why a name is.
+    /// Separates impossible names from disks that cannot be written. `conflict` says what is in the way of the name.
     fn cannot_make(&self, member: &str, taken: &str, error: io::Error) -> Failure {
         let kind = error.kind();
         if matches!(kind, io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) {
@@ -231,7 +232,7 @@ impl Target<'_> {
     }
 }
 
-/// Gives only so much, so that nobody reads without an end into memory.
+/// A reader with a limit, so that a header without end does not fill the memory.
 struct Bounded<R> {
     reader: R,
     left: Rc<Cell<u64>>,

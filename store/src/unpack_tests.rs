@@ -1,4 +1,4 @@
-//! Good archives come out as they went in; evil ones are refused by the member's name.
+//! Good archives come out as they went in. Bad ones are refused with the name of the member.
 
 use std::io::Cursor;
 
@@ -10,7 +10,7 @@ use zip::ZipWriter;
 
 use super::*;
 
-/// Limits that small archives meet.
+/// Limits that small archives reach.
 const SMALL: Limits = Limits { archive_bytes: 0, unpacked_bytes: 100_000, entries: 10, ratio: 20, free_bytes: 10_000 };
 
 /// A member of a tar file: its kind, name and content.
@@ -20,7 +20,7 @@ fn tar(members: &[Member<'_>]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (kind, name, content) in members {
         let mut header = tar::Header::new_gnu();
-        // Not by `set_path`, which refuses what is to be refused here.
+        // `set_path` would refuse the names that this test needs.
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(*kind);
         header.set_size(content.len() as u64);
@@ -51,7 +51,7 @@ fn zip(members: &[(&str, &[u8], u32)]) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
-/// A zip whose second name is put in place of the first, in both of its places; writers refuse to write some names.
+/// A zip file in which the first name is replaced by the second, in both places. Writers refuse such names.
 fn renamed(mut zip: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     for at in 0..zip.len() - from.len() {
@@ -62,7 +62,7 @@ fn renamed(mut zip: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     zip
 }
 
-/// Unpacks; gives paths and sizes, or the error.
+/// Unpacks. Returns paths and sizes, or the error.
 fn unpacked(packing: Packing, archive: &[u8]) -> Result<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let (file, into) = (directory.path().join("archive"), directory.path().join("in/into"));

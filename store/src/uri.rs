@@ -1,7 +1,7 @@
-//! Where a model is, as text and as what it means. Pure: nothing is looked up here.
+//! The URI of a model. Pure: it looks nothing up.
 //!
-//! What is printed of a [`ModelUri`] never holds a secret: neither a password before `@` nor a query, which is where signed
-//! URLs keep their signature.
+//! A printed [`ModelUri`] holds no secret: it has neither the password before `@`, nor the query, in which signed URLs have their
+//! signature.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use reqwest::Url;
 use tfweb_engine::Error;
 
-/// The most characters of a URI that an error repeats.
+/// The most characters of a URI in an error.
 const SHOWN_CHARS_MAX: usize = 80;
 /// The schemes, for the error that lists them.
 const SCHEMES: &str =
@@ -26,60 +26,60 @@ pub enum Packing {
     TarGz,
 }
 
-/// Where a SavedModel, or a directory of its versions, is.
+/// The place of a SavedModel, or of a directory with its versions.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ModelUri {
-    /// A directory of this machine.
+    /// A directory on this machine.
     Local(PathBuf),
-    /// Amazon S3, or what speaks its API.
+    /// Amazon S3, or another server with its API.
     S3 {
         /// The bucket.
         bucket: String,
-        /// The part of each key that comes before the model's own files; without slashes at its ends, as are the others.
+        /// The part of each key before the model's own files, without slashes at its ends.
         prefix: String,
     },
     /// Google Cloud Storage.
     Gcs {
         /// The bucket.
         bucket: String,
-        /// What precedes the model's files.
+        /// The part of each name before the model's own files.
         prefix: String,
     },
-    /// Azure Blob Storage; Data Lake Storage too, whose files its blob endpoint shows as well.
+    /// Azure Blob Storage or Data Lake Storage, whose files the blob endpoint has too.
     Azure {
-        /// Where the account is, such as `https://account.blob.core.windows.net`; `None` leaves it to the environment.
+        /// The address of the account, such as `https://account.blob.core.windows.net`; `None` if the environment names it.
         endpoint: Option<String>,
         /// The container.
         container: String,
-        /// What precedes the model's files.
+        /// The part of each name before the model's own files.
         prefix: String,
     },
-    /// Hadoop's file system, by its own protocol.
+    /// Hadoop's file system, over its own protocol.
     Hdfs {
-        /// `host:port`, port 8020 unless it is given; several with commas between are one namenode and those in reserve.
+        /// `host:port`, or a host for port 8020. Several, with commas between them, are one namenode and its standbys.
         name_node: String,
         /// The directory.
         prefix: String,
     },
-    /// Hadoop's file system, by its REST API.
+    /// Hadoop's file system, over its REST API.
     WebHdfs {
-        /// Such as `http://host:9870`.
+        /// The address, such as `http://host:9870`.
         endpoint: String,
         /// The directory.
         prefix: String,
     },
     /// A repository of the Hugging Face Hub.
     Hf {
-        /// `owner/name`.
+        /// The repository as `owner/name`.
         repository: String,
-        /// A branch, tag or commit; `None` is the main branch.
+        /// A branch, tag or commit; `None` for the main branch.
         revision: Option<String>,
         /// The directory.
         prefix: String,
     },
-    /// An archive that a web server has.
+    /// An archive on a web server.
     Archive {
-        /// All of it, secrets included: for the request only.
+        /// The whole URL with its secrets, only for the request.
         url: Url,
         /// How it is packed.
         packing: Packing,
@@ -90,7 +90,7 @@ impl ModelUri {
     /// Reads a URI, or a local path.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the text and what was expected.
+    /// `InvalidArgument` that names the text and what was expected.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong = |expected: &str| Error::invalid(format!("`{}`: expected {expected}", shown(text)));
         let Some((scheme, rest)) = text.split_once("://") else {
@@ -130,7 +130,7 @@ impl ModelUri {
         }
     }
 
-    /// What a model from here is called, unless it is given a name: the last part of the path that is no version number.
+    /// The default name of a model from this URI: the last part of the path that is not a version number.
     #[must_use]
     pub fn name(&self) -> String {
         if let Self::Local(path) = self {
@@ -149,7 +149,7 @@ impl ModelUri {
         last_name(path).or_else(|| last_name(host)).unwrap_or("model").to_owned()
     }
 
-    /// The path's last part, which is a version's number if it is a number.
+    /// The last part of the path. If it is a number, it is the version's number.
     #[must_use]
     pub fn last_part(&self) -> Option<String> {
         let path = match self {
@@ -165,7 +165,8 @@ impl ModelUri {
         path.split('/').rfind(|part| !part.is_empty()).map(str::to_owned)
     }
 
-    /// What tells this place from every other, for the name of its cache: the query too, which [`fmt::Display`] leaves out.
+    /// A text that separates this URI from every other, for the name of its cache directory. It has the query too, which
+    /// [`fmt::Display`] leaves out.
     pub(super) fn identity(&self) -> String {
         match self {
             Self::Archive { url, .. } => format!("{self}?{}", url.query().unwrap_or_default()),
@@ -215,18 +216,18 @@ impl fmt::Debug for ModelUri {
     }
 }
 
-/// A path without empty parts; `None` where it climbs.
+/// Joins a path's non-empty parts; `None` if one of them is `.` or `..`.
 fn prefix(path: &str) -> Option<String> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     parts.iter().all(|part| !matches!(*part, "." | "..")).then(|| parts.join("/"))
 }
 
-/// Whether it can name a bucket or container; nothing that would mean something in a URL.
+/// Whether a text can be the name of a bucket or container. It allows no character that has a meaning in a URL.
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-$".contains(c))
 }
 
-/// `host`, `host:port` or `[::1]:port`.
+/// Whether a text is `host`, `host:port` or `[::1]:port`.
 fn is_host(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-:[]".contains(c))
 }
@@ -245,7 +246,7 @@ fn data_lake(authority: &str, prefix: String) -> Option<ModelUri> {
 fn hugging_face(owner: &str, path: &str) -> Option<ModelUri> {
     let (repository, prefix) = path.split_once('/').unwrap_or((path, ""));
     let (name, revision) = match repository.split_once('@') {
-        // A slash inside of a revision is written %2F, as in the Hub's own URIs.
+        // The Hub's own URIs write a slash in a revision as %2F.
         Some((name, revision)) => (name, Some(revision.replace("%2F", "/").replace("%2f", "/"))),
         None => (repository, None),
     };
@@ -253,7 +254,7 @@ fn hugging_face(owner: &str, path: &str) -> Option<ModelUri> {
     whole.then(|| ModelUri::Hf { repository: format!("{owner}/{name}"), revision, prefix: prefix.to_owned() })
 }
 
-/// The endings of archives, the longer ones first.
+/// The file extensions of archives, the longer ones first.
 const ENDINGS: [(&str, Packing); 4] =
     [(".tar.gz", Packing::TarGz), (".tgz", Packing::TarGz), (".tar", Packing::Tar), (".zip", Packing::Zip)];
 
@@ -273,7 +274,7 @@ fn last_name(path: &str) -> Option<&str> {
     path.split('/').rfind(|part| !part.is_empty() && !part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// A URI for an error: cut, without a query, and without a password, even where the text is no URI.
+/// A URI for an error: cut, and without query and password, even if the text is not a valid URI.
 fn shown(text: &str) -> String {
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let text = match (text.split_once("://"), text.rsplit_once('@')) {
@@ -292,7 +293,7 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What a text means, as Debug of its parts would show it; and how it is printed.
+    /// Checks how a URI is printed, and the name of its model.
     #[track_caller]
     fn check(text: &str, printed: &str, name: &str) {
         let uri = ModelUri::parse(text).unwrap_or_else(|error| panic!("{error}"));

@@ -1,4 +1,4 @@
-//! Histograms: how often values lie between fixed bounds. They take no lock.
+//! Histograms count how many values lie between fixed bounds. They take no lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,7 +24,7 @@ pub struct Distribution {
 }
 
 impl Histogram {
-    /// Makes an empty one.
+    /// Makes an empty histogram.
     #[must_use]
     pub fn new(bounds: &'static [u64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();

@@ -1,7 +1,7 @@
-//! Figures of what was served.
+//! The metrics of the server.
 //!
-//! They are kept where they arise: requests and times in the [`SignatureMetrics`] that a measurement finds without a look-up, rows
-//! in what actors observe, fetches in the fetcher. Only a [`Scrape`] brings them together, for Prometheus ([`prometheus`]) or for
+//! Each part counts for itself: a measurement counts requests and times in its signature's [`SignatureMetrics`], actors count
+//! rows, and the fetcher counts fetches. A [`Scrape`] gathers all of them for one page, for Prometheus ([`prometheus`]) or for
 //! people ([`stats`]).
 
 mod histogram;

@@ -1,4 +1,4 @@
-//! Metric families as text: OpenMetrics, and Prometheus' own older format.
+//! Writes metric families as text: OpenMetrics, or Prometheus' older text format.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 
 use super::histogram::Distribution;
 
-/// Names and values.
+/// The names and values of labels.
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 struct LabelSet<'a>(Labels<'a>);
@@ -22,41 +22,42 @@ impl EncodeLabelSet for LabelSet<'_> {
     }
 }
 
-/// Where families are written one after another.
+/// A page to which families are added one after another.
 pub(super) struct Page<'p, 'w>(pub(super) &'p mut DescriptorEncoder<'w>);
 
 impl Page<'_, '_> {
-    /// Describes what only grows. `_total` is put behind its name.
+    /// Describes a counter. The encoder appends `_total` to its name.
     pub(super) fn counter<'s>(&'s mut self, name: &'s str, help: &str, unit: Option<&'s Unit>) -> Result<Family<'s>, fmt::Error> {
         self.0.encode_descriptor(name, help, unit, MetricType::Counter).map(Family)
     }
 
-    /// Describes what goes up and down.
+    /// Describes a gauge.
     pub(super) fn gauge<'s>(&'s mut self, name: &'s str, help: &str, unit: Option<&'s Unit>) -> Result<Family<'s>, fmt::Error> {
         self.0.encode_descriptor(name, help, unit, MetricType::Gauge).map(Family)
     }
 
-    /// Describes how values are spread.
+    /// Describes a histogram.
     pub(super) fn histogram<'s>(&'s mut self, name: &'s str, help: &str, unit: Option<&'s Unit>) -> Result<Family<'s>, fmt::Error> {
         self.0.encode_descriptor(name, help, unit, MetricType::Histogram).map(Family)
     }
 }
 
-/// A metric that has been described; its samples follow.
+/// A metric family whose description is written. Its samples follow.
 pub(super) struct Family<'a>(MetricEncoder<'a>);
 
 impl Family<'_> {
-    /// Writes a counter.
+    /// Writes a sample of a counter.
     pub(super) fn count(&mut self, labels: Labels<'_>, value: f64) -> fmt::Result {
         self.sample(labels, |encoder| ConstCounter::new(value).encode(encoder))
     }
 
-    /// Writes a gauge.
+    /// Writes a sample of a gauge.
     pub(super) fn set(&mut self, labels: Labels<'_>, value: f64) -> fmt::Result {
         self.sample(labels, |mut encoder| encoder.encode_gauge(&value))
     }
 
-    /// Writes a histogram of values that are so many to its unit, by those of its bounds that are `shown`.
+    /// Writes a sample of a histogram, with those of its bounds that are `shown`. `per_unit` is how many of the recorded values
+    /// make one unit of the metric.
     #[allow(clippy::cast_precision_loss, reason = "counts and bounds are far below 2^53")]
     pub(super) fn distribution(
         &mut self,
@@ -82,8 +83,8 @@ impl Family<'_> {
     }
 }
 
-/// OpenMetrics text as Prometheus' text format 0.0.4 has it: there a counter's description bears its whole name, and there is
-/// neither a unit nor an end.
+/// Converts OpenMetrics text into Prometheus' text format 0.0.4. There the description of a counter has its full name, and
+/// neither units nor an end mark exist.
 #[must_use]
 pub fn to_prometheus(open: &str) -> String {
     let mut text = String::with_capacity(open.len());

@@ -1,6 +1,6 @@
-//! Figures of this process, which Linux alone gives.
+//! Metrics of this process. Only Linux has them.
 
-/// Names and meanings are those that Prometheus' client libraries share.
+/// Prometheus' client libraries share these names and meanings.
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "nothing makes one"))]
 pub(super) struct ProcessFigures {
     pub(super) cpu_seconds: f64,
@@ -13,13 +13,13 @@ pub(super) struct ProcessFigures {
 }
 
 impl ProcessFigures {
-    /// Reads them from `/proc`; `None` if the process may not read its own.
+    /// Reads them from `/proc`; `None` if the process may not read its own entry.
     #[cfg(target_os = "linux")]
     pub(super) fn read() -> Option<Self> {
         linux::read().ok()
     }
 
-    /// There are none.
+    /// Other systems have none.
     #[cfg(not(target_os = "linux"))]
     pub(super) fn read() -> Option<Self> {
         None

@@ -1,4 +1,4 @@
-//! All figures as OpenMetrics text, for scrapers.
+//! The metrics page for scrapers, as OpenMetrics text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::observe::labels::{ProtocolId, SignatureMeter};
 use crate::observe::stage::Stage;
 
 const NANOS: f64 = 1e9;
-/// The least of the bounds of times that scrapers get.
+/// The lowest bound in the histograms of times for scrapers.
 const FIRST_BOUND_NANOS: u64 = 100_000;
 
-/// Writes all figures.
+/// Writes all metrics.
 #[must_use]
 pub fn write(scrape: Scrape) -> String {
     let mut registry = Registry::default();
@@ -52,7 +52,7 @@ impl Collector for Collected {
     }
 }
 
-/// A signature's figures, and what they are labelled with.
+/// The metrics of a signature with the values of their labels.
 struct Series {
     model: String,
     version: String,
@@ -114,7 +114,8 @@ fn times(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
     Ok(())
 }
 
-/// Whether a time is 1, 2.5 or 5 of its decade: of the bounds that times are kept by, scrapers get these.
+/// Whether a time is 1, 2.5 or 5 times a power of ten. The histograms have more bounds; scrapers get only these, to keep the page
+/// short.
 fn is_round(nanos: u64) -> bool {
     let decade = 10_u64.pow(nanos.ilog10());
     nanos >= FIRST_BOUND_NANOS && [10, 25, 50].contains(&(nanos * 10 / decade))
@@ -186,7 +187,7 @@ fn fetches(page: &mut Page<'_, '_>, scrape: &Scrape) -> fmt::Result {
 fn process(page: &mut Page<'_, '_>, tensorflow: &str) -> fmt::Result {
     let versions = [("version", env!("CARGO_PKG_VERSION")), ("tensorflow", tensorflow)];
     page.gauge("tfweb_build_info", "Versions of what runs; always 1", None)?.set(&versions, 1.0)?;
-    // The page leaves out what the system does not tell.
+    // Some systems do not give these. The page then leaves them out.
     let Some(figures) = ProcessFigures::read() else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! Figures of every version that is served, and of some that were.
+//! The metrics of all served versions, and of the last ones that ended.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::signature::SignatureMetrics;
 use crate::observe::labels::{ProtocolNames, SignatureLabels, SignatureMeter};
 
-/// Versions that have ended whose figures are kept: a counter that vanished at once would lose what it counted last.
+/// The most ended versions whose metrics are kept. If a counter vanished at once, a scraper would miss its last increments.
 const ENDED_MAX: usize = 8;
 
-/// Figures of one version of a model, also of another try at loading it.
+/// The metrics of one version. A version that is loaded again goes on with the same ones.
 pub struct VersionMetrics {
     /// The model's name.
     pub model: String,
@@ -23,18 +23,18 @@ pub struct VersionMetrics {
 }
 
 impl VersionMetrics {
-    /// Notes how long it took to load.
+    /// Sets how long the load took.
     pub fn set_load_time(&self, time: Duration) {
         self.load_nanos.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How long it took to load.
+    /// How long the load took.
     #[must_use]
     pub fn load_time(&self) -> Duration {
         Duration::from_nanos(self.load_nanos.load(Ordering::Relaxed))
     }
 
-    /// The meter of a signature; all its figures are 0 if there was none.
+    /// The meter of a signature. A signature that is new here begins with zeros.
     #[must_use]
     pub fn signature(&self, name: &str) -> SignatureMeter {
         let mut signatures = self.signatures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -45,28 +45,28 @@ impl VersionMetrics {
         meter.clone()
     }
 
-    /// The meters of all signatures, by their names.
+    /// The meters of all signatures, by name.
     #[must_use]
     pub fn signatures(&self) -> BTreeMap<String, SignatureMeter> {
         self.signatures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Figures of all versions.
+/// The metrics of all versions.
 pub struct Registry {
     names: ProtocolNames,
     versions: Mutex<Vec<Arc<VersionMetrics>>>,
 }
 
 impl Registry {
-    /// Makes an empty registry, for requests by these protocols.
+    /// Makes an empty registry for requests of these protocols.
     #[must_use]
     pub fn new(names: ProtocolNames) -> Self {
         Self { names, versions: Mutex::default() }
     }
 
-    /// The figures of a version that is about to be served: those it has had so far, or new ones. A version has ended when nobody
-    /// else holds its figures.
+    /// The metrics of a version that will be served: its earlier ones, or new ones. A version has ended when only the registry
+    /// holds its metrics.
     pub fn version(&self, model: &str, number: u64) -> Arc<VersionMetrics> {
         let mut all = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.iter().find(|known| known.model == model && known.number == number) {
@@ -85,7 +85,7 @@ impl Registry {
         metrics
     }
 
-    /// All of them, the oldest first.
+    /// All versions, the oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<VersionMetrics>> {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -102,7 +102,7 @@ mod tests {
         let served = registry.version("m", 0);
         (1..=20).for_each(|number| drop(registry.version("m", number)));
         let kept: Vec<u64> = registry.all().iter().map(|version| version.number).collect();
-        // The last to come finds those before it ended.
+        // When version 20 is registered, versions 1 to 19 have ended, and the last eight of them stay.
         assert_eq!(kept, [0, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
         assert!(Arc::ptr_eq(&served, &registry.version("m", 0)), "a version that is loaded again goes on counting");
         assert!(!Arc::ptr_eq(&served, &registry.version("n", 0)));

@@ -1,4 +1,4 @@
-//! Figures of the runs of one signature: how many rows and requests share a run.
+//! The metrics of a signature's runs: how many rows and requests share a run.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::histogram::Histogram;
 /// Bounds for the rows and the requests of a run.
 const BATCH_BOUNDS: &[u64] = &[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 4096];
 
-/// The sizes of session runs.
+/// The sizes of runs.
 pub struct RunFigures {
     /// The rows of each run.
     pub rows: Histogram,
@@ -23,11 +23,11 @@ impl Default for RunFigures {
     }
 }
 
-/// Counts the runs of a signature, and tells the tracer of the runs that have requests with a trace.
+/// Counts the runs of a signature. Passes the runs of traced requests to the tracer.
 pub struct RunCounter {
-    /// The figures of the signature.
+    /// The metrics of the signature's runs.
     pub figures: Arc<RunFigures>,
-    /// The tracer of the signature's runs, if the server sends traces.
+    /// The tracer of the signature's runs; `None` where traces are off.
     pub tracer: Option<Arc<dyn RunObserver>>,
 }
 

@@ -1,4 +1,5 @@
-//! What one page of figures is made of. Who asks for the page gathers it, for this room knows neither models nor fetches by itself.
+//! The contents of one metrics page. The protocol that serves the page gathers them, because this module knows neither models nor
+//! the fetcher.
 
 use std::sync::Arc;
 
@@ -7,19 +8,19 @@ use tfweb_actors::fetcher::FetchObservation;
 use super::registry::VersionMetrics;
 use crate::observe::requests::RequestFigures;
 
-/// All figures at one moment.
+/// All metrics at one moment.
 pub struct Scrape {
-    /// Figures of every version that is served, and of some that have ended.
+    /// The metrics of all served versions, and of the last ones that ended.
     pub versions: Vec<Arc<VersionMetrics>>,
-    /// Figures of requests that belong to no signature.
+    /// The metrics of requests that belong to no signature.
     pub requests: Arc<RequestFigures>,
-    /// Every model.
+    /// All models.
     pub models: Vec<ModelState>,
-    /// The names of all states that a version may be in.
+    /// The names of all states of versions.
     pub states: &'static [&'static str],
-    /// Figures of fetches; none where URL inputs are switched off.
+    /// The metrics of fetches; `None` where URL inputs are off.
     pub fetches: Option<FetchObservation>,
-    /// The version of TensorFlow that runs.
+    /// The version of the TensorFlow library.
     pub tensorflow: String,
 }
 
@@ -27,7 +28,7 @@ pub struct Scrape {
 pub struct ModelState {
     /// Its name.
     pub name: String,
-    /// Whether it can be called.
+    /// Whether the model can be called.
     pub is_ready: bool,
     /// Its versions.
     pub versions: Vec<VersionState>,

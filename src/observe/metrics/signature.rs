@@ -1,4 +1,4 @@
-//! Figures of one signature.
+//! The metrics of one signature.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use super::runs::RunFigures;
 use crate::observe::labels::{ProtocolId, ProtocolNames};
 use crate::observe::stage::{Stage, Timings};
 
-/// How requests end: well, or with a code.
+/// The number of results of a request: success, or one of the codes.
 const ENDS: usize = 1 + Code::ALL.len();
 
-/// Bounds of times in nanoseconds: ten to a decade (Renard's R10 series), from 10 µs to 100 s.
+/// The bounds of times in nanoseconds: ten for each decade (Renard's R10 series), from 10 µs to 100 s.
 static TIME_BOUNDS: [u64; 71] = time_bounds();
 
 const fn time_bounds() -> [u64; 71] {
@@ -31,26 +31,26 @@ const fn time_bounds() -> [u64; 71] {
     bounds
 }
 
-/// Why a request failed.
+/// The reason why a request failed, from the operator's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The server had no room for it, or the model was not loaded yet.
+    /// The server was full, or the model was not loaded yet.
     Rejected,
-    /// Its time ran out.
+    /// The request's time ended first.
     Timeout,
-    /// Its client went away.
+    /// The client went away.
     Cancelled,
-    /// It was wrong.
+    /// The request was wrong.
     BadRequest,
     /// The model failed.
     Backend,
 }
 
 impl Reason {
-    /// Every reason, for tables.
+    /// All reasons, for metrics.
     pub const ALL: [Self; 5] = [Self::Rejected, Self::Timeout, Self::Cancelled, Self::BadRequest, Self::Backend];
 
-    /// Its name in metrics.
+    /// The reason's name in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -79,20 +79,20 @@ impl Reason {
     }
 }
 
-/// Figures of one signature of one version.
+/// The metrics of one signature of one version.
 pub struct SignatureMetrics {
-    /// How many rows wait and run.
+    /// The rows that wait and the rows that run.
     pub gauges: Arc<RowGauges>,
-    /// The sizes of session runs.
+    /// The sizes of runs.
     pub runs: Arc<RunFigures>,
     names: ProtocolNames,
-    /// By protocol, and by how they ended.
+    /// The number of ended requests, by protocol and result.
     requests: Box<[[AtomicU64; ENDS]]>,
     times: [Histogram; Stage::ALL.len()],
 }
 
 impl SignatureMetrics {
-    /// Makes figures for requests by these protocols, all 0.
+    /// Makes metrics for requests of these protocols, all 0.
     #[must_use]
     pub fn new(names: ProtocolNames) -> Self {
         let times = std::array::from_fn(|_| Histogram::new(&TIME_BOUNDS));
@@ -100,11 +100,11 @@ impl SignatureMetrics {
         Self { gauges: Arc::default(), runs: Arc::default(), names, requests, times }
     }
 
-    /// Counts a request; without a code, all went well.
+    /// Counts an ended request. `code` is `None` for a success.
     pub fn count(&self, protocol: ProtocolId, code: Option<Code>, time: Duration, timings: &Timings) {
         self.requests[protocol.index][code.map_or(0, |code| 1 + code as usize)].fetch_add(1, Ordering::Relaxed);
         let Timings { decode, fetch, queue, run, encode } = *timings;
-        // What took no time at all was not done, but for a queue that was empty.
+        // A stage without time did not happen. The queue is the exception: a request that ran may have found it empty.
         let waited = if run > Duration::ZERO { queue.max(Duration::from_nanos(1)) } else { queue };
         for (stage, time) in Stage::ALL.into_iter().zip([time, decode, fetch, waited, run, encode]) {
             if time > Duration::ZERO {
@@ -113,7 +113,8 @@ impl SignatureMetrics {
         }
     }
 
-    /// How many requests have ended by each protocol, with each code's name: those that went well, and what has occurred.
+    /// The number of ended requests by protocol and by the name of their code. It has an entry for every success count, and for
+    /// every code that has occurred.
     pub fn ended(&self) -> impl Iterator<Item = (ProtocolId, &'static str, u64)> + '_ {
         let names = || ["OK"].into_iter().chain(Code::ALL.map(Code::name));
         let of = move |protocol: ProtocolId| {
@@ -123,7 +124,7 @@ impl SignatureMetrics {
         ProtocolId::all(self.names).flat_map(of).filter(|&(_, code, count)| code == "OK" || count > 0)
     }
 
-    /// How many requests have failed for a reason.
+    /// The number of requests that failed for a reason.
     #[must_use]
     pub fn failures(&self, reason: Reason) -> u64 {
         let codes = || Code::ALL.into_iter().filter(|&code| Reason::of(code) == reason);
@@ -131,7 +132,7 @@ impl SignatureMetrics {
         self.requests.iter().map(count).sum()
     }
 
-    /// How long a stage took, in nanoseconds.
+    /// The times of a stage, in nanoseconds.
     #[must_use]
     pub fn times(&self, stage: Stage) -> &Histogram {
         &self.times[stage as usize]

@@ -1,4 +1,4 @@
-//! All figures for people: JSON, one object for each signature, times in milliseconds.
+//! The metrics page for people: JSON with one object for each signature, and times in milliseconds.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const NANOS_PER_MS: f64 = 1e6;
 struct Stats {
     in_flight: BTreeMap<&'static str, usize>,
     signatures: Vec<Signature>,
-    /// Requests for what is not served.
+    /// Requests for models, versions or signatures that are not served.
     unknown: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url_fetches: Option<BTreeMap<&'static str, u64>>,
@@ -59,7 +59,7 @@ struct Process {
     start_seconds: f64,
 }
 
-/// Writes all figures as JSON.
+/// Writes all metrics as JSON.
 #[must_use]
 pub fn write(scrape: &Scrape) -> Vec<u8> {
     let mut signatures = Vec::new();
@@ -103,7 +103,7 @@ fn signature(model: &str, version: u64, signature: String, load_ms: f64, metrics
         running_rows: metrics.gauges.running_rows(),
         requests: requests(metrics),
         failures: Reason::ALL.into_iter().map(|reason| (reason.name(), metrics.failures(reason))).collect(),
-        // Stages that no request has had would only be in the way.
+        // Stages that no request has had are left out.
         ms: Stage::ALL.into_iter().map(ms).filter(|(_, times)| times.count > 0).collect(),
         batch_rows: spread(&metrics.runs.rows.read(), 1.0),
         batch_requests: spread(&metrics.runs.requests.read(), 1.0),
@@ -126,7 +126,7 @@ fn spread(values: &Distribution, to_unit: f64) -> Spread {
     Spread { count, mean, p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99) }
 }
 
-/// To thousandths, for people.
+/// Rounds to thousandths.
 fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

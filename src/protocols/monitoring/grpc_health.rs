@@ -1,4 +1,4 @@
-//! grpc.health.v1: how the server is, and each of its models by name.
+//! grpc.health.v1: the health of the server, and of each model by its name.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use crate::serving::{Readiness, State};
 use crate::transport::grpc::{Answer, ServiceNames};
 
-/// How often to see whether something that is watched has changed.
+/// The interval of checks whether a watched state has changed.
 const WATCH_EVERY: Duration = Duration::from_millis(200);
 /// Answers for the server and for its models.
 #[derive(Clone)]
 pub(super) struct GrpcHealth {
     pub(super) state: Arc<State>,
-    /// The services: each stands for the server, by its full name or its short one, as TensorFlow Serving has them.
+    /// The names of the services. Each stands for the server, as in TensorFlow Serving.
     pub(super) names: ServiceNames,
 }
 
@@ -57,7 +57,7 @@ impl Health for GrpcHealth {
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
-    /// Says how it is, and again whenever that changes; ends when the server is about to stop.
+    /// Sends the state, and sends it again after each change. The stream ends when the server stops.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Answer<Self::WatchStream> {
         let start = (self.clone(), request.into_inner().service, None, false);
         let watch = stream::unfold(start, |(health, service, said, is_last)| async move {

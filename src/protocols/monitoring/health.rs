@@ -1,4 +1,4 @@
-//! `GET /livez`: whether the process lives. `GET /readyz`: whether it takes requests.
+//! `GET /livez` says whether the process works. `GET /readyz` says whether it takes requests.
 
 use actix_web::http::StatusCode;
 use actix_web::HttpResponse;
@@ -6,7 +6,7 @@ use serde_json::{json, Value};
 
 use crate::serving::{Readiness, State};
 
-/// 503 where a part of the server does not move. Names it.
+/// Answers 503 if a thread or a model is stuck, and names it.
 pub(super) fn live(state: &State) -> HttpResponse {
     let stuck = state.health.stuck();
     if stuck.is_empty() {
@@ -15,7 +15,7 @@ pub(super) fn live(state: &State) -> HttpResponse {
     answer(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "stuck", "stuck": stuck}))
 }
 
-/// 503 unless ready. Names each model with its state.
+/// Answers 503 unless the server is ready. Lists each model with its state.
 pub(super) fn ready(state: &State) -> HttpResponse {
     let models = state.catalog.models();
     let (status, word) = match state.health.readiness() {

@@ -1,4 +1,4 @@
-//! `GET /metrics`: all figures for Prometheus. `GET /stats`: the same for people.
+//! `GET /metrics` gives all metrics for Prometheus, and `GET /stats` gives them for people.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use crate::observe::metrics::{openmetrics, prometheus, stats as stats_page, Mode
 use crate::serving::State;
 use crate::transport::http::compress;
 
-/// What a scraper says that would rather have OpenMetrics.
+/// The type in the `Accept` header of a scraper that prefers OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All figures, in the format that the scraper asks for.
+/// Answers with all metrics, in the format that the scraper prefers.
 pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpResponse {
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = accepted.contains(OPEN_METRICS);
@@ -33,12 +33,12 @@ pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpRespons
     response.body(body)
 }
 
-/// All figures as JSON.
+/// Answers with all metrics as JSON.
 pub(super) fn stats(state: &State) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(stats_page::write(&scrape(state)))
 }
 
-/// Gathers all figures as they are now.
+/// Gathers all metrics at this moment.
 fn scrape(state: &State) -> Scrape {
     Scrape {
         versions: state.registry.all(),

@@ -1,5 +1,5 @@
-//! What tells how the server is: health over HTTP and gRPC, figures for Prometheus and for people. Beside the models, and at the
-//! admin port.
+//! Health over HTTP and gRPC, and metrics for Prometheus and for people. They are on the port that serves models and on the admin
+//! port.
 
 mod grpc_health;
 mod health;
@@ -17,26 +17,26 @@ use crate::serving::State;
 use crate::transport::grpc::{GrpcProtocol, Services};
 use crate::transport::http::{HttpCall, HttpProtocol, Methods, Routes};
 
-/// Health and figures over HTTP.
+/// Health and metrics over HTTP.
 struct Monitoring {
     state: Arc<State>,
-    /// Whether figures are shown here.
+    /// Whether metrics are on this port.
     has_metrics: bool,
 }
 
-/// Makes what is asked over HTTP.
+/// Makes the protocol over HTTP.
 pub(super) fn http(parts: &Parts<'_>) -> Option<Arc<dyn HttpProtocol>> {
     let has_metrics = parts.is_admin_port || !parts.settings.has_admin_port;
     Some(Arc::new(Monitoring { state: Arc::clone(parts.state), has_metrics }))
 }
 
-/// Makes what is asked over gRPC.
+/// Makes the protocol over gRPC.
 pub(super) fn grpc(parts: &Parts<'_>) -> Option<Arc<dyn GrpcProtocol>> {
     Some(Arc::new(GrpcMonitoring(Arc::clone(parts.state))))
 }
 
 impl HttpProtocol for Monitoring {
-    /// Load balancers ask for health, and bear no token.
+    /// Load balancers ask for health without a token.
     fn is_open(&self, path: &str) -> bool {
         matches!(path, "/livez" | "/readyz")
     }

@@ -1,4 +1,4 @@
-//! Writes the answer to a prediction: the outputs in the form of the request.
+//! The answer to a prediction. The outputs have the form of the request.
 
 use actix_web::http::header::{ContentEncoding, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
@@ -7,8 +7,8 @@ use tfweb_engine::{Signature, Tensor};
 
 use crate::transport::http::{compress, may_compress};
 
-/// Writes outputs in the request's form. Where an output does not have one row for each example, it
-/// cannot be divided into examples, and the answer has whole tensors.
+/// Writes outputs in the request's form. If an output does not have one row for each example, the outputs cannot be divided by
+/// example. The answer then has whole tensors.
 pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> Vec<u8> {
     let specs = &signature.outputs;
     let divides = |rows| outputs.iter().all(|output| output.rows() == Some(rows));
@@ -19,7 +19,7 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> V
     }
 }
 
-/// Makes a JSON answer, compressed if the client accepts it.
+/// Makes a JSON answer. It is compressed if the client accepts gzip.
 pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));

@@ -1,5 +1,5 @@
-//! The five forms of a request body: columns, one example and an array of examples, all three JSON; one example's raw bytes; and
-//! multipart/form-data.
+//! The five forms of a request body: columns, one example, an array of examples (these three are JSON), the raw bytes of one
+//! example, and multipart/form-data.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorS
 /// The most parts of a form: more than the rows of a usual batch, and few enough to keep in memory.
 const PARTS_MAX: usize = 4096;
 
-/// Decodes a body by its content type. A body of any type but bytes or a form is read as JSON, because `curl -d` names no JSON.
+/// Decodes a body by its content type. A type that is neither bytes nor a form is read as JSON, because `curl -d` sends JSON with
+/// such a type.
 ///
 /// # Errors
-/// `InvalidArgument` naming the place.
+/// `InvalidArgument` that names the place.
 pub(super) async fn decode(
     content_type: &str,
     body: &Bytes,
@@ -61,7 +62,7 @@ fn one_example(signature: &Signature) -> Form {
     }
 }
 
-/// Makes a tensor of one string for each row, or of the one string of an input without rows.
+/// Makes the tensor of a string input. Each value is a row; an input without rows takes one value.
 fn strings(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     let mut dims: Dims = spec.shape.dims().unwrap_or_default().iter().map(|dim| dim.unwrap_or(1)).collect();
     if let (true, Some(rows)) = (spec.shape.has_rows(), dims.first_mut()) {
@@ -110,18 +111,18 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     Ok(Decoded { inputs, urls: Vec::new(), form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
 }
 
-/// The parts of a body. In multipart/form-data, actix refuses names of parts that are not UTF-8. It does not look at names in
-/// multipart/mixed. So the type is changed for it, and [`part_name`] reads the names.
+/// Reads the parts of a body. For multipart/form-data, actix refuses part names that are not UTF-8. This reads the body as
+/// multipart/mixed, for which actix ignores names, and [`part_name`] reads them.
 fn form(content_type: &str, body: &Bytes) -> Result<Multipart, Error> {
     let parameters = content_type.find(';').map_or("", |at| &content_type[at..]);
     let mut headers = HeaderMap::new();
-    // The header came in a request, so that it is valid as a header.
+    // The text comes from a header, so it is a valid header value.
     let content_type = HeaderValue::from_str(&format!("multipart/mixed{parameters}")).map_err(|error| malformed(&error))?;
     headers.insert(CONTENT_TYPE, content_type);
     Ok(Multipart::new(&headers, stream::iter([Ok(body.clone())])))
 }
 
-/// The name of a part. A header that is not UTF-8 is read as Latin-1, because older clients write names of files in it.
+/// The name of a part. A header that is not UTF-8 is read as Latin-1, because older clients write file names in it.
 fn part_name(field: &Field) -> Result<String, Error> {
     let expected = || malformed(&"expected the header `Content-Disposition: form-data; name=\"…\"` in each part");
     let header = field.headers().get(CONTENT_DISPOSITION).ok_or_else(expected)?.as_bytes();
@@ -144,7 +145,7 @@ fn malformed(error: &dyn std::fmt::Display) -> Error {
     Error::invalid(format!("malformed multipart/form-data: {error}"))
 }
 
-/// Makes the tensor of an input's parts, one row for each part. Strings are taken as they are; other dtypes are read as JSON.
+/// Makes an input's tensor from its parts, one row for each part. Strings are raw bytes, and other dtypes are JSON.
 fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     if values.is_empty() {
         return Err(Error::invalid(format!("input {:?} is missing: expected a part of that name", spec.name)));
@@ -161,9 +162,9 @@ fn part_tensor(signature: &Signature, spec: &TensorSpec, values: Vec<Bytes>) -> 
     batch::merge(&rows, 0).map_err(|error| Error::invalid(format!("input {:?}: {error}", spec.name)))
 }
 
-/// Reads one row of an input, or the whole of an input without rows, from JSON text.
+/// Reads one row of an input from JSON text. For an input without rows, it reads the whole tensor.
 fn json_part(signature: &Signature, spec: &TensorSpec, text: &Bytes) -> Result<Tensor, Error> {
-    // The part is parsed by itself first, so that an error gives the place in the part, and not in the body that is built below.
+    // This check names a mistake by its place in the part, and not in the larger text that is built below.
     serde_json::from_slice::<IgnoredAny>(text)
         .map_err(|error| Error::invalid(format!("part {:?}: malformed JSON: {error}", spec.name)))?;
     let alone = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), ..signature.clone() };

@@ -1,4 +1,4 @@
-//! What models take and give, as JSON: the list of signatures that the seed of this project had, and the list of models.
+//! Describes models as JSON: the list of signatures, which this project has had from the start, and the list of models.
 
 use std::collections::BTreeMap;
 
@@ -15,17 +15,17 @@ pub(super) struct SignatureJson<'a> {
     outputs: SpecsJson<'a>,
 }
 
-/// An object with a key for each tensor, in their order.
+/// A JSON object with a key for each tensor, in the signature's order.
 struct SpecsJson<'a>(&'a [TensorSpec]);
 
 #[derive(Serialize)]
 struct SpecJson<'a> {
     r#type: &'a str,
-    /// -1 for a dimension that may vary; null where not even the rank is known.
+    /// -1 for a dimension of any size; null if the rank is not known either.
     shape: Option<Vec<i64>>,
 }
 
-/// A model: what is called where no version is named, and every version's state.
+/// A model: its newest version's signatures, and the states of all versions.
 #[derive(Serialize)]
 pub(super) struct ModelJson<'a> {
     #[serde(flatten)]
@@ -46,17 +46,17 @@ struct VersionJson<'a> {
     error: Option<&'a str>,
 }
 
-/// One entry of the signature list.
+/// Describes a signature.
 pub(super) fn signature(signature: &Signature) -> SignatureJson<'_> {
     SignatureJson { name: &signature.name, inputs: SpecsJson(&signature.inputs), outputs: SpecsJson(&signature.outputs) }
 }
 
-/// The signature list of a model's version.
+/// Describes all signatures of a version.
 pub(super) fn version(version: &Version) -> Vec<SignatureJson<'_>> {
     version.servables.iter().map(|servable| signature(servable.handle.signature())).collect()
 }
 
-/// A model as the list has it.
+/// Describes a model, for the list of models.
 pub(super) fn model(model: &Model) -> ModelJson<'_> {
     let servables = || model.served().next_back().into_iter().flat_map(|version| &version.servables);
     let warnings = servables().filter_map(|servable| {

@@ -1,5 +1,5 @@
-//! Changes which models are served: `POST /models/{model}` with `{"uri": "…"}` adds a model or replaces it, `DELETE` removes it.
-//! It takes the `--admin_token`, for a model is code that runs here.
+//! Changes which models are served: `POST /models/{model}` with `{"uri": "…"}` adds or replaces a model, and `DELETE` removes it.
+//! Both need the `--admin_token`, because a model is code that runs in the server.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::serving::State;
 use crate::transport::http::HttpCall;
 use crate::transport::tokens::Access;
 
-/// What to serve.
+/// The body of a POST: the model to serve.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -32,8 +32,8 @@ struct Wanted {
 /// Answers POST and DELETE of a model.
 ///
 /// # Errors
-/// `PermissionDenied` without the token; `InvalidArgument` for a body that cannot be read; why no version of the model can be
-/// served. Nothing has changed then.
+/// `PermissionDenied` without the token; `InvalidArgument` for a wrong body; the reason why no version of the model can be
+/// served. Nothing changes then.
 pub(super) async fn change(state: &State, access: &Access, call: &mut HttpCall) -> Result<HttpResponse, Error> {
     check_token(&call.request, access)?;
     let name = call.request.match_info().get("model").unwrap_or_default().to_owned();
@@ -45,7 +45,7 @@ pub(super) async fn change(state: &State, access: &Access, call: &mut HttpCall) 
     let deadline = Deadline::after(state.request_timeout);
     let body = call.body(deadline).await?;
     let spec = spec(&name, &body.bytes)?;
-    // A large model may take longer than any request. It is loaded all the same, and GET /models tells how far it is.
+    // A large model may take longer to load than the time of a request. The load goes on, and GET /models shows its state.
     let status = match deadline.limit(models.set(spec)).await {
         Ok(set) => set.map(|()| StatusCode::OK)?,
         Err(_) => StatusCode::ACCEPTED,

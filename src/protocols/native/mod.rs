@@ -39,9 +39,9 @@ struct Native {
     state: Arc<State>,
     access: Arc<Access>,
     id: ProtocolId,
-    /// Whether one object is one example.
+    /// Whether a JSON object is one example and not columns.
     batch_transpose: bool,
-    /// Whether a GET of a name that is no signature is a static file's.
+    /// Whether a GET of a name that is no signature belongs to static files.
     has_static_files: bool,
 }
 
@@ -53,16 +53,17 @@ pub(super) fn make(parts: &Parts<'_>, id: ProtocolId) -> Option<Arc<dyn HttpProt
     (!parts.is_admin_port).then(|| Arc::new(Native { state, access, id, batch_transpose, has_static_files }) as _)
 }
 
-/// What a route is about.
+/// The subject of a route.
 #[derive(Clone, Copy, PartialEq)]
 enum Subject {
-    /// All models: GET lists them.
+    /// All models. GET lists them.
     Models,
-    /// A model by its name alone: GET describes its newest version, POST and DELETE change what is served under that name.
+    /// A model, named without a version. GET describes its newest version. POST and DELETE change which model is served under the
+    /// name.
     Model,
-    /// A version of a model, or the first model: GET describes it, POST calls its main signature.
+    /// A version of a model, or the first model. GET describes it, and POST calls its default signature.
     Version,
-    /// A signature: GET describes it, POST calls it.
+    /// A signature. GET describes it, and POST calls it.
     Signature,
 }
 
@@ -76,7 +77,7 @@ impl Subject {
     }
 }
 
-/// The routes. Those that read a single name come last, so that they take no other route's path.
+/// The routes. Those that accept any name come last, so that they hide no other route.
 const ROUTES: [(&str, Subject); 8] = [
     ("/", Subject::Version),
     ("/models", Subject::Models),
@@ -101,7 +102,8 @@ impl HttpProtocol for Native {
 }
 
 impl Native {
-    /// Whether `/{name}` is this protocol's. Where there are static files, a GET of a name that is no signature is theirs.
+    /// Whether `/{name}` belongs to this protocol. If there are static files, a GET of a name that is no signature belongs to
+    /// them.
     fn takes_name(&self, head: &RequestHead) -> bool {
         let name = head.uri.path().trim_start_matches('/');
         let newest = || self.state.catalog.version(None, Which::Newest);
@@ -188,7 +190,7 @@ fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("names and numbers serialize; this is a bug")
 }
 
-/// Says where the signature is described, unless the trouble is not with it.
+/// Adds to an error where the signature is described, unless the error is not about the signature.
 fn hinting(mut error: Error, request: &HttpRequest) -> Error {
     if error.code == Code::InvalidArgument && !error.message.contains("malformed") {
         let path: String = request.path().chars().take(80).collect();

@@ -1,5 +1,5 @@
-//! Classify and regress, as REST and gRPC share them: which signatures can, and what their outputs mean.
-//! A signature's method name is not asked: what TF2 saves is always of the method predict.
+//! Classify and regress, for REST and gRPC: which signatures can do them, and how to read their outputs. A signature's method
+//! name plays no part, because TensorFlow 2 saves all signatures with the method predict.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ const CLASSES: &str = "classes";
 const SCORES: &str = "scores";
 const OUTPUTS: &str = "outputs";
 
-/// What examples are asked about.
+/// The question about each example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Labels and their scores.
+    /// Its labels and their scores.
     Classify,
     /// A number.
     Regress,
 }
 
 impl Task {
-    /// Checks that a signature does this.
+    /// Checks that a signature can do this task.
     ///
     /// # Errors
-    /// `InvalidArgument` for a signature of another form.
+    /// `InvalidArgument` for a signature that cannot.
     pub(crate) fn check(self, signature: &Signature) -> Result<(), Error> {
         let [input] = signature.inputs.as_slice() else {
             return Err(Error::invalid("Expected one input Tensor."));
@@ -56,12 +56,12 @@ impl Task {
     }
 }
 
-/// The input of a run: serialized examples, as strings whatever dtype the signature declares. TensorFlow judges.
+/// The input of a run: the serialized examples as strings. TensorFlow refuses them if the signature declares another dtype.
 pub(crate) fn inputs(examples: Vec<Bytes>) -> Vec<Tensor> {
     vec![Tensor::from_strings(&[examples.len()], Arc::new(examples))]
 }
 
-/// What a classifier gave: as many classes for each example.
+/// The outputs of a classifier. Each example has the same number of classes.
 pub(crate) struct Classes<'t> {
     columns: usize,
     labels: Option<&'t Strings>,
@@ -72,7 +72,7 @@ impl<'t> Classes<'t> {
     /// Reads the outputs of a run on `rows` examples.
     ///
     /// # Errors
-    /// `InvalidArgument` for outputs that are no classes.
+    /// `InvalidArgument` for outputs that are not classes.
     pub(crate) fn of(signature: &Signature, outputs: &'t [Tensor], rows: usize) -> Result<Self, Error> {
         let (labels, scores) = (named(signature, outputs, CLASSES), named(signature, outputs, SCORES));
         let mut columns = None;
@@ -99,7 +99,7 @@ impl<'t> Classes<'t> {
         Ok(Self { columns: columns.unwrap_or_default(), labels, scores: scores.and_then(Tensor::as_slice) })
     }
 
-    /// The classes of one example: labels, empty where there are none, and scores, 0 where there are none.
+    /// The classes of one example, as labels and scores. A missing label is empty, and a missing score is 0.
     pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = (&'t [u8], f32)> {
         let (labels, scores) = (self.labels, self.scores);
         let at = row * self.columns..(row + 1) * self.columns;
@@ -107,10 +107,10 @@ impl<'t> Classes<'t> {
     }
 }
 
-/// Reads the outputs of a regression's run on `rows` examples: a number for each.
+/// Reads the outputs of a regression on `rows` examples: one number for each.
 ///
 /// # Errors
-/// `InvalidArgument` for outputs that are no such numbers.
+/// `InvalidArgument` for outputs that are not such numbers.
 pub(crate) fn regressions<'t>(signature: &Signature, outputs: &'t [Tensor], rows: usize) -> Result<&'t [f32], Error> {
     let outputs = named(signature, outputs, OUTPUTS);
     let outputs = outputs.ok_or_else(|| Error::invalid(format!("Could not find output tensor '{OUTPUTS}'")))?;

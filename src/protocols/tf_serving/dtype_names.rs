@@ -1,10 +1,10 @@
-//! TensorFlow's other two names of its dtypes: in its errors, and in its protocol buffers.
+//! TensorFlow's two other names of dtypes: those in its errors, and those in its protocol buffers.
 
 use tfweb_engine::DType;
 
 macro_rules! names {
     ($($variant:ident $error:literal $proto:literal;)*) => {
-        /// As TensorFlow's errors name a dtype: `float`.
+        /// The name of a dtype in TensorFlow's errors, such as `float`.
         pub(super) const fn error_name(dtype: DType) -> &'static str {
             match dtype {
                 $(DType::$variant => $error,)*
@@ -12,7 +12,7 @@ macro_rules! names {
             }
         }
 
-        /// As `types.proto` names a dtype: `DT_FLOAT`.
+        /// The name of a dtype in `types.proto`, such as `DT_FLOAT`.
         pub(super) const fn proto_name(dtype: DType) -> &'static str {
             match dtype {
                 $(DType::$variant => $proto,)*

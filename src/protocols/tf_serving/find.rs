@@ -1,21 +1,21 @@
-//! Which version of a model a request means, and TensorFlow Serving's words where it is not there.
+//! The version that a request asks for, and TensorFlow Serving's errors if it is not served.
 
 use tfweb_engine::{Code, Error};
 
 use crate::models::Model;
 
-/// The version that a request means.
+/// The version that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// The highest that is served.
     Newest,
-    /// The one with this number.
+    /// The version with this number.
     Number(i64),
-    /// The one that this label names.
+    /// The version that this label names.
     Label(String),
 }
 
-/// The number that a label names.
+/// The number of the version that a label names.
 ///
 /// # Errors
 /// `InvalidArgument` for a label that the model does not have.
@@ -30,7 +30,7 @@ pub(super) fn not_found(name: &str, number: Option<i64>) -> Error {
     Error::new(Code::NotFound, format!("Servable not found for request: {wanted}"))
 }
 
-/// The error for the states of a model or a version that nobody knows.
+/// The error for a request for the states of an unknown model or version.
 pub(super) fn no_states(name: &str, number: Option<i64>) -> Error {
     let what = number.map_or_else(|| "any versions".to_owned(), |number| format!("version {number}"));
     Error::new(Code::NotFound, format!("Could not find {what} of model {name}"))

@@ -1,5 +1,5 @@
-//! TensorFlow Serving's API, over REST and over gRPC, so that its clients need not change. What both share lies here: which version
-//! a request means, what classify and regress are, TensorFlow's other names of dtypes.
+//! TensorFlow Serving's API over REST and gRPC, so that its clients work without a change. Both share the search for a version,
+//! classify and regress, and TensorFlow's other names of dtypes.
 
 mod classify_regress;
 mod dtype_names;

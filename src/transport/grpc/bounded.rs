@@ -1,5 +1,5 @@
-//! Refuses a message by the length in its prefix, before tonic makes room for it, with RESOURCE_EXHAUSTED as gRPC's other servers
-//! do. tonic has the same limit, but says OUT_OF_RANGE.
+//! Refuses a message by the length in its prefix, before tonic allocates memory for it. The refusal is RESOURCE_EXHAUSTED, as
+//! from other gRPC servers. tonic has the same limit, but answers OUT_OF_RANGE.
 
 use std::pin::Pin;
 use std::task::{ready, Context, Poll};
@@ -12,15 +12,15 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::Status;
 
-/// Before each message: one byte whether it is compressed, four of its length.
+/// The prefix of a message: one byte that says whether it is compressed, and four bytes with its length.
 pub(super) const PREFIX_BYTES: usize = 5;
 
-/// A service, and the limit of its messages.
+/// A service with a limit for its messages.
 #[derive(Clone)]
 pub(super) struct Bounded<S> {
     service: S,
     bytes_max: usize,
-    /// The end of a refusal, such as the flag that raises the limit.
+    /// The end of the refusal's text, such as the flag that raises the limit.
     hint: &'static str,
 }
 
@@ -50,19 +50,19 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
     }
 }
 
-/// The messages of a request, as they come.
+/// The messages of a request as they arrive.
 struct Messages {
     body: Body,
     bytes_max: usize,
     hint: &'static str,
-    /// The bytes of the next message's prefix that have come.
+    /// The bytes of the next prefix so far.
     prefix: Vec<u8>,
-    /// Bytes of the current message still to come.
+    /// The missing bytes of the current message.
     left: usize,
 }
 
 impl Messages {
-    /// Follows the next piece from prefix to prefix.
+    /// Follows the prefixes through the next piece.
     fn follow(&mut self, mut piece: &[u8]) -> Result<(), Status> {
         loop {
             let within = self.left.min(piece.len());
@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Follows messages of these lengths in pieces of `size` bytes.
+    /// Follows messages of these lengths, in pieces of `size` bytes.
     fn follow(lengths: &[u32], size: usize) -> Result<(), Status> {
         let mut messages = Messages { body: Body::empty(), bytes_max: 100, hint: "; hint", prefix: Vec::new(), left: 0 };
         let message = |&length: &u32| [&[0][..], &length.to_be_bytes(), &vec![7; length as usize]].concat();

@@ -1,11 +1,11 @@
-//! Answers of calls.
+//! Answers calls.
 
 use tfweb_engine::Error;
 use tonic::{Response, Status};
 
 use crate::status;
 
-/// The most bytes of an error's text, which travels in a header: TensorFlow Serving cuts it there too.
+/// The most bytes of an error's text, because it travels in a header. TensorFlow Serving has the same limit.
 const TEXT_BYTES_MAX: usize = 1024;
 const TEXT_CUT: &str = "...TRUNCATED";
 
@@ -15,12 +15,12 @@ pub type Answer<T> = Result<Response<T>, Status>;
 /// Answers a call with its result.
 ///
 /// # Errors
-/// The result's, as a status.
+/// The result's error, as a gRPC status.
 pub fn answer<T>(result: Result<T, Error>) -> Answer<T> {
     result.map(Response::new).map_err(|error| refusal(&error))
 }
 
-/// An error as a gRPC status.
+/// Converts an error into a gRPC status.
 pub(super) fn refusal(error: &Error) -> Status {
     let mut text = error.message.clone();
     if text.len() > TEXT_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Limits how many connections there are at once.
+//! Limits the number of open connections.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::Connected;
 
-/// Takes connections as long as there is a place for them; further ones wait, not accepted, until one ends.
+/// Accepts a connection when it has a permit. Further connections wait in the system's queue until another one ends.
 pub(super) fn limited<IO>(
     incoming: impl Stream<Item = io::Result<IO>> + Unpin,
     places: Arc<Semaphore>,
@@ -22,7 +22,7 @@ pub(super) fn limited<IO>(
     })
 }
 
-/// A connection, and its place.
+/// A connection with its permit.
 pub(super) struct Placed<IO> {
     io: IO,
     _place: OwnedSemaphorePermit,

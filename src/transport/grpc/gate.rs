@@ -1,5 +1,5 @@
-//! What every call passes on its way to its service. A call without a token that it needs is refused before anything of it is read.
-//! The others are counted. A call that could hold up the server's end for as long as its client likes is ended then.
+//! The gate that every call passes before its service. It refuses a call without a valid token before it reads any of it. It
+//! counts the other calls. It ends streams that would last as long as their clients like when the server stops.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,17 +20,17 @@ use tonic::Status;
 use super::protocol::GrpcProtocol;
 use crate::transport::tokens::Access;
 
-/// Calls of these services are streams that last until their client closes them.
+/// The calls of these services are streams that last until their client closes them.
 const ENDLESS: &str = "/grpc.reflection.";
 
-/// All services, behind the gate.
+/// All services, after the gate.
 #[derive(Clone)]
 pub(super) struct Gate {
     services: Routes,
     shared: Arc<Shared>,
 }
 
-/// What the gates of all listeners share.
+/// The parts that the gates of all sockets share.
 pub(super) struct Shared {
     stopping: watch::Receiver<bool>,
     access: Arc<Access>,
@@ -43,7 +43,7 @@ impl Shared {
         Self { stopping, access, protocols, inside: AtomicUsize::new(0) }
     }
 
-    /// How many calls have come and are not answered.
+    /// The number of calls that are not answered yet.
     pub(super) fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
     }
@@ -89,7 +89,7 @@ impl Service<Request<Body>> for Gate {
     }
 }
 
-/// Counts a call for as long as it lives.
+/// Counts a call as long as it lives.
 struct Inside(Arc<Shared>);
 
 impl Inside {
@@ -105,7 +105,7 @@ impl Drop for Inside {
     }
 }
 
-/// What a client sends, until the server stops.
+/// A client's messages, which end when the server stops.
 struct Ending {
     body: Body,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,

@@ -1,4 +1,4 @@
-//! TLS of the gRPC listener: gives the connections that have agreed on it, however many others are silent or slow at that.
+//! TLS handshakes of the gRPC listener. They run side by side, so that a silent or slow client delays no other.
 
 use std::io;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::transport::tls;
 
-/// Handshakes side by side; who comes then waits in the system's queue. As many as the HTTP listener takes, and far more than can be
-/// at work: what does not answer is given up.
+/// The most handshakes side by side. Further connections wait in the system's queue. It equals the HTTP listener's limit of
+/// connections, and is far more than can make progress at once. A handshake without an answer is given up.
 const HANDSHAKES_MAX: usize = 10_000;
-/// How long to wait where the system gives no connection, such as for want of descriptors.
+/// The pause after a failed accept, such as for lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 struct Handshakes {
@@ -23,7 +23,7 @@ struct Handshakes {
     under_way: JoinSet<Option<TlsStream<TcpStream>>>,
 }
 
-/// Accepts connections and gives those that speak TLS, in the order in which they are ready.
+/// Accepts connections and returns those that speak TLS, in the order in which their handshakes end.
 pub(super) fn agreed(listener: TcpListener, acceptor: TlsAcceptor) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
     let handshakes = Handshakes { listener, acceptor, under_way: JoinSet::new() };
     stream::unfold(handshakes, |mut handshakes| async move {

@@ -1,4 +1,4 @@
-//! The gRPC listener: a tonic server on a runtime and threads of its own, on a port, a UNIX socket, or both.
+//! The gRPC listener: a tonic server with its own threads, on a port, on a UNIX socket, or on both.
 
 use std::future::Future;
 use std::io;
@@ -32,44 +32,44 @@ use crate::transport::request_id::RequestIds;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 
-/// Connections at once; further ones wait until one ends.
+/// The most open connections. Further ones wait until one ends.
 const CONNECTIONS_MAX: usize = 4096;
-/// How often to ask a silent connection whether it lives, and how long it may take to say so.
+/// The interval of pings on a silent connection, and the time limit of their answers.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(20);
 
-/// Where gRPC listens.
+/// The settings of the gRPC listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The port; 0 for none.
     pub port: u16,
-    /// Whether nobody asked for this port.
+    /// Whether the port is the default, and not one that the user chose.
     pub is_default_port: bool,
-    /// A UNIX socket to listen on too, or instead.
+    /// A UNIX socket to listen on, with or without a port.
     pub socket_path: Option<PathBuf>,
     /// The most bytes of one message.
     pub message_bytes_max: usize,
 }
 
-/// What a gRPC listener serves, and what it shares with others.
+/// The protocols that the listener serves, with the parts that they share.
 pub struct GrpcParts {
     /// The protocols.
     pub protocols: Arc<[Arc<dyn GrpcProtocol>]>,
-    /// TLS; none for plain connections.
+    /// TLS; `None` for plain connections.
     pub tls: Option<Arc<Tls>>,
-    /// Who may call.
+    /// The tokens.
     pub access: Arc<Access>,
     /// The limits of bodies.
     pub bodies: BodyLimits,
-    /// The most time for one call.
+    /// The time limit of one call.
     pub request_timeout: Duration,
-    /// Makes ids for calls that bring none.
+    /// Makes ids for calls without one.
     pub request_ids: Arc<RequestIds>,
-    /// What tells of each call.
+    /// Observes each call.
     pub telemetry: Arc<Telemetry>,
 }
 
-/// A gRPC server that listens. Dropped, it stops at once.
+/// A running gRPC server. When it is dropped, it stops at once.
 pub struct GrpcListener {
     address: Option<SocketAddr>,
     socket_path: Option<PathBuf>,
@@ -81,7 +81,7 @@ pub struct GrpcListener {
 
 type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
 
-/// The listener's own runtime. One that is simply dropped would wait, which another runtime's thread must not.
+/// The listener's own threads. A dropped runtime would wait for them, which must not happen on another runtime's thread.
 struct Threads(Option<Runtime>);
 
 impl Drop for Threads {
@@ -91,10 +91,10 @@ impl Drop for Threads {
 }
 
 impl GrpcListener {
-    /// Starts to listen and serves.
+    /// Starts to listen and to serve.
     ///
     /// # Errors
-    /// `Unavailable` where the address or the socket cannot be listened on.
+    /// `Unavailable` if it cannot listen on the address or the socket.
     pub fn start(host: &str, settings: &Settings, parts: GrpcParts) -> Result<Self, Error> {
         let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
         let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
@@ -139,24 +139,25 @@ impl GrpcListener {
         Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, shared, _threads: threads })
     }
 
-    /// Where it listens, if on a port.
+    /// The address of the port, if there is one.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
-    /// Stops: accepting ends, requests in flight finish, until `limit` at most. Gives how many have not finished.
+    /// Stops in order: accepts no more connections and finishes the calls in flight, until `limit` at most. Returns how many
+    /// calls have not finished.
     ///
     /// # Errors
     /// If a listener has failed.
     pub async fn stop(mut self, limit: Instant) -> io::Result<usize> {
         self.stopping.send_replace(true);
         if let Some(path) = &self.socket_path {
-            // Gone already, it needs no removing.
+            // An error means that the file no longer exists.
             let _ = std::fs::remove_file(path);
         }
         let servers = join_all(self.servers.drain(..));
-        // What takes longer, if no request, is a connection whose client does not answer.
+        // If this takes longer and no call is unfinished, a connection's client does not answer. That is no failure.
         for server in tokio::time::timeout_at(limit.into(), servers).await.unwrap_or_default() {
             server.map_err(io::Error::other)?.map_err(io::Error::other)?;
         }
@@ -164,11 +165,11 @@ impl GrpcListener {
     }
 }
 
-/// Ends when the server is to stop.
+/// Ends when the server stops.
 fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
     let mut stopping = stopping.subscribe();
     async move {
-        // A sender that is gone means the same.
+        // An error means that the listener is gone, which is a stop too.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 }

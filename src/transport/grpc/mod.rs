@@ -1,7 +1,7 @@
-//! gRPC: a listener, and what every call passes.
+//! The gRPC listener, and the common path of all calls.
 //!
-//! A [`GrpcListener`] serves protocols; each adds its services to [`Services`]. Calls pass the gate, which asks for a token, and
-//! their messages are counted and bounded before a service sees them.
+//! A [`GrpcListener`] serves protocols, and each adds its services to [`Services`]. Every call passes the check of its token. Its
+//! messages are limited, and counted into the memory budget, before a service sees them.
 
 mod bounded;
 mod call;

@@ -1,4 +1,4 @@
-//! Observes the calls of the gRPC listener, and gives each its id.
+//! Observes the calls of the gRPC listener, and gives each call its id.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,10 +14,10 @@ use super::protocol::GrpcProtocol;
 use crate::observe::{log, Arrival, Exchange, Head, Status, Telemetry, Transport};
 use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
 
-/// A call's id, in its metadata and in its answer's.
+/// The metadata key of a call's id, for the call and its answer.
 const REQUEST_ID_KEY: HeaderName = HeaderName::from_static(REQUEST_ID);
 
-/// The layer around all services.
+/// The middleware around all services.
 #[derive(Clone)]
 pub(super) struct Observe(Arc<Observer>);
 
@@ -42,7 +42,7 @@ impl<S> Layer<S> for Observe {
     }
 }
 
-/// The services within the layer.
+/// The services inside the middleware.
 #[derive(Clone)]
 pub(super) struct Observed<S> {
     observer: Arc<Observer>,
@@ -103,7 +103,8 @@ impl Observer {
 }
 
 fn finish<R>(exchange: Option<Exchange>, id: HeaderValue, response: &mut Response<R>) {
-    // A call that failed before it said anything has its status here; any other is well as far as can be told.
+    // A call that failed before its first message has its status here. Other failures come in trailers, which are not known yet,
+    // so those calls count as OK.
     let failed = response.extensions().get::<tonic::Status>();
     if let Some(status) = failed.filter(|status| status.code() == tonic::Code::Internal) {
         log::failure(id.as_bytes(), status.message());

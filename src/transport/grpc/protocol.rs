@@ -1,4 +1,4 @@
-//! What a protocol is for the gRPC listener.
+//! The interface of a protocol over gRPC.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use super::services::Services;
 
 /// A protocol over gRPC.
 pub trait GrpcProtocol: Send + Sync {
-    /// Whether a call needs no token, such as those that load balancers make. The path is `/package.Service/Method`.
+    /// Whether a call needs no token. Load balancers make such calls. The path is `/package.Service/Method`.
     fn is_open(&self, path: &str) -> bool {
         let _ = path;
         false
     }
 
-    /// Whether a call is made so often that its access line is of level debug and it is not traced.
+    /// Whether load balancers make such a call all the time. Its access lines have level debug, and it is not traced.
     fn is_probe(&self, path: &str) -> bool {
         let _ = path;
         false
     }
 
-    /// Adds the services.
+    /// Adds the protocol's services.
     ///
     /// # Errors
     /// `Internal` where a service cannot be made.

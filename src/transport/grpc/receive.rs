@@ -1,5 +1,5 @@
-//! Receives messages: counts them into the room that the bodies of all doors share as they arrive, inflates those that come
-//! compressed, and ends requests whose time is over. Around each service that takes one message and gives one.
+//! Receives the messages of a service whose calls take one message and give one. Counts the bytes into the memory budget of all
+//! bodies as they arrive, inflates compressed messages, and ends calls whose time is over.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ use super::bounded::{self, PREFIX_BYTES};
 use super::call::refusal;
 use crate::transport::body_limits::{no_room, BodyLimits};
 
-/// Headers of gRPC over HTTP/2.
+/// The headers of gRPC over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
 const ENCODING: &str = "grpc-encoding";
 /// The most digits of a time-out in a header (gRPC over HTTP/2, `TimeoutValue`).
 const TIMEOUT_DIGITS_MAX: usize = 8;
 
-/// All services, with a note in each request when it came. tonic starts a timer of its own for the caller's time, after which it
-/// says CANCELLED; what counts from this note is over before that, however late its turn comes.
+/// Notes in each request when it came. tonic has a timer of its own for the caller's time-out, and answers CANCELLED when it
+/// fires. A deadline that counts from this note always comes before it.
 #[derive(Clone)]
 pub(super) struct Arrive<S>(pub(super) S);
 
@@ -50,7 +50,7 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Arrive<S> {
     }
 }
 
-/// A service, and what it may take.
+/// A service with its limits.
 #[derive(Clone)]
 pub(super) struct Receive<S> {
     service: S,
@@ -59,7 +59,7 @@ pub(super) struct Receive<S> {
 }
 
 impl<S> Receive<S> {
-    /// Wraps a service whose requests have so much time, unless the caller gives them less.
+    /// Wraps a service. Its calls have `request_timeout`, or less if the caller asks for less.
     pub(super) fn new(service: S, limits: BodyLimits, request_timeout: Duration) -> Self {
         Self { service, limits, request_timeout }
     }
@@ -93,7 +93,7 @@ where
             Ok(room) => Arc::new(Mutex::new(room)),
             Err(full) => return Answer { state: State::Refused(refusal(&no_room(full))), over: None },
         };
-        // What is not known here, tonic refuses.
+        // tonic refuses an encoding that is not known here.
         let name = head.headers.get(ENCODING).and_then(|name| name.to_str().ok());
         let encoding = name.and_then(Encoding::named).filter(|encoding| *encoding != Encoding::Identity);
         if encoding.is_some() {
@@ -108,7 +108,7 @@ where
     }
 }
 
-/// Reads a time-out as the header has it: digits and a unit.
+/// Reads a time-out from its header: digits and a unit.
 fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let is_number = !digits.is_empty() && digits.len() <= TIMEOUT_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -124,10 +124,10 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// The answer to a request, on its way. The message has its room until then.
+/// The answer to a call, with the call's share of the memory budget.
 pub(super) struct Answer<F> {
     state: State<F>,
-    /// When the caller's time is over.
+    /// The end of the time that the caller gave.
     over: Option<Deadline>,
 }
 
@@ -146,7 +146,7 @@ impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answer
                 if let Poll::Ready(answer) = Pin::new(answer).poll(context) {
                     return Poll::Ready(answer);
                 }
-                // tonic has a timer for this, and polls when it fires.
+                // tonic's own timer wakes this task at that time.
                 if self.over.is_none_or(|over| !over.has_passed(Instant::now())) {
                     return Poll::Pending;
                 }
@@ -161,14 +161,14 @@ impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answer
 struct Message {
     body: Body,
     room: Arc<Mutex<Permit>>,
-    /// Bytes so far.
+    /// The bytes so far.
     received: usize,
     bytes_max: usize,
     inflating: Option<Inflating>,
-    /// What is inflated, and still to be passed on behind its prefix.
+    /// The inflated message, after its prefix has been passed on.
     inflated: Option<Bytes>,
     deadline: Deadline,
-    /// Fires at the deadline; most messages are here before it is needed.
+    /// Fires at the deadline. Most messages are complete before they need it.
     over: Option<Pin<Box<Sleep>>>,
 }
 
@@ -190,7 +190,7 @@ impl http_body::Body for Message {
             let Some(data) = frame.transpose()?.and_then(|frame| frame.into_data().ok()) else {
                 let Some(inflating) = this.inflating.take() else { return Poll::Ready(None) };
                 let message = inflating.finish()?;
-                // The end of what was inflated came out only now.
+                // The inflater gives its last bytes only here.
                 this.take(message.len() - this.received)?;
                 let prefix = Frame::data(prefix(message.len())?);
                 this.inflated = Some(message);
@@ -213,10 +213,10 @@ impl http_body::Body for Message {
 }
 
 impl Message {
-    /// Takes room for so many bytes more.
+    /// Takes a share of the memory budget for more bytes.
     fn take(&mut self, bytes: usize) -> Result<(), Status> {
         self.received += bytes;
-        // The prefix says that a message is too large, but not that there is no end of messages.
+        // The prefix limits one message, but a client can send messages without end.
         if self.received > self.bytes_max + PREFIX_BYTES {
             return Err(too_large(self.bytes_max));
         }
@@ -239,7 +239,7 @@ struct Inflating {
     encoding: Encoding,
     bytes_max: usize,
     prefix: Vec<u8>,
-    /// Bytes of the message still to come.
+    /// The missing bytes of the message.
     left: usize,
     inflater: Option<Inflater>,
 }

@@ -1,4 +1,4 @@
-//! Messages that are slow, many, endless, compressed or late, before a service that reads them to their end.
+//! Messages that are slow, many, endless, compressed or late, with a service that reads them to their end.
 
 use std::convert::Infallible;
 use std::io::Write as _;
@@ -19,7 +19,7 @@ const MESSAGE_BYTES_MAX: usize = 100;
 const LONG: Duration = Duration::from_secs(60);
 const LENGTH: &str = "length";
 
-/// Reads a message, and answers how many bytes came; or never, if it is to.
+/// A service that reads a message and answers with its length, or that never answers.
 #[derive(Clone)]
 struct Reader {
     answers: bool,
@@ -78,12 +78,12 @@ impl Call {
         self.pieces.as_ref().unwrap().unbounded_send(bytes.into()).unwrap();
     }
 
-    /// The answer, if it is there: how many bytes came, or the error's code.
+    /// The answer so far: the number of bytes, or the error's code.
     fn poll(&mut self) -> Option<Result<usize, Code>> {
         (&mut self.answer).now_or_never().map(|answer| read(&answer.unwrap()))
     }
 
-    /// The answer to what was sent.
+    /// The answer after the last piece.
     fn end(&mut self) -> Result<usize, Code> {
         self.pieces = None;
         self.poll().expect("everything is here")
@@ -180,7 +180,7 @@ async fn a_message_that_stops_coming_is_given_up() {
 async fn a_caller_whose_time_is_over_is_told_so() {
     let door = Door { answers: false, ..Door::new(1 << 20) };
     let mut call = door.call(&[(TIMEOUT, "30m")]);
-    // Its message has come: what takes too long is the answer.
+    // The message is complete; the answer takes too long.
     call.pieces = None;
     assert_eq!(call.poll(), None);
     // tonic's timer is such a one: it polls the call a last time, and then looks at the clock.

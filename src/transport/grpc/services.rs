@@ -1,4 +1,4 @@
-//! Adds services to a listener. Their names, for health and for reflection, follow.
+//! The list of services to which a gRPC protocol adds its own. Health and reflection take their names from it.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -16,24 +16,24 @@ use super::bounded::Bounded;
 use super::receive::Receive;
 use crate::transport::body_limits::BodyLimits;
 
-/// The most bytes of a message that asks for health or descriptors.
+/// The most bytes of a message to the services for health and reflection.
 const QUESTION_BYTES_MAX: usize = 16 << 10;
 
-/// The names of all services that take tensors or a configuration, in full and short. They are known once every protocol has added
-/// its services.
+/// The names of all services that take tensors or a configuration, in full and in short. They are complete after all protocols
+/// have added their services.
 #[derive(Clone, Default)]
 pub struct ServiceNames(Arc<OnceLock<Vec<&'static str>>>);
 
 impl ServiceNames {
-    /// Whether this is the name of one of them.
+    /// Whether this is the full or the short name of one of them.
     #[must_use]
     pub fn contain(&self, name: &str) -> bool {
         let is_named = |full: &&str| *full == name || full.rsplit('.').next() == Some(name);
-        self.0.get().is_some_and(|names| names.iter().any(|full| is_named(full)))
+        self.0.get().is_some_and(|names| names.iter().any(is_named))
     }
 }
 
-/// Where a protocol adds its services.
+/// A list of services to which a protocol adds its own.
 pub struct Services {
     routes: Routes,
     limits: BodyLimits,
@@ -60,7 +60,7 @@ impl Services {
         self.route(Receive::new(bounded, self.limits.clone(), self.request_timeout));
     }
 
-    /// Adds a service that is asked for health or descriptors: its messages are small.
+    /// Adds a service with small messages, such as health.
     pub fn add_small<S>(&mut self, service: S)
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
@@ -77,33 +77,33 @@ impl Services {
         self.routes = std::mem::take(&mut self.routes).add_service(service);
     }
 
-    /// Has reflection tell of messages and services beyond those of `tfweb_proto`: an encoded `FileDescriptorSet`.
+    /// Adds descriptors for reflection, as an encoded `FileDescriptorSet`. Those of `tfweb_proto` are always in it.
     pub fn describe(&mut self, descriptors: &'static [u8]) {
         self.descriptors.push(descriptors);
     }
 
-    /// The most bytes of one message, and of what one message stands for.
+    /// The most bytes of one message, and of the values that it stands for.
     #[must_use]
     pub fn message_bytes_max(&self) -> usize {
         self.limits.body_bytes_max
     }
 
-    /// The most bytes of a message of [`Self::add_small`].
+    /// The most bytes of a message to a service of [`Self::add_small`].
     #[must_use]
     pub const fn small_message_bytes_max() -> usize {
         QUESTION_BYTES_MAX
     }
 
-    /// The names of the services, those that are added later too.
+    /// The names of the services. They include those that are added later.
     #[must_use]
     pub fn names(&self) -> ServiceNames {
         self.all_names.clone()
     }
 
-    /// Ends adding: reflection comes last.
+    /// Adds reflection, and ends the list.
     ///
     /// # Errors
-    /// `Internal` where the descriptors do not fit together.
+    /// `Internal` if the descriptors do not fit together.
     pub(super) fn finish(mut self) -> Result<Routes, Error> {
         let reflection = || {
             let begun = tonic_reflection::server::Builder::configure();
@@ -111,7 +111,7 @@ impl Services {
         };
         let wrong = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
         let newest = reflection().build_v1().map_err(wrong)?.max_decoding_message_size(QUESTION_BYTES_MAX);
-        // Most clients still ask for the older name of the same.
+        // Most clients still ask for reflection by its older name.
         let older = reflection().build_v1alpha().map_err(wrong)?.max_decoding_message_size(QUESTION_BYTES_MAX);
         self.add_small(newest);
         self.add_small(older);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use futures::stream::{self, Stream};
 
-/// Listens on a socket. Replaces one that a server has left behind, but none that another process listens on.
+/// Listens on a socket. Replaces a socket that an ended server has left, but not one that another process listens on.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
@@ -20,7 +20,7 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// The connections that a socket accepts.
+/// The connections to a socket.
 pub(super) fn connections(listener: tokio::net::UnixListener) -> impl Stream<Item = io::Result<tokio::net::UnixStream>> + Unpin {
     let accept =
         |listener: tokio::net::UnixListener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) };

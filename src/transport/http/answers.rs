@@ -1,7 +1,6 @@
-//! What every answer carries: a request id, CORS headers, the end of its connection.
+//! The headers that every answer has: the request id, CORS headers, and `Connection: close` where it applies.
 //!
-//! [`Answers::dress`] writes this into the answers. On a small model, layers of middleware would cost more than all the rest of a
-//! request.
+//! [`Answers::finish`] adds them to an answer. Middleware would cost more than all the rest of a request to a small model.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -19,34 +18,34 @@ use crate::observe::log;
 use crate::transport::body_limits::BodyLimits;
 use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
 
-/// The request id's header.
+/// The header of the request id.
 pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static(REQUEST_ID);
-/// How long a browser may remember a preflight's answer, in seconds: a day, the most that any browser keeps.
+/// How many seconds a browser may remember the answer to a preflight: a day. No browser keeps it longer.
 const PREFLIGHT_AGE: &str = "86400";
-/// What scripts of other origins may read beyond the body.
+/// The headers that scripts of other origins may read.
 const EXPOSED_HEADERS: &str = "server-timing, x-request-id, retry-after";
-/// The methods of a path that does not exist, as `Allow` lists them.
+/// The `Allow` header of a path that does not exist.
 const UNKNOWN_PATH_METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// What requests and answers of a listener share.
+/// The settings that all answers of a listener share.
 #[derive(Clone)]
 pub struct Answers {
-    /// Limits of request bodies.
+    /// The limits of request bodies.
     pub bodies: BodyLimits,
-    /// Whether pages of other origins may call.
+    /// Whether pages of other origins may call the server (CORS).
     pub cors: bool,
-    /// Makes ids for requests that bring none.
+    /// Makes ids for requests without one.
     pub request_ids: Arc<RequestIds>,
-    /// Whether the server is about to stop.
+    /// Whether the server is stopping.
     pub draining: Arc<AtomicBool>,
     /// Whether each request is observed.
     pub is_observed: bool,
-    /// The error of a path that does not exist.
+    /// Makes the error for a path that does not exist.
     pub not_found: fn(&str) -> Error,
 }
 
 impl Answers {
-    /// The id of a request: its own, or else one that is made for it.
+    /// The id of a request: the client's, or a new one.
     pub(super) fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
         let brought = headers.get(REQUEST_ID_HEADER).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
         brought.unwrap_or_else(|| {
@@ -55,8 +54,8 @@ impl Answers {
         })
     }
 
-    /// Puts on an answer what every answer carries, and logs the failure if it is one of the server's. The refusal of a body
-    /// becomes 415 where its encoding was the reason.
+    /// Adds the common headers to an answer, and logs the failure if it is an internal one. A refusal for an unknown encoding
+    /// gets its status 415 here.
     pub(super) fn dress<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
         let id = self.request_id(request.headers());
         if response.status().is_server_error() {
@@ -70,8 +69,8 @@ impl Answers {
         }
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID_HEADER, id);
-        // Pages of any origin may call: the API has no cookies that they could misuse. Every answer says so, for a cache may pass
-        // it on.
+        // The API has no cookies, so a page of another origin can misuse none. The header is on every answer, because a cache may
+        // give it to another page.
         if self.cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
@@ -83,7 +82,7 @@ impl Answers {
         }
     }
 
-    /// Answers OPTIONS: which methods a path has, and to browsers whether their pages may use them.
+    /// Answers OPTIONS with the methods of a path. For a preflight it adds the CORS headers.
     pub(super) fn options(&self, request: &HttpRequest, allow: &'static str) -> HttpResponse {
         let mut response = HttpResponse::NoContent();
         response.insert_header((header::ALLOW, allow));
@@ -97,7 +96,7 @@ impl Answers {
         response.finish()
     }
 
-    /// Answers a path that does not exist.
+    /// Answers a request for a path that does not exist.
     #[must_use]
     pub fn unknown_path(&self, request: &HttpRequest) -> HttpResponse {
         if request.method() == Method::OPTIONS {

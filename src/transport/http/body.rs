@@ -1,5 +1,5 @@
-//! Reads a request's body: within its limit of bytes, inflated if it came compressed, in the request's time, and with room in the
-//! memory that all bodies share.
+//! Reads the body of a request, within its limit of bytes, the request's time, and the memory budget of all bodies. Inflates a
+//! compressed body.
 
 use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderMap, HeaderValue, CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
@@ -11,27 +11,28 @@ use tfweb_limits::{Deadline, Encoding, InflateError, Inflater, Permit, Stage};
 
 use crate::transport::body_limits::{no_room, BodyLimits};
 
-/// A body smaller than this is inflated at once; a larger one on a thread of its own, so that its neighbours need not wait.
+/// The most bytes of a compressed body that is inflated on the listener's thread. A larger one goes to another thread, so that
+/// other requests need not wait.
 const INFLATE_INLINE_BYTES_MAX: usize = 16 << 10;
 
-/// A body, and its room in memory.
+/// A body with its share of the memory budget.
 pub struct Body {
-    /// The bytes, inflated.
+    /// The inflated bytes.
     pub bytes: Bytes,
     _room: Permit,
 }
 
-/// The encodings that a body may have, as `Accept-Encoding` lists them.
+/// The encodings that a body may have, for the header `Accept-Encoding`.
 pub(super) const ENCODINGS: &str = "gzip, deflate, identity";
 
-/// Put into a request's extensions where its body has another encoding: no code of an error says so.
+/// Marks a request whose body has an unknown encoding. The error's code does not say so.
 pub(super) struct UnknownEncoding;
 
 /// Reads the body of a request.
 ///
 /// # Errors
-/// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
-/// compression, `Cancelled` where the client stopped sending.
+/// `OutOfRange` over the limit; `Unavailable` over the budget; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
+/// unknown encoding; `Cancelled` where the client stopped sending.
 pub(super) async fn read(
     request: &HttpRequest,
     payload: web::Payload,
@@ -76,7 +77,7 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &
             return Err(too_large("more", max));
         }
         room.grow(total.saturating_sub(declared).min(chunk.len())).map_err(no_room)?;
-        // Most bodies are one chunk, which is then the body; only those of several are copied together.
+        // Most bodies are one chunk, and need no copy. Only several chunks are copied together.
         if first.is_empty() && bytes.is_empty() {
             first = chunk;
         } else {
@@ -90,8 +91,8 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &
     Ok(if bytes.is_empty() { first } else { bytes.freeze() })
 }
 
-/// Refuses a body that has no end: actix-http takes everything behind such an offer for the body, whatever its length. Most offers
-/// do not come so far; see `listener::offers`.
+/// Refuses a request that offers `Upgrade: websocket` and has a body. actix-http takes everything after its head for the body,
+/// whatever length the head states. Most such offers are hidden before they come here; see `listener::upgrade_filter`.
 fn refuse_websocket(headers: &HeaderMap) -> Result<(), Error> {
     let is_websocket = |offer: &HeaderValue| offer.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket");
     if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(UPGRADE).any(is_websocket) {

@@ -1,4 +1,4 @@
-//! A request as a handler gets it.
+//! A request as handlers get it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::answers::Answers;
 use super::body::{self, Body};
 use crate::observe::SummarySlot;
 
-/// A request as a handler gets it: its head, and its body still to be read.
+/// A request with its head, and a body that is not read yet.
 pub struct HttpCall {
     /// The head.
     pub request: HttpRequest,
@@ -26,14 +26,14 @@ impl HttpCall {
     /// Reads the body, within its limits and until the deadline.
     ///
     /// # Errors
-    /// `OutOfRange` over the limit, `Unavailable` without room, `DeadlineExceeded`, `InvalidArgument` for a damaged or unknown
-    /// compression, `Cancelled` where the client stopped sending.
+    /// `OutOfRange` over the limit; `Unavailable` over the budget; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
+    /// unknown encoding; `Cancelled` where the client stopped sending.
     pub async fn body(&mut self, deadline: Deadline) -> Result<Body, Error> {
         let payload = self.payload.take().ok_or_else(|| Error::internal("a body is read once; this is a bug"))?;
         body::read(&self.request, payload, &self.answers.bodies, deadline).await
     }
 
-    /// Where the request's measurement leaves its summary; none where nobody asked for it.
+    /// The slot for the summary of the request's measurement; `None` if requests are not observed.
     #[must_use]
     pub fn slot(&self) -> Option<Arc<SummarySlot>> {
         if self.answers.is_observed {
@@ -43,7 +43,7 @@ impl HttpCall {
         }
     }
 
-    /// Answers OPTIONS with these methods. Only handlers of [`Methods::All`](super::Methods::All) are asked for it.
+    /// Answers OPTIONS with these methods. Only handlers of [`Methods::All`](super::Methods::All) need it.
     #[must_use]
     pub fn options(&self, allow: &'static str) -> HttpResponse {
         self.answers.options(&self.request, allow)

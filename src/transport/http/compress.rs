@@ -8,13 +8,12 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::Compression;
 
-/// Answers smaller than this are not compressed: they fit one packet either way.
+/// Shorter answers are not compressed, because they fit into one packet.
 const COMPRESS_BYTES_MIN: usize = 1024;
-/// Answers larger than this are compressed on a thread of their own, so that their neighbours need not wait.
+/// Longer answers are compressed on another thread, so that other requests need not wait.
 const COMPRESS_INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Compresses an answer's body if the client asked for it and the body is long enough. Gives the body, and whether it is gzip
-/// now.
+/// Compresses an answer's body, if it is long enough and the client accepts gzip. Returns the body, and whether it is gzip now.
 pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
     if !may_compress(&body) || !accepts_gzip(request) {
         return (body, false);
@@ -26,12 +25,12 @@ pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
     let copy = body.clone();
     match web::block(move || gzip(&copy)).await {
         Ok(compressed) => (compressed, true),
-        // Where there is no thread, plain is right too.
+        // Without another thread, the plain body is a correct answer too.
         Err(_) => (body.into(), false),
     }
 }
 
-/// Whether an answer is compressed for clients that ask for it.
+/// Whether a body is long enough to be compressed.
 #[must_use]
 pub const fn may_compress(body: &[u8]) -> bool {
     body.len() >= COMPRESS_BYTES_MIN

@@ -7,7 +7,7 @@ use tfweb_engine::{Code, Error};
 
 use crate::status;
 
-/// What went wrong in the server, put into an answer's extensions: it is logged once, where the request's id is known.
+/// The text of an internal error, in an answer's extensions. It is logged once, where the request's id is known.
 pub(super) struct Failure(pub(super) String);
 
 #[derive(Serialize)]
@@ -16,14 +16,14 @@ struct ErrorBody<'a> {
     code: &'static str,
 }
 
-/// The answer to an error, in tfweb's own form.
+/// Answers with an error in tfweb's own form.
 #[must_use]
 pub fn respond(error: &Error) -> HttpResponse {
     let body = ErrorBody { error: &error.message, code: error.code.name() };
     begin(error).body(serde_json::to_string(&body).expect("text serializes; this is a bug"))
 }
 
-/// Begins the answer to an error: its status, and its headers in every JSON protocol.
+/// Begins an answer to an error, with the status and the headers that all JSON protocols share.
 #[must_use]
 pub fn begin(error: &Error) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status::http(error.code));

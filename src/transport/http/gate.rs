@@ -1,4 +1,4 @@
-//! Asks for a token before anything of a request is read.
+//! Checks the token of a request before any other part of the request is read.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::error;
 use super::protocol::HttpProtocol;
 use crate::transport::tokens::{Access, Refusal};
 
-/// What decides who may call.
+/// Decides which requests are refused.
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) access: Arc<Access>,
@@ -21,7 +21,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Adds a route before all others that takes every request that may not be made, whatever its path.
+    /// Adds a route before all others. It takes every request that must be refused, whatever its path.
     pub(super) fn mount(self, config: &mut ServiceConfig) {
         let gate = self.clone();
         let is_refused = move |context: &guard::GuardContext<'_>| gate.refuses(context.head());
@@ -33,7 +33,7 @@ impl Gate {
     }
 
     fn refuses(&self, head: &actix_web::dev::RequestHead) -> bool {
-        // Browsers ask without a token whether they may send one.
+        // A browser sends a preflight without a token, to ask whether it may send one.
         let is_preflight = || head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         let is_open = || self.protocols.iter().any(|protocol| protocol.is_open(head.uri.path()));
         self.may_call(&head.headers).is_err() && !(self.answers.cors && is_preflight()) && !is_open()
@@ -44,7 +44,7 @@ impl Gate {
     }
 
     fn refuse(&self, request: &HttpRequest) -> HttpResponse {
-        // Tokens may have changed since the guard looked: then the request is refused as it was.
+        // The tokens may have changed after the guard's check. The request is refused all the same.
         let refusal = self.may_call(request.headers()).err().unwrap_or(Refusal::Wrong);
         let protocol = self.protocols.iter().find(|protocol| protocol.takes(request.path()));
         let error = refusal.error();

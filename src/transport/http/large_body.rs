@@ -1,5 +1,5 @@
-//! Decodes large bodies on other threads than HTTP's: ten megabytes of JSON take a good part of a second, and every other request
-//! of the same thread would wait for it.
+//! Decodes large bodies on other threads. Ten megabytes of JSON take a good part of a second, and every other request of the same
+//! HTTP thread would wait.
 
 use std::sync::LazyLock;
 use std::thread::available_parallelism;
@@ -9,17 +9,19 @@ use tfweb_engine::Error;
 use tfweb_limits::{Deadline, Stage};
 use tokio::sync::Semaphore;
 
-/// A body no larger than this is read at once. That takes about a millisecond; another thread costs some ten microseconds.
+/// The most bytes of a body that is decoded on the HTTP thread. That takes about a millisecond, and another thread costs some ten
+/// microseconds.
 const INLINE_BYTES_MAX: usize = 128 << 10;
 
-/// Places for bodies that are read at once, one for each core: more would only take turns.
+/// One permit for each core. More threads would only take turns.
 static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(places()));
 
 fn places() -> usize {
     available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs `read`, which reads a body of `bytes` bytes; that of a large body on another thread, for which it waits until `deadline`.
+/// Runs `read`, which decodes a body of `bytes` bytes. For a large body it runs on another thread; this waits for a free thread
+/// until `deadline`.
 ///
 /// # Errors
 /// Those of `read`; `DeadlineExceeded`.
@@ -35,7 +37,7 @@ pub async fn read<T: Send + 'static>(
         return Err(Deadline::passed(Stage::AwaitThread));
     };
     let reading = web::block(move || {
-        // The thread has the place, not the request: a caller that goes away does not stop the thread.
+        // The permit belongs to the thread and not to the request: if the caller goes away, the thread still works.
         let _place = place;
         read()
     });

@@ -1,7 +1,7 @@
-//! HTTP: a listener, and what every request and answer passes.
+//! The HTTP listener, and the common path of all requests and answers.
 //!
-//! A [`Listener`] serves [`HttpServices`]: protocols, each with its [`Routes`], behind the gate that asks for a token. A handler
-//! gets an [`HttpCall`] and gives an answer; [`Answers`] puts on it what every answer carries.
+//! A [`Listener`] serves [`HttpServices`]. These are protocols with their [`Routes`], after the check of the token. A handler
+//! gets an [`HttpCall`] and gives an answer. [`Answers`] adds the common headers.
 
 mod answers;
 mod body;

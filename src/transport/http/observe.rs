@@ -1,4 +1,4 @@
-//! Observes every request of a listener, where the access log or traces are on.
+//! Observes every request of a listener, if the access log or traces are on.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::answers::{Answers, REQUEST_ID_HEADER};
 use super::protocol::HttpProtocol;
 use crate::observe::{Arrival, Exchange, Head, Status, Telemetry, Transport};
 
-/// What the layer needs.
+/// The parts that the middleware needs.
 pub(super) struct Observed {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) answers: Arc<Answers>,
     pub(super) protocols: Arc<[Arc<dyn HttpProtocol>]>,
 }
 
-/// The layer around all routes.
+/// The middleware around all routes.
 ///
 /// # Errors
 /// Those of the routes.
@@ -27,7 +27,7 @@ pub(super) async fn observe(
     mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    // Settled now, so that the answer has the id that the log has, and a request that ends without an answer has one too.
+    // Chosen here, so that the log and the answer have the same id, and a request without an answer has one too.
     let id = observed.answers.request_id(request.headers());
     request.headers_mut().insert(REQUEST_ID_HEADER, id.clone());
     let exchange = Exchange::begin(&observed.telemetry, head(&observed, id.as_bytes(), &request));

@@ -1,4 +1,4 @@
-//! What a protocol is for the HTTP listener.
+//! The interface of a protocol over HTTP.
 
 use std::sync::Arc;
 
@@ -10,29 +10,28 @@ use super::routes::Routes;
 
 /// A protocol over HTTP.
 pub trait HttpProtocol: Send + Sync {
-    /// Whether answers at this path have this protocol's form, refusals too. Answers at a path that no protocol takes have
-    /// tfweb's own form.
+    /// Whether answers at this path, also refusals, have this protocol's form. At other paths, they have tfweb's own form.
     fn takes(&self, path: &str) -> bool {
         let _ = path;
         false
     }
 
-    /// Whether a path needs no token, such as those that load balancers ask.
+    /// Whether a path needs no token. Load balancers ask such paths.
     fn is_open(&self, path: &str) -> bool {
         let _ = path;
         false
     }
 
-    /// Whether a path is asked so often that its access line is of level debug and it is not traced.
+    /// Whether load balancers and scrapers ask a path all the time. Its access lines have level debug, and it is not traced.
     fn is_probe(&self, path: &str) -> bool {
         let _ = path;
         false
     }
 
-    /// Adds the routes. Where several match a request, the one that was added first answers.
+    /// Adds the protocol's routes. If several match a request, the first one answers.
     fn mount(self: Arc<Self>, routes: &mut Routes<'_>);
 
-    /// An error in this protocol's form and status.
+    /// Writes an error in this protocol's form, with its status.
     fn refuse(&self, error: &Error) -> HttpResponse {
         error::respond(error)
     }

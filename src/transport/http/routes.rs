@@ -1,5 +1,5 @@
-//! Adds routes to a listener. Each route answers OPTIONS, refuses methods that it does not have, and puts on its answers what
-//! every answer carries.
+//! Adds routes to a listener. Each route answers OPTIONS, refuses methods that it does not have, and adds the common headers to
+//! its answers.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,12 +25,12 @@ pub enum Methods {
     Post,
     /// GET, POST and DELETE.
     PostDelete,
-    /// All: the handler answers every method itself, also those that it refuses.
+    /// All methods. The handler answers each of them itself, and also refuses some.
     All,
 }
 
 impl Methods {
-    /// As `Allow` lists them.
+    /// The value of the header `Allow`.
     const fn allow(self) -> &'static str {
         match self {
             Self::Read => "GET, HEAD, OPTIONS",
@@ -49,7 +49,7 @@ impl Methods {
     }
 }
 
-/// Whether a request is answered as GET is.
+/// Whether a request is answered like GET.
 #[must_use]
 pub fn is_get(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
@@ -58,7 +58,7 @@ pub fn is_get(method: &Method) -> bool {
 /// Writes an error in a protocol's form.
 pub(super) type Refuse = Arc<dyn Fn(&Error) -> HttpResponse>;
 
-/// Where a protocol adds its routes.
+/// A list of routes to which a protocol adds its own.
 pub struct Routes<'a> {
     config: &'a mut ServiceConfig,
     answers: &'a Arc<Answers>,
@@ -70,13 +70,13 @@ impl<'a> Routes<'a> {
         Self { config, answers, refuse }
     }
 
-    /// Adds a route; `path` may have parts in braces, as actix-web reads them.
+    /// Adds a route. `path` may have parts in braces, as in actix-web.
     pub fn add(&mut self, path: &str, methods: Methods, handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static) {
         let resource = self.resource(path, methods, handler);
         self.config.service(resource);
     }
 
-    /// Adds a route for requests whose head the guard takes.
+    /// Adds a route for requests whose head the guard accepts.
     pub fn add_if(
         &mut self,
         path: &str,
@@ -88,12 +88,12 @@ impl<'a> Routes<'a> {
         self.config.service(resource.guard(guard::fn_guard(move |context| guard(context.head()))));
     }
 
-    /// Adds a service of actix-web's below a prefix. Its answers are compressed for clients that ask for it.
+    /// Adds a service of actix-web under a prefix. Its answers are compressed for clients that accept gzip.
     pub fn add_service(&mut self, prefix: &str, service: impl HttpServiceFactory + 'static) {
         self.config.service(web::scope(prefix).wrap(Compress::default()).wrap(from_fn(dress)).service(service));
     }
 
-    // One handler for all methods: a route for each would be asked in turn at every request.
+    // One handler for all methods. With a route for each method, actix-web would try them in turn at every request.
     fn resource(&self, path: &str, methods: Methods, handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static) -> Resource {
         let (answers, refuse) = (Arc::clone(self.answers), Arc::clone(&self.refuse));
         let route = Rc::new(Route { answers, refuse, methods, handler });
@@ -123,7 +123,7 @@ impl<H: AsyncFn(&mut HttpCall) -> HttpResponse> Route<H> {
         response
     }
 
-    /// Answers OPTIONS, and methods that the route does not have.
+    /// Answers OPTIONS, and refuses methods that the route does not have.
     fn other_method(&self, request: &HttpRequest) -> HttpResponse {
         let allow = self.methods.allow();
         if request.method() == Method::OPTIONS {

@@ -1,4 +1,4 @@
-//! The `Server-Timing` header of an answer: how long each stage of the request took.
+//! The `Server-Timing` header of an answer: the time of each stage of the request.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 

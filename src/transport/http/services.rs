@@ -1,4 +1,4 @@
-//! What a listener serves.
+//! The protocols that a listener serves, with the parts that they share.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use super::routes::Routes;
 use crate::observe::Telemetry;
 use crate::transport::tokens::Access;
 
-/// What a listener serves.
+/// The protocols that a listener serves, with the parts that they share.
 #[derive(Clone)]
 pub struct HttpServices {
     /// The protocols. Their routes are tried in this order.
     pub protocols: Arc<[Arc<dyn HttpProtocol>]>,
-    /// Who may call; none where everybody may.
+    /// The tokens; `None` if the listener checks none.
     pub access: Option<Arc<Access>>,
-    /// What requests and answers share.
+    /// The settings that all answers share.
     pub answers: Arc<Answers>,
-    /// What tells of each request; none where nobody asked for it.
+    /// Observes each request; `None` if requests are not observed.
     pub telemetry: Option<Arc<Telemetry>>,
 }
 
 impl HttpServices {
-    /// Mounts everything that answers.
+    /// Mounts the routes of all protocols, the check of the token, and the answer to unknown paths.
     pub(super) fn mount(&self, config: &mut ServiceConfig) {
         config.app_data(web::Data::from(Arc::clone(&self.answers)));
         if let Some(telemetry) = &self.telemetry {

@@ -119,7 +119,7 @@ impl TfServing {
         Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
     }
 
-    /// Runs a signature on examples. Gives how many there were, and the outputs.
+    /// Runs a signature on examples. Returns the number of examples and the outputs.
     async fn run_examples(
         &self,
         servable: &Servable,
@@ -136,7 +136,7 @@ impl TfServing {
     }
 }
 
-/// The signature that was asked for, if it does what it is asked.
+/// Finds the requested signature, and checks that it can do the task.
 fn able<'f>(found: &'f Found, task: Task, measurement: &mut Measurement) -> Result<&'f Servable, Error> {
     let name = &found.spec.signature_name;
     let servable = found.servable().ok_or_else(|| Error::invalid(format!("No signature was found with the name: {name}")))?;

@@ -1,4 +1,4 @@
-//! GetModelMetadata and GetModelStatus: what a model takes and gives, and how its versions are.
+//! GetModelMetadata describes the signatures of a model, and GetModelStatus the states of its versions.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use tfweb_proto::tensorflow::tensor_info::Encoding;
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{SignatureDef, TensorInfo, TensorShapeProto};
 
-/// The one field of metadata there is.
+/// The only metadata field that TensorFlow Serving supports.
 const SIGNATURE_DEF: &str = "signature_def";
 const SIGNATURE_DEF_TYPE: &str = "type.googleapis.com/tensorflow.serving.SignatureDefMap";
 
@@ -62,7 +62,7 @@ fn state(version: &VersionStatus) -> ModelVersionStatus {
         State::Unloading => WireState::Unloading,
         State::End => WireState::End,
     };
-    // What is served is well, though its files may be so no longer.
+    // A version that is served reports no error, even if newer files of it are broken.
     let error = version.error.as_ref().filter(|_| version.state != State::Available);
     let code = if error.is_some() { WireCode::FailedPrecondition } else { WireCode::Ok };
     ModelVersionStatus {

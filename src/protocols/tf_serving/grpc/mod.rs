@@ -7,8 +7,8 @@
 //! | `Model` | Predict, as this project's first version had it: with no model named, the first |
 //! | `grpc.health.v1.Health` | of the server, and of each model by its name |
 //!
-//! Codes and texts of errors are TensorFlow Serving's, where it has some. Shapes are not checked against the signature: what
-//! TensorFlow takes, it may have.
+//! Codes and texts of errors are TensorFlow Serving's, if it has one for the case. Requests may have any shape that TensorFlow
+//! accepts, because TensorFlow Serving does not compare shapes with the signature.
 
 mod classify;
 mod describe;

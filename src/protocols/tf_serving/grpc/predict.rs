@@ -42,7 +42,8 @@ impl TfServing {
         Ok(PredictResponse { outputs, model_spec: Some(found.spec) })
     }
 
-    /// Predict as this project's first version had it: what is not named is the first model, and its main signature.
+    /// The method Predict of the service `Model`, from this project's first version. Without a model name it takes the first
+    /// model, and without a signature name the default signature.
     pub(super) async fn predict_first(
         &self,
         mut request: PredictRequest,
@@ -64,7 +65,7 @@ impl TfServing {
         self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline, measurement).await
     }
 
-    /// The inputs, in the signature's order.
+    /// Decodes the inputs, in the signature's order.
     fn inputs(&self, servable: &Servable, mut protos: BTreeMap<String, TensorProto>) -> Result<Vec<Tensor>, Error> {
         let mut room = Room { bytes: self.message_bytes_max };
         let input = |spec: &TensorSpec| match protos.remove(&spec.name) {
@@ -100,7 +101,7 @@ fn check_inputs(servable: &Servable, inputs: &BTreeMap<String, TensorProto>) -> 
     }
 }
 
-/// The outputs that a request asks for.
+/// The names of the outputs that a request asks for.
 fn wanted<'a>(signature: &'a Signature, filter: &'a [String]) -> Result<BTreeSet<&'a str>, Error> {
     let known: BTreeSet<&str> = signature.outputs.iter().map(|spec| spec.name.as_str()).collect();
     let mut wanted = BTreeSet::new();

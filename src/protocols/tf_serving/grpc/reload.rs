@@ -1,5 +1,5 @@
-//! HandleReloadConfigRequest: serves the models of a configuration and no others. It takes the `--admin_token`, for a model is code
-//! that runs here.
+//! HandleReloadConfigRequest serves exactly the models of a configuration. It needs the `--admin_token`, because a model is code
+//! that runs in the server.
 
 use tfweb_engine::{Code, Error};
 use tonic::metadata::{AsciiMetadataValue, MetadataMap};
@@ -9,7 +9,7 @@ use crate::models::config_file;
 use tfweb_proto::tensorflow::serving::{ReloadConfigRequest, ReloadConfigResponse, StatusProto};
 
 impl TfServing {
-    /// Whether a client may change which models are served.
+    /// Checks whether a client may change which models are served.
     pub(super) fn may_reload(&self, metadata: &MetadataMap) -> Result<(), Error> {
         if self.access.admin.is_none() {
             return denied("models are changed here only with --admin_token set at start");
@@ -25,7 +25,7 @@ impl TfServing {
         let unchanging = || Error::new(Code::Unimplemented, "the models of this server cannot change");
         let models = self.state.models.as_ref().ok_or_else(unchanging)?;
         let config = request.config.unwrap_or_default();
-        // An empty configuration is no wish to serve nothing.
+        // An empty configuration changes nothing: it is not an order to remove all models.
         if config.config.is_some() {
             let specs = config_file::specs(&config).map_err(Error::invalid)?;
             models.replace(specs).await?;

@@ -1,4 +1,4 @@
-//! What answers the calls, and how it finds the version that a request means.
+//! The state behind the services, and the search for the version that a request asks for.
 
 use std::sync::Arc;
 
@@ -14,26 +14,27 @@ use crate::protocols::tf_serving::find::{labelled, not_found, Wanted};
 use crate::serving::State;
 use crate::transport::tokens::Access;
 
-/// What answers the calls.
+/// Answers the calls of all services.
 #[derive(Clone)]
 pub(super) struct TfServing {
     pub(super) state: Arc<State>,
     pub(super) access: Arc<Access>,
     pub(super) id: ProtocolId,
-    /// The most bytes of one message, and of what one message stands for.
+    /// The most bytes of one message, and of the values that it stands for.
     pub(super) message_bytes_max: usize,
-    /// Whether answers carry values in the field of their dtype.
+    /// Whether answers carry values in the typed field of their dtype.
     pub(super) typed_values: bool,
 }
 
-/// A version that a request has named, and how the answer names it.
+/// The version that a request asks for, and the `ModelSpec` of its answer.
 pub(super) struct Found {
     pub(super) version: Arc<Version>,
     pub(super) spec: ModelSpec,
 }
 
 impl TfServing {
-    /// Begins a request: its deadline, as it was received or else after the server's time for one, and its measurement.
+    /// Begins a request: takes its deadline and starts its measurement. A request without a deadline gets the server's time
+    /// limit.
     pub(super) fn begin<T>(&self, request: &Request<T>) -> (Deadline, Measurement) {
         let extensions = request.extensions();
         let deadline = extensions.get().copied().unwrap_or_else(|| Deadline::after(self.state.request_timeout));
@@ -41,7 +42,7 @@ impl TfServing {
         (deadline, measurement.until(deadline))
     }
 
-    /// Finds the version that a request means.
+    /// Finds the version that a request asks for.
     pub(super) fn find(&self, spec: Option<ModelSpec>) -> Result<Found, Error> {
         let spec = spec.ok_or_else(|| Error::invalid("Missing ModelSpec"))?;
         if spec.name.is_empty() {
@@ -51,7 +52,8 @@ impl TfServing {
         let model = models.iter().find(|model| model.name == spec.name).map(|model| &**model);
         let number = number(model, &spec)?;
         let version = match (model, number) {
-            // Of a model that loads, another try may find it, which cannot be said of one that nobody knows.
+            // A model that is known and serves no version yet is `Unavailable`, so that the client tries again. An unknown model
+            // is not.
             (Some(model), None) => Arc::clone(model.version(Which::Newest)?),
             (Some(model), Some(number)) => {
                 let version = model.served().find(|version| i64::try_from(version.number) == Ok(number));
@@ -71,7 +73,7 @@ impl Found {
     }
 }
 
-/// The number that a request means, if it means one. A label of a model that nobody knows means none.
+/// The version number that a request asks for; `None` for the newest. A label of an unknown model also gives `None`.
 pub(super) fn number(model: Option<&Model>, spec: &ModelSpec) -> Result<Option<i64>, Error> {
     let wanted = match &spec.version_choice {
         None => Wanted::Newest,

@@ -1,8 +1,8 @@
-//! Answers `Expect: 100-continue` with 100 when a handler begins to read the body, and not before (RFC 9110, section 10.1.1): a
-//! request that is refused by its head is refused at once, and its body is not asked for.
+//! Answers `Expect: 100-continue` with 100 when a handler begins to read the body, and not before (RFC 9110, section 10.1.1). A
+//! request that is refused because of its head is refused at once, and the client need not send the body.
 //!
-//! actix-http asks a service of its own before it calls the handler. Here that service calls the handler already. The handler
-//! goes on until it has an answer or reads the body; one that reads goes on where actix-http would call it.
+//! actix-http calls an expect service before it calls the handler. This expect service calls the handler itself. The handler runs
+//! until it has an answer or reads the body. If it reads the body, it goes on when actix-http calls it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -18,10 +18,10 @@ use bytes::Bytes;
 use futures::future::{Either, LocalBoxFuture};
 use futures::Stream;
 
-/// A worker's handler, once it is made.
+/// The handler of a worker. It is set when the worker has made its services.
 pub(super) type Made<S> = Rc<RefCell<Option<Rc<S>>>>;
 
-/// The handler as actix-http calls it.
+/// Makes the handler that actix-http calls.
 pub(super) fn calling<F>(
     handlers: F,
     made: Made<F::Service>,
@@ -41,7 +41,7 @@ where
     })
 }
 
-/// The service that actix-http asks before it answers 100.
+/// Makes the expect service that actix-http calls before it answers 100.
 pub(super) fn asking<S, B>(
     made: Made<S>,
 ) -> impl ServiceFactory<Request, Config = (), Response = Request, Error = Response<BoxBody>, InitError = ()>
@@ -52,16 +52,16 @@ where
     B: MessageBody + 'static,
 {
     fn_service(move |request| {
-        // A worker makes its services before it takes connections.
+        // A worker makes its services before it accepts connections.
         let handler = made.borrow().clone().expect("the handler is made before it is called; this is a bug");
         ask(handler, request)
     })
 }
 
-/// Calls a handler, or goes on with one that was called.
+/// Calls the handler, or goes on with one that the expect service has called.
 struct Handler<S>(Rc<S>);
 
-/// A handler that was called and reads the body now.
+/// A called handler that waits for the body.
 struct Begun<R, E>(LocalBoxFuture<'static, Result<R, E>>);
 
 impl<S> Service<Request> for Handler<S>
@@ -87,7 +87,8 @@ where
     }
 }
 
-/// Calls the handler. Gives a request that leads to it if it reads the body, and else its answer.
+/// Calls the handler. If the handler reads the body, this returns a request that leads to the called handler; else it returns the
+/// answer.
 async fn ask<S, B>(handler: Rc<S>, mut request: Request) -> Result<Request, Response<BoxBody>>
 where
     S: Service<Request> + 'static,
@@ -122,23 +123,23 @@ where
         }
     };
     if has_body {
-        // The client may send the body all the same, or not.
+        // The client may or may not send the body after this answer, so the connection must close.
         refusal.head_mut().set_connection_type(ConnectionType::Close);
     }
     Err(refusal)
 }
 
-/// Whether a body may be read.
+/// Whether a handler may read the body.
 enum Gate {
-    /// Nobody has tried.
+    /// No handler has tried to read it.
     Shut,
     /// A handler waits for it.
     Asked(Waker),
-    /// The client is told to send it.
+    /// The client has been asked to send it.
     Open,
 }
 
-/// A body that is read when its gate is open.
+/// A body that waits until the client is asked to send it.
 struct Body {
     payload: Payload,
     gate: Rc<RefCell<Gate>>,

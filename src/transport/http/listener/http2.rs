@@ -1,8 +1,8 @@
-//! An HTTP/2 connection: takes its requests, has them answered side by side, and ends it in order.
+//! An HTTP/2 connection. It accepts requests, answers them side by side, and closes in order.
 //!
-//! This is built on h2 and not on hyper, which hides how far an answer was taken: a request is a future of its connection here, so
-//! it ends with the connection, and an answer that nobody reads ends by itself. There are no pings: each request has its time, and
-//! a connection without requests is closed, so a client that has vanished costs no more than one that is silent.
+//! It uses h2 and not hyper, because hyper hides how much of an answer the client has read. Here a request is a future of its
+//! connection and ends with it, and an answer that the client does not read has a time limit. The server sends no pings: each
+//! request has a time limit, and a connection without requests is closed, so a vanished client costs no more than a silent one.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -27,17 +27,18 @@ use super::taken::Taken;
 use super::waits::{leaving, Waits};
 use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 
-/// The longest head, 32 bytes for each header included (RFC 9113, section 6.5.2). Less than HTTP/1.1 has, for one connection holds
-/// as many heads as requests; as much as the gRPC port takes. h2 answers a longer one with 431, and ends a connection whose
-/// head has no end.
+/// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). It is smaller than for HTTP/1.1, because a
+/// connection holds a head for each request, and as large as at the gRPC port. h2 answers 431 to a larger head, and closes a
+/// connection whose head does not end.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
-/// Requests that a client may take back one after another, none of them answered in between. Four times all that it may have at
-/// once: a client whose patience ends takes back what it has, and only an attack goes on.
+/// The most requests that a client may cancel in a row without one being answered. It is four times the number that may run at
+/// once. A client that loses patience cancels all its requests once; only an attack goes on.
 const RESETS_MAX: u32 = 4 * STREAMS_MAX;
-/// Requests that a client may take back before the server has looked at them: as many as it may have at once, for a busy server looks
-/// late, and ending the connection would lose other requests.
+/// The most cancelled requests that the server has not seen yet. It is the number that may run at once, because a busy server
+/// sees them late, and closing the connection would lose other requests.
 const UNSEEN_RESETS_MAX: usize = STREAMS_MAX as usize;
-/// Faults of a client that end a request and not its connection. Some happen where both ends close a request at once.
+/// The most faults of a client that end only a request and not the connection. Some happen when both sides close a request at
+/// once.
 const FAULTS_MAX: usize = 1024;
 
 /// Serves a connection until it ends.
@@ -80,19 +81,19 @@ fn builder() -> Builder {
 
 struct Conversation<T> {
     connection: Connection<T, Bytes>,
-    /// Whether bytes wait until the client takes some.
+    /// Whether bytes wait until the client reads.
     is_full: Rc<Cell<bool>>,
-    /// When no more requests are taken, if the client was told to go.
+    /// Since the server told the client to close: the time after which it refuses new requests.
     leaving_by: Option<Instant>,
-    /// When the connection ends if there is no request until then.
+    /// The time at which the connection closes if it has no request until then.
     limit: Instant,
     waits: Waits,
-    /// Requests that the client took back since one was answered.
+    /// The requests that the client cancelled since the last answer.
     resets: u32,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
-    /// Takes requests and answers them until the connection ends. With it end its requests.
+    /// Accepts and answers requests until the connection ends. Its requests end with it.
     async fn run<F: Future<Output = Ended>>(
         mut self,
         told: watch::Receiver<bool>,
@@ -117,12 +118,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
         }
     }
 
-    /// Tells a client to go that has left the connection without requests until its limit. Gives whether the connection ends now.
+    /// Handles a connection without requests whose limit has passed. Returns whether it closes now.
     fn is_over(&mut self) -> bool {
         if self.leaving_by.is_none() {
             self.leave();
         } else if self.is_full.get() {
-            // The end of an answer is on its way, for which there is a limit of its own.
+            // The end of an answer is still on its way. The write time-out limits that.
             self.limit = Instant::now() + self.waits.linger;
         } else {
             return true;
@@ -130,7 +131,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
         false
     }
 
-    /// Whether a client goes on with new requests that must know for long that it is to go. It may send them elsewhere.
+    /// Whether the client still sends new requests a while after it was told to close. They are refused, and the client may send
+    /// them elsewhere.
     fn is_closed(&self) -> bool {
         self.leaving_by.is_some_and(|moment| moment < Instant::now())
     }
@@ -153,7 +155,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
         self.limit = Instant::now() + wait;
     }
 
-    /// Tells the client to send no more requests. Those that are on their way are answered.
+    /// Tells the client to send no more requests (GOAWAY). Requests that are already on their way are answered.
     fn leave(&mut self) {
         self.limit = Instant::now() + self.waits.linger;
         self.leaving_by = Some(self.limit);

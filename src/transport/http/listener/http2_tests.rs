@@ -1,4 +1,4 @@
-//! Clients that are silent, take nothing, or take back what they ask, before a handler that answers, or does not.
+//! Clients that are silent, read nothing, or cancel their requests, with handlers that answer and handlers that do not.
 
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use super::*;
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
 const PATIENT: Waits = Waits { head: LONG, keep_alive: LONG, take: LONG, linger: LONG };
-/// More than a client's window and the pipe between the two take.
+/// More bytes than a client's window and the pipe hold together.
 const LARGE_BYTES: usize = 1 << 20;
 const PIPE_BYTES: usize = 16 << 10;
-/// More than the pipe takes, and less than h2 keeps: the handler's part of such an answer ends before its client has any of it.
+/// More bytes than the pipe holds, and fewer than h2 buffers. The handler finishes such an answer before the client has read any
+/// of it.
 const KEPT_BYTES: usize = 256 << 10;
 
-/// Frames by their kinds (RFC 9113, section 6), and flags.
+/// The types of frames (RFC 9113, section 6), and flags.
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -26,10 +27,11 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM_END_HEADERS: u8 = 5;
-/// Why a client takes back a request.
+/// The reason with which a client cancels a request.
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// Serves one connection. `/large` and `/kept` have large answers, `/none` has none ever, all others a short one.
+/// Serves one connection. `/large` and `/kept` have large answers, `/none` never answers, and all other paths have a short
+/// answer.
 async fn serve(io: DuplexStream, waits: Waits, told: watch::Receiver<bool>) {
     let handler = fn_service(|request: Request| async move {
         let body = match request.path() {
@@ -44,7 +46,7 @@ async fn serve(io: DuplexStream, waits: Waits, told: watch::Receiver<bool>) {
     converse(io, None, &handler, waits, told).await;
 }
 
-/// Has a client meet a server. Gives what the client came to; fails if the server does not end then.
+/// Runs a client against a server. Returns the client's result. Fails if the server does not end afterwards.
 async fn meet<R, F: Future<Output = R>>(waits: Waits, client: impl FnOnce(DuplexStream, watch::Sender<bool>) -> F) -> R {
     let (io, server) = duplex(PIPE_BYTES);
     let (stop, told) = watch::channel(false);
@@ -57,7 +59,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A request without a body. The names are numbers of HPACK's static table (RFC 7541, appendix A).
+/// A request without a body. The header names are numbers of HPACK's static table (RFC 7541, appendix A).
 fn get(stream: u32, path: &str) -> Vec<u8> {
     let length = u8::try_from(path.len()).unwrap();
     let head = [&[0x82, 0x86, 0x44, length], path.as_bytes(), &[0x41, 1, b'a']].concat();
@@ -68,13 +70,13 @@ fn greeting() -> Vec<u8> {
     [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
-/// Says that answers of any size may come.
+/// Allows answers of any size.
 fn all_at_once() -> Vec<u8> {
     let room = [0x7f, 0, 0, 0];
     [frame(SETTINGS, 0, 0, &[&[0, 4][..], &room].concat()), frame(WINDOW_UPDATE, 0, 0, &room)].concat()
 }
 
-/// Reads the next frame; gives its kind and payload.
+/// Reads the next frame. Returns its type and payload.
 async fn next(io: &mut DuplexStream) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 9];
     io.read_exact(&mut head).await.ok()?;
@@ -84,7 +86,7 @@ async fn next(io: &mut DuplexStream) -> Option<(u8, Vec<u8>)> {
     Some((kind, payload))
 }
 
-/// Reads until the server ends the connection. Gives the kinds of its frames, and the reason of each GOAWAY.
+/// Reads until the server closes the connection. Returns the types of its frames, and the reason of each GOAWAY.
 async fn read(io: &mut DuplexStream) -> (Vec<u8>, Vec<Reason>) {
     let (mut kinds, mut reasons) = (Vec::new(), Vec::new());
     while let Some((kind, payload)) = next(io).await {
@@ -96,11 +98,11 @@ async fn read(io: &mut DuplexStream) -> (Vec<u8>, Vec<Reason>) {
     (kinds, reasons)
 }
 
-/// Sends bytes, and gives what the server answers until it ends the connection.
+/// Sends bytes. Returns everything that the server answers until it closes the connection.
 async fn answer(waits: Waits, sent: &[&[u8]]) -> (Vec<u8>, Vec<Reason>) {
     let sent = sent.concat();
     let client = |mut io: DuplexStream, stop| async move {
-        // The server may end the connection before it has all.
+        // The server may close the connection before it has read everything.
         let _ = io.write_all(&sent).await;
         let answer = read(&mut io).await;
         drop(stop);
@@ -191,9 +193,9 @@ async fn a_stop_waits_for_no_client_that_has_no_request() {
 #[actix_web::test]
 async fn a_client_that_goes_on_asking_after_a_stop_is_refused() {
     let client = |mut io: DuplexStream, stop: watch::Sender<bool>| async move {
-        // The first is not answered, so the connection is never idle.
+        // The first request gets no answer, so the connection is never idle.
         io.write_all(&[greeting(), all_at_once(), get(1, "/none")].concat()).await.unwrap();
-        // The server's pings are not answered, so it cannot know whether the client has heard.
+        // The client does not answer the server's pings, so the server cannot know whether it has read the GOAWAY.
         for stream in (3..).step_by(2) {
             io.write_all(&get(stream, "/")).await.unwrap();
             let answered = loop {
@@ -220,7 +222,7 @@ async fn requests_that_are_taken_back_again_and_again_end_the_connection() {
         io.write_all(&greeting()).await.unwrap();
         for stream in (1..5 * RESETS_MAX).step_by(2) {
             for sent in [get(stream, "/none"), frame(RST_STREAM, 0, stream, &CANCEL)] {
-                // The server has its turn, and sees it.
+                // This lets the server run, so that it sees the request.
                 tokio::task::yield_now().await;
                 if io.write_all(&sent).await.is_err() {
                     drop(stop);

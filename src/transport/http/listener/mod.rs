@@ -1,7 +1,7 @@
-//! An HTTP listener, over TLS or not. It speaks HTTP/1.1 by actix's parts, and HTTP/2 by h2 with clients that begin with it or
-//! agree on it over TLS. actix-web's own listener cannot do what is promised here: it takes offers to upgrade for agreed, and at a
-//! stop it drops connections that it has accepted and not begun. It does not tell HTTP/2 connections to go when the server stops,
-//! and runs an HTTP/2 request on when its client has gone away.
+//! An HTTP listener, with TLS or without. It speaks HTTP/1.1 with actix's parts. It speaks HTTP/2 with h2, to clients that begin
+//! with it or choose it in the TLS handshake. actix-web's own listener has four faults for this server. It treats an offer to
+//! upgrade as agreed. When it stops, it drops connections that it has accepted and not begun to serve. It does not tell HTTP/2
+//! clients that the server stops. It goes on with an HTTP/2 request after its client has gone away.
 
 mod expect;
 mod http2;
@@ -41,23 +41,23 @@ use waits::{leaving, Waits};
 
 pub use settings::Listening;
 
-/// The name of HTTP/2 where a protocol is agreed on over TLS (ALPN).
+/// The name of HTTP/2 in the TLS handshake (ALPN).
 pub const HTTP2: &[u8] = b"h2";
 
-/// How long a client may take to send a request's head.
+/// The time limit for the head of a request.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// How long a client may go on sending a body that was refused, so that it comes to read the answer.
+/// How long a client may go on sending a refused body, so that it comes to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a client of HTTP/2 may take none of an answer: far longer than a line that comes back is away.
+/// How long an HTTP/2 client may read nothing of its answer. A slow line recovers long before.
 const TAKE_WAIT: Duration = Duration::from_secs(60);
-/// How long connections that have begun may take until they can be accepted: longer than a packet takes there and back.
+/// How long connections that have begun may take until they can be accepted. A packet's way there and back takes less.
 const BEGUN_WAIT: Duration = Duration::from_millis(50);
-/// How long the accepting thread may take to turn away from its sockets.
+/// How long the accepting thread may take until it no longer waits for its sockets.
 const PAUSE_WAIT: Duration = Duration::from_millis(10);
-/// How long what was accepted is served before connections are told to close: a request that is on its way arrives.
+/// How long accepted connections are served before they are told to close, so that requests on their way arrive.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// A place that is listened on, and a server behind it.
+/// A server on one host and port.
 pub struct Listener {
     sockets: Vec<TcpListener>,
     address: SocketAddr,
@@ -67,10 +67,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts to listen. Needs an actix `System` in the current thread.
+    /// Starts to listen. It needs an actix `System` in the current thread.
     ///
     /// # Errors
-    /// If the place cannot be listened on.
+    /// If it cannot listen on any address of the host.
     pub fn start(place: (&str, u16), listening: &Listening, services: &HttpServices) -> io::Result<Self> {
         let sockets = sockets::listen(place)?;
         let address = sockets[0].local_addr()?;
@@ -89,27 +89,26 @@ impl Listener {
         Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), leave })
     }
 
-    /// Where it listens; the first place if there are several.
+    /// The address of the first socket.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops: new connections are refused, requests on open ones are answered, then those are closed. The limit is
-    /// when it should be done.
+    /// Stops in order: refuses new connections, answers the requests on open ones, and closes them. It should be done at `limit`.
     ///
     /// # Errors
     /// If the listener has failed.
     pub async fn stop(self, limit: Instant) -> io::Result<()> {
         self.refuse_new().await;
-        // Where there is little time, most of it is for requests that run.
+        // If there is little time, most of it belongs to running requests.
         tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
         self.leave.send_replace(true);
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)?
     }
 
-    /// Stops at once, and cuts off open connections.
+    /// Stops at once and closes open connections.
     ///
     /// # Errors
     /// If the listener has failed.
@@ -118,12 +117,12 @@ impl Listener {
         self.ended.await.map_err(io::Error::other)?
     }
 
-    /// Refuses new connections, and loses none that a client may take for open. Only closed, a socket would reset those that are
-    /// not accepted yet, although their requests may have come.
+    /// Refuses new connections without losing one that a client believes to be open. If a socket is only closed, the system
+    /// resets the connections that are not accepted yet, although their requests may have come.
     async fn refuse_new(&self) {
         self.sockets.iter().for_each(sockets::let_none_begin);
         tokio::time::sleep(BEGUN_WAIT).await;
-        // Else the accepting thread would take a closed socket for a failure, and log it.
+        // Without the pause, the accepting thread would log the closed socket as a failure.
         self.handle.pause().await;
         tokio::time::sleep(PAUSE_WAIT).await;
         self.sockets.iter().for_each(sockets::refuse);
@@ -153,14 +152,14 @@ fn serve(
     })
 }
 
-/// A connection that was opened.
+/// An open connection whose HTTP version is known.
 struct Connected<T> {
     stream: Offers<T>,
     peer: Option<SocketAddr>,
     is_http2: bool,
 }
 
-/// The service that answers on connections.
+/// Makes the service that answers on connections.
 fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     address: SocketAddr,
     listening: &Listening,
@@ -169,7 +168,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
 ) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let is_observed = services.telemetry.is_some();
     let services = actix_web::App::new().configure(move |config| services.mount(config));
-    // Where no request is observed, the layer is not there.
+    // If no request is observed, there is no middleware.
     let services = services.wrap(Condition::new(is_observed, from_fn(observe)));
     let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
     let made = expect::Made::default();
@@ -185,7 +184,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         .keep_alive(listening.keep_alive)
         .client_request_timeout(HEAD_WAIT)
         .client_disconnect_timeout(LINGER)
-        // The request of a client that closes is dropped, and costs no run if none began.
+        // If a client closes its side, its request is dropped. It then costs no run, unless one has begun.
         .h1_allow_half_closed(false)
         .graceful_shutdown_signal(move || leaving(leave.clone()))
         .expect(asked)
@@ -195,7 +194,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
         let (http1, made, told) = (http1.new_service(()), Rc::clone(&made), told.clone());
         async move {
             let http1 = Rc::new(http1.await?);
-            // HTTP/1.1's service has made it.
+            // The line before has made HTTP/1.1's service, and that service has set the handler.
             let handler = made.borrow().clone().expect("the handler is made before it is called; this is a bug");
             Ok(fn_service(move |Connected { stream, peer, is_http2 }| {
                 let (http1, handler, told) = (Rc::clone(&http1), Rc::clone(&handler), told.clone());
@@ -211,7 +210,8 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     })
 }
 
-/// Tells a client of HTTP/1.1 for how long its connection is kept, so that it sends nothing on one that ends just then.
+/// Tells an HTTP/1.1 client how long its connection stays open, so that it does not send a request just when the server closes
+/// it.
 fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceResponse<B> {
     let closes = response.request().head().connection_type() == ConnectionType::Close;
     if !closes && response.response().head().keep_alive() {
@@ -220,14 +220,14 @@ fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceRe
     response
 }
 
-/// Waits until a client says which version it speaks. A connection on which nothing was sent holds up no stop.
+/// Waits until the client shows its HTTP version. A connection without any byte does not delay a stop.
 async fn begin(tcp: TcpStream, told: watch::Receiver<bool>) -> Result<Connected<TcpStream>, DispatchError> {
     let peer = tcp.peer_addr().ok();
-    // Without it small answers are late, and nothing more.
+    // An error only means that small answers come later.
     let _ = tcp.set_nodelay(true);
     let mut stream = Offers::new(tcp);
     let said = tokio::select! {
-        // A client that has begun is served, also at a stop.
+        // A client that has begun to send is served, even during a stop.
         biased;
         said = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => said.map_err(io::Error::from)?,
         () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -235,7 +235,7 @@ async fn begin(tcp: TcpStream, told: watch::Receiver<bool>) -> Result<Connected<
     Ok(Connected { is_http2: said?, stream, peer })
 }
 
-/// Agrees on TLS. A handshake is no request: it holds up no stop.
+/// Does the TLS handshake. A handshake does not delay a stop.
 async fn agree(
     acceptor: TlsAcceptor,
     tcp: TcpStream,

@@ -1,13 +1,13 @@
-//! Passes over a client's offers to speak another protocol, such as `Upgrade: h2c` (RFC 9110, section 7.8). Java's default
-//! client makes one with each request. actix-http takes an offer for its acceptance: it answers `connection: upgrade`, ends the
-//! connection without a word, and with `Upgrade: websocket` takes all that follows for the body.
+//! Hides a client's offers to change to another protocol, such as `Upgrade: h2c` (RFC 9110, section 7.8). Java's default client
+//! makes one with each request. actix-http treats an offer as accepted: it answers `connection: upgrade`, and closes the
+//! connection silently. With `Upgrade: websocket` it takes everything that follows for the body.
 //!
-//! [`Offers`] stands between the socket and actix-http and makes the offer unreadable in the request's head: no byte is
-//! added or removed. It must know where the next head begins, so it follows only connections whose first request has an offer,
-//! and only as far as it is sure of the bodies' lengths. On all others it looks at the first head and no further; a later offer
-//! is answered with `connection: close`.
+//! [`UpgradeFilter`] reads from the socket for actix-http and overwrites the offer in the request's head. It adds and removes no
+//! byte. To find the next head it must follow the lengths of bodies. It does this only on a connection whose first request has an
+//! offer, and only while the lengths are certain. On all other connections it looks at the first head and no further. The answer
+//! to a later offer has `connection: close`.
 //!
-//! It also tells HTTP/2 from HTTP/1.1 by the first bytes, and keeps an answer from a client that has asked nothing.
+//! It also tells HTTP/2 from HTTP/1.1 by the first bytes, and discards an answer to a client that has sent nothing.
 
 use std::future::{poll_fn, Future};
 use std::io::{self, IoSlice};
@@ -21,35 +21,35 @@ use bytes::{Buf, BytesMut};
 use httparse::Status;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// The first bytes of a client that speaks HTTP/2 (RFC 9113, section 3.4). No request of HTTP/1.1 begins so.
+/// The first bytes of an HTTP/2 client (RFC 9113, section 3.4). No HTTP/1.1 request begins like this.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The most headers, and the longest head, that actix-http takes.
+/// The most headers and the largest head that actix-http accepts.
 const HEADERS_MAX: usize = 96;
 const HEAD_BYTES_MAX: usize = 128 << 10;
-/// Bytes that are read at once, where there is room for fewer than the least.
+/// The bytes that are read at once, if the buffer has less room than the minimum.
 const READ_BYTES: usize = 8 << 10;
 const READ_BYTES_LEAST: usize = 1 << 10;
-/// A header's name as long as `Upgrade`, and used by nobody.
+/// An unused header name that is as long as `Upgrade`.
 const PASSED_OVER: &[u8; 7] = b"X-Offer";
 
-/// A connection as actix-http should read it.
+/// A connection that actix-http reads without offers.
 pub(crate) struct Offers<T> {
     stream: T,
-    /// Bytes that were read and are not handed on yet.
+    /// Bytes that were read from the stream and not handed on yet.
     held: BytesMut,
     next: Next,
 }
 
-/// The meaning of the next bytes.
+/// The kind of the next bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// The connection's first head.
     FirstHead,
-    /// The head of a later request, on a connection that is followed.
+    /// The head of a later request on a followed connection.
     Head,
-    /// The given number of bytes, of a request on a connection that is followed.
+    /// The given number of bytes of a request on a followed connection.
     Request(u64),
-    /// Bytes that are handed on as they are, until the connection ends.
+    /// Bytes that are handed on unchanged until the connection ends.
     Anything,
 }
 
@@ -58,7 +58,7 @@ impl<T> Offers<T> {
         Self { stream, held: BytesMut::new(), next: Next::FirstHead }
     }
 
-    /// Hands on bytes that are held, at most `most` of them; gives their number.
+    /// Copies buffered bytes into `buf`, at most `most` of them. Returns their number.
     fn hand_on(&mut self, most: u64, buf: &mut ReadBuf<'_>) -> u64 {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let count = self.held.len().min(buf.remaining()).min(most);
@@ -69,7 +69,7 @@ impl<T> Offers<T> {
 }
 
 impl<T: AsyncRead + Unpin> Offers<T> {
-    /// Whether the client begins with HTTP/2. Waits for no more bytes than it takes to know.
+    /// Whether the client begins with HTTP/2. Reads only as many bytes as it needs to decide.
     ///
     /// # Errors
     /// Those of the connection.
@@ -89,7 +89,7 @@ impl<T: AsyncRead + Unpin> Offers<T> {
         }
     }
 
-    /// Reads more bytes and holds them; false at the end.
+    /// Reads more bytes into the buffer. False at the end of the stream.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.held.capacity() - self.held.len() < READ_BYTES_LEAST {
             self.held.reserve(READ_BYTES);
@@ -108,7 +108,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Offers<T> {
                 Next::Anything => {
                     this.hand_on(u64::MAX, buf);
                     if this.held.is_empty() {
-                        // Its memory is not needed again.
+                        // The buffer is not needed again.
                         this.held = BytesMut::new();
                     }
                     return Poll::Ready(Ok(()));
@@ -135,15 +135,15 @@ impl<T: AsyncRead + Unpin> AsyncRead for Offers<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if self.next == Next::FirstHead && self.held.is_empty() {
-            // actix-http's 408 for a client that has sent nothing, such as a pool that holds a connection ready: it would take
-            // it for the answer to its next request.
+            // This is actix-http's 408 to a client that has sent nothing, such as a pool that keeps a connection ready. The
+            // client would take it for the answer to its next request.
             return Poll::Ready(Ok(buf.len()));
         }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        // Only HTTP/2 writes so.
+        // Only HTTP/2 uses vectored writes.
         Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 
@@ -160,23 +160,24 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
     }
 }
 
-/// Whether actix-http will end the connection after this request for the offer in it, so that the answer must say so.
+/// Whether the request has an offer that actix-http treats as accepted. It then closes the connection, and the answer must say
+/// so.
 pub(in crate::transport) fn ends_connection(request: &HttpRequest) -> bool {
     request.head().connection_type() == ConnectionType::Upgrade
 }
 
-/// The result of looking for a head at the start of some bytes.
+/// The result of looking for a head at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
-    /// Only a part of a head.
+    /// The beginning of a head.
     Part,
     /// A whole head. `bytes` is the length of the request, its body included.
     Whole { bytes: u64, had_offer: bool },
-    /// No head, or a request whose length the head does not say.
+    /// No head, or a request whose length is not certain.
     Unsure,
 }
 
-/// Makes offers unreadable in the head that these bytes begin with.
+/// Overwrites the offers in the head at the beginning of these bytes.
 fn pass_over(bytes: &mut [u8]) -> Seen {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
@@ -202,7 +203,7 @@ fn pass_over(bytes: &mut [u8]) -> Seen {
     }
 }
 
-/// The length of a body as a head says it; none where actix-http might see it otherwise, or refuse it.
+/// The length of the body that a head states; `None` if actix-http may read it otherwise, or refuse it.
 fn body_bytes(headers: &[httparse::Header<'_>]) -> Option<u64> {
     if named(headers, "transfer-encoding").next().is_some() {
         return None;
@@ -222,7 +223,7 @@ fn named<'a, 'b>(headers: &'a [httparse::Header<'b>], name: &'static str) -> imp
 mod tests {
     use super::*;
 
-    /// How actix-http reads what comes in pieces of this size.
+    /// Returns the text that actix-http reads when a client sends pieces of this size.
     fn read(sent: &str, piece: usize) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -286,7 +287,7 @@ mod tests {
         }
     }
 
-    /// Whether what comes in pieces of this size begins with HTTP/2; and whether all of it can be read then.
+    /// Returns whether a client that sends pieces of this size begins with HTTP/2, and whether all its bytes can still be read.
     fn begins_http2(sent: &str, piece: usize) -> (bool, bool) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {

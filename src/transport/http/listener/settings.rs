@@ -1,39 +1,39 @@
-//! How a listener listens.
+//! The settings of an HTTP listener.
 
 use std::time::Duration;
 
-/// How a listener listens.
+/// The settings of an HTTP listener.
 #[derive(Clone)]
 pub struct Listening {
-    /// TLS; none for plain HTTP.
+    /// TLS; `None` for plain HTTP.
     pub tls: Option<rustls::ServerConfig>,
-    /// Threads; one for each core if none.
+    /// The number of threads; `None` for one on each core.
     pub workers: Option<usize>,
-    /// Connections a worker holds at most; more wait in the system's queue.
+    /// The most connections of a worker. Further ones wait in the system's queue.
     pub connections_max: usize,
-    /// How long an idle connection is kept.
+    /// How long an idle connection stays open.
     pub keep_alive: Duration,
-    /// How long a stop may take, in seconds.
+    /// The time limit of a stop in seconds.
     pub stop_seconds: u64,
 }
 
-/// How long an idle connection is kept: longer than load balancers keep theirs (60 s is common), so that they close first and
-/// never send into a closing connection.
+/// Longer than load balancers keep an idle connection (60 s is common). They then close first, and never send a request into a
+/// closing connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Connections that a worker holds at most; more wait in the system's queue.
+/// The most connections of a worker.
 const CONNECTIONS_MAX: usize = 10_000;
-/// The same at the admin port: clients that ask for health or figures are few and ask seldom.
+/// The admin port has few clients, and they ask seldom.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
 impl Listening {
-    /// The port where models are served.
+    /// The settings of the port that serves models.
     #[must_use]
     pub fn main(tls: Option<rustls::ServerConfig>, stop_seconds: u64) -> Self {
         Self { tls, workers: None, connections_max: CONNECTIONS_MAX, keep_alive: KEEP_ALIVE, stop_seconds }
     }
 
-    /// The port for operators: plain HTTP, one thread, for its answers take no time. It is not stopped in order.
+    /// The settings of the admin port: plain HTTP and one thread, because its answers take no time. It stops at once.
     #[must_use]
     pub fn admin() -> Self {
         Self { tls: None, workers: Some(1), connections_max: ADMIN_CONNECTIONS_MAX, keep_alive: ADMIN_KEEP_ALIVE, stop_seconds: 0 }

@@ -1,17 +1,18 @@
-//! The sockets that a server listens on: opened, and closed without losing whom they have let in.
+//! Opens listening sockets, and closes them without losing a connection that a client has opened.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Connections that the system keeps until they are accepted. macOS keeps 128 unless `kern.ipc.somaxconn` says otherwise.
+/// The most connections that the system queues until they are accepted. macOS queues 128, unless `kern.ipc.somaxconn` says
+/// otherwise.
 const BACKLOG: i32 = 1024;
 
-/// Listens on every address of a place that can be listened on.
+/// Listens on all addresses of a host that allow it.
 ///
 /// # Errors
-/// If there is none; the last one's error.
+/// The last address's error, if none allows it.
 pub(super) fn listen(place: (&str, u16)) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
@@ -29,20 +30,20 @@ pub(super) fn listen(place: (&str, u16)) -> io::Result<Vec<TcpListener>> {
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // Else a server that is started again would wait until the system has forgotten its last connections.
+    // Without this, a restarted server would have to wait until the system forgets the last connections.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Lets no new connection begin, while connections that have begun can still be accepted. The system does not answer a client that
-/// tries, and the client's system tries again a second later.
+/// Makes the system ignore new connections. Those that have begun can still be accepted. The client's system tries an ignored
+/// connection again a second later.
 #[cfg(target_os = "linux")]
 pub(super) fn let_none_begin(listener: &TcpListener) {
     use socket2::SockFilter;
 
-    // Of the TCP header, byte 13 has the flags; a segment with SYN begins a connection (RFC 9293, section 3.1).
+    // Byte 13 of the TCP header has the flags. A segment with the flag SYN begins a connection (RFC 9293, section 3.1).
     let filter = [
         SockFilter::new(0x30, 0, 0, 13),       // load the byte
         SockFilter::new(0x45, 0, 1, 0x02),     // is SYN set?
@@ -54,13 +55,13 @@ pub(super) fn let_none_begin(listener: &TcpListener) {
     }
 }
 
-/// Does nothing: Linux alone has such a filter. A connection that begins while the server stops may be reset.
+/// Does nothing, because only Linux has such a filter. Elsewhere a connection that begins while the server stops may be reset.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn let_none_begin(_: &TcpListener) {}
 
-/// Has the system refuse new connections, and reset those that are not accepted.
+/// Makes the system refuse new connections, and reset those that are not accepted.
 pub(super) fn refuse(listener: &TcpListener) {
-    // As `shutdown` and not by closing it: the accepting thread holds the same socket.
+    // This shuts the socket down and does not close it, because the accepting thread holds the same socket.
     if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Read) {
         tracing::debug!("cannot close a listening socket: {error}");
     }

@@ -1,5 +1,5 @@
-//! One request of an HTTP/2 connection: converted for the handler that serves HTTP/1.1 too, and its answer. The handler refuses,
-//! limits and measures requests of both versions alike.
+//! One request of an HTTP/2 connection. It is converted for the handler that also serves HTTP/1.1, so that both versions have the
+//! same refusals, limits and metrics.
 
 use std::cell::{Cell, RefCell};
 use std::future::{poll_fn, Future};
@@ -25,19 +25,19 @@ use tokio::time::timeout;
 
 use super::waits::Waits;
 
-/// The most bytes of an answer for which room is asked at once. Answers side by side take turns, so that each moves on.
+/// The most bytes of an answer that ask for window at once. Answers side by side take turns, so that none waits for another.
 const TURN_BYTES: usize = 16 << 10;
 
 /// How a request ended.
 pub(super) enum Ended {
-    /// With an answer, which may tell the client to close its connection.
+    /// The server answered it. The answer may tell the client to close its connection.
     Answered { says_close: bool },
-    /// Before its answer, by its client.
+    /// The client cancelled it before its answer.
     TakenBack,
 }
 
-/// Answers a request. Dropped, so is the handler's future. A body that the handler has not read to its end is read for a
-/// moment more: some clients that are interrupted while they send do not read the answer.
+/// Answers a request. If this is dropped, the handler's future is dropped too. If the handler has not read the whole body, the
+/// rest is read for a moment: some clients do not read an answer while they still send.
 pub(super) async fn answer<S, B>(
     request: ::http::Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
@@ -60,7 +60,7 @@ where
         Some(request) => {
             let mut answering = pin!(handler.call(request));
             let answered = poll_fn(|cx| {
-                // First, so that a request that was taken back at once costs nothing.
+                // Checked first, so that a request that is cancelled at once costs nothing.
                 if respond.poll_reset(cx).is_ready() {
                     return Poll::Ready(None);
                 }
@@ -80,15 +80,15 @@ where
     ended
 }
 
-/// Tells a client that waits to send its body.
+/// Tells a waiting client to send its body.
 fn go_on(respond: &mut SendResponse<Bytes>) {
     let mut go_on = ::http::Response::new(());
     *go_on.status_mut() = StatusCode::CONTINUE;
-    // Where it cannot be sent, the request has ended.
+    // If this fails, the request has ended.
     let _ = respond.send_informational(go_on);
 }
 
-/// A request as actix has it; none if actix could not have read it.
+/// Converts a request for actix; `None` if actix could not have read it.
 fn converted(parts: &::http::request::Parts, peer: Option<SocketAddr>, body: &Body) -> Option<Request> {
     let mut request = Request::new();
     if !body.stream.borrow().is_end_stream() {
@@ -112,7 +112,7 @@ fn converted(parts: &::http::request::Parts, peer: Option<SocketAddr>, body: &Bo
     Some(request)
 }
 
-/// A request's body. Reading it makes room for more.
+/// The body of a request. Reading it lets the client send more.
 #[derive(Clone)]
 struct Body {
     stream: Rc<RefCell<RecvStream>>,
@@ -121,7 +121,7 @@ struct Body {
 }
 
 impl Body {
-    /// Reads what is left, and keeps none of it.
+    /// Reads and discards the rest.
     async fn pass_over(mut self) {
         while let Some(Ok(_)) = self.next().await {}
     }
@@ -151,14 +151,14 @@ async fn send(answer: Response<BoxBody>, is_head: bool, mut respond: SendRespons
         respond.send_reset(Reason::INTERNAL_ERROR);
         return Ended::Answered { says_close };
     };
-    // A client that takes back its request while it is answered has had what it costs.
+    // A client that cancels while it is answered has already cost its run, so this does not count as cancelled.
     if let (Ok(stream), true) = (respond.send_response(head, !has_body), has_body) {
         let _ = send_body(body, stream, take_wait).await;
     }
     Ended::Answered { says_close }
 }
 
-/// The head of an answer; none if it could not be sent.
+/// The head of an answer; `None` if it has a header that HTTP/2 cannot send.
 fn head(answer: &ResponseHead, size: BodySize) -> Option<::http::Response<()>> {
     let mut head = ::http::Response::new(());
     *head.status_mut() = StatusCode::from_u16(answer.status.as_u16()).ok()?;
@@ -167,7 +167,7 @@ fn head(answer: &ResponseHead, size: BodySize) -> Option<::http::Response<()>> {
         let name = ::http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
         headers.append(name, ::http::HeaderValue::from_bytes(value.as_bytes()).ok()?);
     }
-    // They are of a connection of HTTP/1.1 (RFC 9113, section 8.2.2).
+    // These headers belong to HTTP/1.1 connections (RFC 9113, section 8.2.2).
     for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
@@ -181,7 +181,7 @@ fn head(answer: &ResponseHead, size: BodySize) -> Option<::http::Response<()>> {
     Some(head)
 }
 
-/// Sends a body as far as its client takes it.
+/// Sends a body as fast as the client reads it.
 async fn send_body(body: BoxBody, mut stream: SendStream<Bytes>, take_wait: Duration) -> Result<(), h2::Error> {
     let mut body = pin!(body);
     while let Some(bytes) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
@@ -193,7 +193,7 @@ async fn send_body(body: BoxBody, mut stream: SendStream<Bytes>, take_wait: Dura
             stream.reserve_capacity(bytes.len().min(TURN_BYTES));
             while stream.capacity() == 0 {
                 let capacity = timeout(take_wait, poll_fn(|cx| stream.poll_capacity(cx))).await;
-                // Dropped, the stream is reset.
+                // Returning drops the stream, which resets it.
                 let Ok(Some(capacity)) = capacity else { return Ok(()) };
                 capacity?;
             }

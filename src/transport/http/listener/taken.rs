@@ -1,4 +1,4 @@
-//! Ends a connection whose client takes none of the bytes that were written for it.
+//! Ends a connection whose client reads none of the bytes written to it.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{sleep, Sleep};
 
-/// A connection that fails when its client has taken nothing for `take_wait`.
+/// A connection that fails after its client has read nothing for `wait`.
 pub(super) struct Taken<T> {
     io: T,
     take_wait: Duration,
-    /// Runs from when the system took no more bytes.
+    /// Runs since the system last refused to take bytes.
     wait: Option<Pin<Box<Sleep>>>,
     is_full: Rc<Cell<bool>>,
 }
@@ -25,12 +25,12 @@ impl<T> Taken<T> {
         Self { io, take_wait, wait: None, is_full: Rc::default() }
     }
 
-    /// Whether bytes wait until the client takes some; for who no longer has the connection.
+    /// Whether bytes wait until the client reads. The flag is shared, for an owner that has given the connection away.
     pub(super) fn is_full(&self) -> Rc<Cell<bool>> {
         Rc::clone(&self.is_full)
     }
 
-    /// Passes on what came of a write, and fails one that has waited too long.
+    /// Passes on the result of a write, and fails a write that has waited too long.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         self.is_full.set(written.is_pending());
         if written.is_ready() {

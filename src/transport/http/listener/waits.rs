@@ -1,25 +1,25 @@
-//! How long connections wait, and for what.
+//! The time limits of a connection.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a client may leave a connection waiting.
+/// The time limits of a connection, in which the client must do something.
 #[derive(Clone, Copy)]
 pub(super) struct Waits {
-    /// For its first request.
+    /// Until its first request has come.
     pub(super) head: Duration,
-    /// For the next request, when all others are answered.
+    /// Until its next request, after all others are answered.
     pub(super) keep_alive: Duration,
-    /// With an answer of which it takes no more.
+    /// Until it reads more of an answer.
     pub(super) take: Duration,
-    /// With requests that were on their way when it was told to go, for its end after that, and with the rest of a body whose request
-    /// is answered.
+    /// After it was told to close: until its last requests have come, and until it closes. Also until it has sent the rest of a
+    /// body whose request is answered.
     pub(super) linger: Duration,
 }
 
 /// Waits until connections are told to close.
 pub(super) async fn leaving(mut told: watch::Receiver<bool>) {
-    // The sender is dropped with its listener, and then nobody is told any more.
+    // An error means that the listener is gone, which ends its connections too.
     let _ = told.wait_for(|leave| *leave).await;
 }

@@ -56,11 +56,10 @@ image:
 wheel: | .venv/bin/python
 	.venv/bin/pip wheel --no-deps --wheel-dir target/wheels .
 
-# Measures what the image and the wheel have. wrk makes the load (Debian: apt-get install wrk).
-bench: .venv/tensorflow-$(TENSORFLOW)
+# wrk makes the load (Debian: apt-get install wrk).
+bench: build .venv/tensorflow-$(TENSORFLOW)
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y wrk; } || { echo 'make bench needs wrk'; exit 1; }
-	cargo build --profile dist --features dist --locked
-	cargo build --profile dist --features dist --locked --examples
+	cargo build --release --locked --examples
 	.venv/bin/python benches/run.py
 
 proto:

@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::defaults::Defaults;
 use super::model::{Servable, Version};
-use crate::observe::metrics::{Registry, RunCounter};
-use crate::observe::{SignatureMeter, Tracer};
+use crate::observe::metrics::{Registry, RunCounter, SignatureMeter};
+use crate::observe::Tracer;
 
 /// A SavedModel that is loaded and not served yet.
 pub struct Loaded {

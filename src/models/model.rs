@@ -7,8 +7,7 @@ use serde::Serialize;
 use tfweb_actors::ModelHandle;
 use tfweb_engine::{quoted, Code, Error, Tensor};
 
-use crate::observe::metrics::VersionMetrics;
-use crate::observe::SignatureMeter;
+use crate::observe::metrics::{SignatureMeter, VersionMetrics};
 
 /// The most names that an error lists, so that the error stays readable.
 const LISTED_MAX: usize = 50;

@@ -1,9 +1,5 @@
 //! The labels of metrics, log lines and spans.
 
-use std::sync::Arc;
-
-use super::metrics::SignatureMetrics;
-
 /// The names of all protocols that predict. [`ProtocolId::index`] is a place in this list.
 pub type ProtocolNames = &'static [&'static str];
 
@@ -32,13 +28,4 @@ pub struct SignatureLabels {
     pub version: u64,
     /// The signature's name.
     pub signature: String,
-}
-
-/// The labels and the metrics of a signature, as a measurement needs them.
-#[derive(Clone)]
-pub struct SignatureMeter {
-    /// Its full name.
-    pub labels: Arc<SignatureLabels>,
-    /// Its metrics.
-    pub metrics: Arc<SignatureMetrics>,
 }

@@ -8,8 +8,8 @@ use tfweb_actors::TraceLink;
 use tfweb_engine::{Code, Error};
 use tfweb_limits::Deadline;
 
-use super::labels::{ProtocolId, SignatureMeter};
-use super::metrics::SignatureMetrics;
+use super::labels::ProtocolId;
+use super::metrics::{SignatureMeter, SignatureMetrics};
 use super::requests::RequestFigures;
 use super::stage::{Stage, Timings};
 use super::summary::{Summary, SummarySlot};

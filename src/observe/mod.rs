@@ -20,7 +20,7 @@ mod telemetry;
 mod trace;
 
 pub use exchange::Exchange;
-pub use labels::{ProtocolId, ProtocolNames, SignatureLabels, SignatureMeter};
+pub use labels::{ProtocolId, ProtocolNames, SignatureLabels};
 pub use measurement::Measurement;
 pub use request::{Arrival, Head, Status, Transport};
 pub use requests::RequestFigures;

@@ -14,7 +14,7 @@ mod scrape;
 mod signature;
 pub mod stats;
 
-pub use registry::{Registry, VersionMetrics};
+pub use registry::{Registry, SignatureMeter, VersionMetrics};
 pub use runs::RunCounter;
 pub use scrape::{ModelState, Scrape, VersionState};
 pub use signature::{Reason, SignatureMetrics};

@@ -11,9 +11,10 @@ use tfweb_actors::fetcher::Outcome;
 use super::histogram::Histogram;
 use super::openmetrics::{Labels, Page};
 use super::process::ProcessFigures;
+use super::registry::SignatureMeter;
 use super::scrape::Scrape;
 use super::signature::{Reason, SignatureMetrics};
-use crate::observe::labels::{ProtocolId, SignatureMeter};
+use crate::observe::labels::ProtocolId;
 use crate::observe::stage::Stage;
 
 const NANOS: f64 = 1e9;

@@ -6,10 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::signature::SignatureMetrics;
-use crate::observe::labels::{ProtocolNames, SignatureLabels, SignatureMeter};
+use crate::observe::labels::{ProtocolNames, SignatureLabels};
 
 /// The most ended versions whose metrics are kept. If a counter vanished at once, a scraper would miss its last increments.
 const ENDED_MAX: usize = 8;
+
+/// The labels and the metrics of a signature, as a measurement needs them.
+#[derive(Clone)]
+pub struct SignatureMeter {
+    /// Its full name.
+    pub labels: Arc<SignatureLabels>,
+    /// Its metrics.
+    pub metrics: Arc<SignatureMetrics>,
+}
 
 /// The metrics of one version. A version that is loaded again goes on with the same ones.
 pub struct VersionMetrics {

@@ -1,8 +1,5 @@
 //! The rules on small trees that are made up: each finds its offender, and nothing where there is none.
 
-use std::collections::BTreeSet;
-
-use super::differences;
 use super::rules::offenders;
 use super::tree::Files;
 
@@ -185,12 +182,4 @@ fn crate_that_knows_its_neighbour_is_found() {
     }
     check(&[("store/Cargo.toml", &manifest("tfweb-store", "tfweb-limits")), ("store/src/lib.rs", "")], &[]);
     check(&[("limits/src/lib.rs", "use tfweb_engine::{Error, Tensor};")], &["crates: limits/src/lib.rs uses tfweb_engine::Tensor"]);
-}
-
-#[test]
-fn list_may_neither_grow_nor_keep_what_is_mended() {
-    let list = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(differences(&list(&["a", "b"]), &list(&["a", "b"])), "");
-    assert_eq!(differences(&list(&["a", "b"]), &list(&["a"])), "\n  not allowed: b");
-    assert_eq!(differences(&list(&["a"]), &list(&["a", "b"])), "\n  no longer so, take it from the list: b");
 }

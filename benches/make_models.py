@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
-import make_models as examples  # sets TF's log level: before TensorFlow
+from saving import save  # sets TF's log level: before TensorFlow
+import test_models
 
 import keras
 import tensorflow as tf
@@ -26,7 +27,7 @@ SEED = 1
 
 
 def pixels(out: Path) -> None:
-    examples.save(tf.Module(), out, {"serving_default": examples.pixels()})
+    save(tf.Module(), out, {"serving_default": test_models.pixels()})
 
 
 def mobilenet(out: Path) -> None:
@@ -66,7 +67,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: make_models.py OUT_DIR")
     out = Path(sys.argv[1])
-    examples.half_plus_two(out / "half_plus_two" / "1")
+    test_models.half_plus_two(out / "half_plus_two" / "1")
     pixels(out / "pixels" / "1")
     mobilenet(out / "mobilenet" / "1")
     photo(out / "photo.jpg")

@@ -9,7 +9,7 @@ use super::paths::{named, By, ItemPath, Named};
 pub(super) type Files = BTreeMap<String, String>;
 
 /// Folders of the root whose files are read whether they are crates or not.
-const FOLDERS: [&str; 3] = ["src", "tests", "benches"];
+const FOLDERS: [&str; 4] = ["src", "tests", "benches", "examples"];
 
 /// Reads the crates of the workspace, its tests and its benches.
 pub(super) fn read(root: &Path) -> Files {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tfweb_engine::{Code, Error};
 
-use super::cache::{Lock, Place};
+use super::cache::{Lock, OriginCache};
 
 /// The interval of tries to take a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -17,13 +17,13 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T,
 }
 
 /// Locks a version. Waits while another process holds the lock.
-pub(super) async fn lock(place: &Place, version: &str) -> Result<Lock, Error> {
+pub(super) async fn lock(cache: &OriginCache, version: &str) -> Result<Lock, Error> {
     let start = Instant::now();
     let mut is_said = false;
     loop {
-        let (asked, of) = (place.clone(), version.to_owned());
+        let (asked, of) = (cache.clone(), version.to_owned());
         let lock = blocking(move || {
-            asked.make()?;
+            asked.make_directory()?;
             asked.try_lock(&of).map_err(|error| asked.cannot_write(&error))
         });
         if let Some(lock) = lock.await? {

@@ -120,7 +120,7 @@ impl Server {
             (Ok(ended), 0) => ended?,
             (_, grpc) => {
                 self.shared.telemetry.stop().await;
-                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.room.requests()));
+                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.budget.requests()));
             }
         }
         // The admin port closes last, so that operators can watch the stop.

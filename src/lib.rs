@@ -50,7 +50,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         let updates = tokio::select! {
             updates = set.start(&specs) => updates,
             name = signals.next() => {
-                tracing::info!("{name}: stopping, though nothing was served yet");
+                tracing::info!("{name}: stopping before any model was served");
                 return Ok(());
             }
         };

@@ -89,7 +89,7 @@ impl Loader {
             SignatureFigures { gauges: Arc::clone(&metrics.gauges), observer }
         };
         let handles = start_model(&self.arbiter, &session, self.policy, figures)
-            .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
+            .map_err(|error| Error::internal(format!("cannot start run threads: {error}")))?;
         let servable = |(index, handle): (usize, ModelHandle)| {
             let name = &handle.signature().name;
             let defaults: BTreeMap<String, Tensor> = defaults.remove(name).unwrap_or_default();

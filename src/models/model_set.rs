@@ -96,7 +96,10 @@ impl ModelSet {
                     }
                 }
                 None if self.lock().iter().any(|watched| watched.name == spec.name) => {
-                    tracing::warn!("model {:?} of the file of models is served from elsewhere already", spec.name);
+                    tracing::warn!(
+                        "model {:?} of the file of models is ignored: a flag or a request has added a model of that name",
+                        spec.name
+                    );
                 }
                 None => {
                     // If the first update fails, the watcher tries again by itself.

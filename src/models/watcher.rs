@@ -191,7 +191,7 @@ impl Watcher {
             let missing = version.missing.as_ref()?;
             Some(format!("version {} is not complete: {missing} is missing", version.number))
         });
-        let text = missing.unwrap_or_else(|| "none of its versions is one to be served, or they are still changing".to_owned());
+        let text = missing.unwrap_or_else(|| "no version matches the version policy, or all are still changing".to_owned());
         Error::new(Code::NotFound, format!("`{}`: {text}", self.spec.uri))
     }
 

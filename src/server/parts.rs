@@ -88,7 +88,7 @@ pub fn model_specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
     if let Some(file) = &config.model_config {
         let listed = config_file::read(&file.path)?;
         if let Some(twice) = listed.iter().find(|spec| config.models.iter().any(|other| other.name == spec.name)) {
-            return Err(Error::invalid(format!("`{}`: --model names `{}` too", file.path.display(), twice.name)));
+            return Err(Error::invalid(format!("`{}`: --model has a model `{}` too", file.path.display(), twice.name)));
         }
         specs.extend(listed);
     }
@@ -158,7 +158,7 @@ impl Shared {
     pub(super) fn admin(&self, config: &Config) -> Result<Option<Listener>, Error> {
         let Some((host, port)) = &config.admin_address else { return Ok(None) };
         let not_found = |path: &str| {
-            let text = format!("no route {} on the port for operation; models are served on the other", quoted(path));
+            let text = format!("no route {} on the admin port; models are served on the other port", quoted(path));
             Error::new(Code::NotFound, text)
         };
         let services = HttpServices {

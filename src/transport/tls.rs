@@ -179,7 +179,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 }
 
-/// Does the TLS handshake with a client, within [`HANDSHAKE_WAIT`].
+/// Does the TLS handshake with a client, within `HANDSHAKE_WAIT`.
 ///
 /// # Errors
 /// Why the handshake failed. The client has had an alert.

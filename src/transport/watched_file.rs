@@ -42,7 +42,7 @@ pub fn follow(what: &'static str, reread: impl Fn() -> Result<bool, Error> + Sen
                 Ok(Ok(changed)) => {
                     last_error.clear();
                     if changed {
-                        tracing::info!("{what}: changed, and read anew");
+                        tracing::info!("{what}: read again after a change");
                     }
                 }
                 Ok(Err(error)) if last_error != error.message => {

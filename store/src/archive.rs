@@ -104,7 +104,7 @@ impl Archive {
                 return Ok(self.cache.snapshot(&name).join(directory));
             }
         }
-        Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache as it was; look again")))
+        Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache, or its files have changed")))
     }
 
     /// The directory of a version in a snapshot, if the snapshot has this version with these files.
@@ -168,7 +168,7 @@ impl Archive {
         if !continues(&response, received) {
             if status == StatusCode::PARTIAL_CONTENT {
                 *received = Received::default();
-                return Attempt::Retry(self.error(Code::Unavailable, "the server sent another part than it was asked for"));
+                return Attempt::Retry(self.error(Code::Unavailable, "the server sent a range that was not asked for"));
             }
             let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
             *received = Received { bytes: 0, etag: text(ETAG), last_modified: text(LAST_MODIFIED) };

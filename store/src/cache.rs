@@ -71,7 +71,7 @@ impl Cache {
     pub(super) fn cannot_write(&self, error: &io::Error) -> Error {
         let directory = self.directory.display();
         let message = if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            format!("no space is left in the cache directory `{directory}`; make some, or name another with --cache_dir")
+            format!("no space is left in the cache directory `{directory}`; free some, or name another directory with --cache_dir")
         } else {
             format!("cannot write to the cache directory `{directory}`: {error}; name another with --cache_dir")
         };
@@ -110,7 +110,7 @@ fn usual_directory(env: &Env) -> Result<PathBuf, Error> {
     // The XDG Base Directory Specification says to ignore relative paths.
     let xdg = env.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = xdg.or_else(|| env.home().map(|home| home.join(".cache")));
-    let message = "no place to keep models that are downloaded: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
+    let message = "no directory for downloaded models: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
     caches.map(|caches| caches.join("tfweb")).ok_or_else(|| Error::new(Code::FailedPrecondition, message))
 }
 
@@ -121,10 +121,10 @@ pub(super) struct Manifest {
     pub(super) identity: String,
     /// The version's number, or `archive`.
     pub(super) version: String,
-    /// What the server said about an archive. Sent with the next request, it lets the server answer that nothing has changed.
+    /// The headers that an archive came with. Sent with the next request, they let the server answer that nothing has changed.
     pub(super) etag: Option<String>,
     pub(super) last_modified: Option<String>,
-    /// What is in it.
+    /// Its files.
     pub(super) files: Vec<ManifestFile>,
 }
 

@@ -34,7 +34,7 @@ pub struct Version {
     pub directory: String,
     /// Its files, sorted by path.
     pub files: Vec<File>,
-    /// What is missing before it can be loaded, in words; `None` if it is complete.
+    /// The missing file, in words; `None` if the version is complete.
     pub missing: Option<String>,
 }
 
@@ -167,7 +167,7 @@ pub(super) fn check_path(origin: &str, path: &str) -> Result<(), Error> {
     for part in path.split('/') {
         match part {
             "" => return refuse("an empty name"),
-            "." | ".." => return refuse("it leads elsewhere"),
+            "." | ".." => return refuse("a name `.` or `..`"),
             _ => {}
         }
     }
@@ -199,7 +199,7 @@ fn without_directory_marks(files: Vec<File>) -> Vec<File> {
     files.into_iter().filter(|file| file.size > 0 || !directories.contains(&file.path)).collect()
 }
 
-/// What a SavedModel lacks, if it lacks something. A model without variables may have an empty directory for them.
+/// Finds a file that a SavedModel lacks. A model without variables may have an empty directory for them.
 fn missing(files: &[File]) -> Option<String> {
     let has = |path: &str| files.iter().any(|file| file.path == path);
     if !files.iter().any(|file| is_model(&file.path)) {

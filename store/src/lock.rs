@@ -33,7 +33,7 @@ pub(super) async fn lock(cache: &OriginCache, version: &str) -> Result<Lock, Err
             return Err(Error::new(Code::Unavailable, "another process has been writing the same version for hours"));
         }
         if !is_said {
-            tracing::info!("waiting for another process that is bringing the same model");
+            tracing::info!("waiting for another process that downloads the same version");
             is_said = true;
         }
         tokio::time::sleep(LOCK_POLL).await;

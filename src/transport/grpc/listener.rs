@@ -170,7 +170,7 @@ impl GrpcListener {
 fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
     let mut stopping = stopping.subscribe();
     async move {
-        // An error means that the listener is gone, which is a stop too.
+        // An error means that the listener was dropped, which is a stop too.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 }

@@ -98,7 +98,9 @@ fn refuse_websocket(headers: &HeaderMap) -> Result<(), Error> {
     if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(UPGRADE).any(is_websocket) {
         return Ok(());
     }
-    Err(Error::invalid("the body cannot be read: expected a request without `Upgrade: websocket`, which is not spoken here"))
+    Err(Error::invalid(
+        "the body cannot be read: expected a request without `Upgrade: websocket`, which this server does not speak",
+    ))
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Error> {

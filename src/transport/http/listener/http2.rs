@@ -27,8 +27,8 @@ use super::timeouts::{closing, Timeouts};
 use super::write_timeout::WriteTimeout;
 use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 
-/// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). It is smaller than for HTTP/1.1, because a
-/// connection holds a head for each request, and as large as at the gRPC port. h2 answers 431 to a larger head, and closes a
+/// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). The gRPC port has the same limit. HTTP/1.1
+/// allows more, because its connections hold one head at a time. h2 answers 431 to a larger head, and closes a
 /// connection whose head does not end.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
 /// The most requests that a client may cancel in a row without one being answered. It is four times the number that may run at
@@ -88,7 +88,7 @@ struct Http2Connection<T> {
     connection: Connection<T, Bytes>,
     /// Whether bytes wait until the client reads.
     is_full: Rc<Cell<bool>>,
-    /// Since the server told the client to close: the time after which it refuses new requests.
+    /// The time after which new requests are refused; `None` until the server tells the client to close.
     refuse_from: Option<Instant>,
     /// The time at which the connection closes if it has no request until then.
     limit: Instant,

@@ -20,6 +20,6 @@ pub(super) struct Timeouts {
 
 /// Waits until connections are told to close.
 pub(super) async fn closing(mut closing_signal: watch::Receiver<bool>) {
-    // An error means that the listener is gone, which ends its connections too.
+    // An error means that the listener was dropped, which ends its connections too.
     let _ = closing_signal.wait_for(|close| *close).await;
 }

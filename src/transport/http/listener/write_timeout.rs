@@ -39,7 +39,7 @@ impl<T> WriteTimeout<T> {
         }
         let wait_max = self.wait_max;
         ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(wait_max))).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads no bytes")))
     }
 }
 

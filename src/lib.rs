@@ -46,18 +46,18 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         let models = Models::new(config)?;
         let set = Arc::new(models.set(config));
         let specs = model_specs(config)?;
-        let looked = tokio::select! {
-            looked = set.start(&specs) => looked,
+        let updates = tokio::select! {
+            updates = set.start(&specs) => updates,
             name = signals.next() => {
-                tracing::info!("{name}: stopping, though nothing was served yet");
+                tracing::info!("{name}: stopping before any model was served");
                 return Ok(());
             }
         };
-        match looked.as_slice() {
+        match updates.as_slice() {
             [Err(error)] => return Err(error.clone()),
             // The log has a line for each model.
             [Err(error), others @ ..] if others.iter().all(Result::is_err) => {
-                let text = format!("none of the {} models can be served; see above for why", looked.len());
+                let text = format!("none of the {} models can be served; see above for why", updates.len());
                 return Err(Error::new(error.code, text));
             }
             _ => {}

@@ -1,5 +1,5 @@
 //! All models by name. Requests read the catalog without a lock. A reader sees the models before a change or after it, and never
-//! a half of it.
+//! half of it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

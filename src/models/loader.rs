@@ -48,7 +48,7 @@ pub struct Loader {
     /// The cache, after the first model that needed it.
     pub cache: OnceLock<Cache>,
     /// Allows one load at a time. Loads side by side would take the processors from the models that serve.
-    pub turn: Semaphore,
+    pub load_permits: Semaphore,
 }
 
 impl Loader {
@@ -64,7 +64,7 @@ impl Loader {
     /// Loads a version on a thread of its own, after other loads have finished. Requests find the version only after the watcher
     /// has put it into the catalog.
     pub(super) async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
-        let _turn = self.turn.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
+        let _permit = self.load_permits.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
         let start = Instant::now();
         let (reply, loaded) = oneshot::channel();
         let load = Arc::clone(&self.load);
@@ -89,7 +89,7 @@ impl Loader {
             SignatureFigures { gauges: Arc::clone(&metrics.gauges), observer }
         };
         let handles = start_model(&self.arbiter, &session, self.policy, figures)
-            .map_err(|error| Error::internal(format!("no run threads: {error}")))?;
+            .map_err(|error| Error::internal(format!("cannot start run threads: {error}")))?;
         let servable = |(index, handle): (usize, ModelHandle)| {
             let name = &handle.signature().name;
             let defaults: BTreeMap<String, Tensor> = defaults.remove(name).unwrap_or_default();

@@ -19,7 +19,7 @@ use super::watcher::{Change, Watcher};
 const CHANGES_MAX: usize = 16;
 
 /// Receives the result of a model's first update.
-type FirstLook = oneshot::Receiver<Result<(), Error>>;
+type FirstUpdate = oneshot::Receiver<Result<(), Error>>;
 
 /// The models that the server serves, each with its watcher.
 pub struct ModelSet {
@@ -47,8 +47,8 @@ impl ModelSet {
     /// Adds models. Waits until each watcher has done its first update, and gives one result for each model, in order.
     pub async fn start(&self, specs: &[ModelSpec]) -> Vec<Result<(), Error>> {
         let is_alone = specs.len() == 1;
-        let looks: Vec<FirstLook> = specs.iter().map(|spec| self.watch(spec.clone(), is_alone)).collect();
-        join_all(looks).await.into_iter().map(|look| look.unwrap_or_else(|_| Err(gone()))).collect()
+        let updates: Vec<FirstUpdate> = specs.iter().map(|spec| self.watch(spec.clone(), is_alone)).collect();
+        join_all(updates).await.into_iter().map(|updated| updated.unwrap_or_else(|_| Err(watcher_ended()))).collect()
     }
 
     /// Follows a file of models, whose first contents (`first`) the set already has. A model that is new in the file is added, a
@@ -57,19 +57,19 @@ impl ModelSet {
         let Some(poll) = file.poll else { return };
         let (models, path, mut applied) = (Arc::downgrade(self), file.path.clone(), first.to_vec());
         self.arbiter.spawn(async move {
-            let mut said = String::new();
+            let mut last_error = String::new();
             loop {
                 tokio::time::sleep(poll).await;
                 let Some(models) = models.upgrade() else { return };
                 match config_file::read(&path) {
                     Ok(wanted) => {
-                        said.clear();
+                        last_error.clear();
                         models.apply(&mut applied, wanted).await;
                     }
                     // Logs the same error only once.
-                    Err(error) if said != error.message => {
+                    Err(error) if last_error != error.message => {
                         tracing::warn!("{error}; what was read before stays");
-                        said = error.message;
+                        last_error = error.message;
                     }
                     Err(_) => {}
                 }
@@ -79,10 +79,10 @@ impl ModelSet {
 
     /// Changes the models that the file named before (`applied`) into those that it names now (`wanted`).
     async fn apply(&self, applied: &mut Vec<ModelSpec>, wanted: Vec<ModelSpec>) {
-        let (stay, gone): (Vec<_>, _) =
+        let (kept, removed): (Vec<_>, _) =
             std::mem::take(applied).into_iter().partition(|old| wanted.iter().any(|new| new.name == old.name));
-        *applied = stay;
-        for spec in gone {
+        *applied = kept;
+        for spec in removed {
             tracing::info!("model {:?}: no longer in the file of models", spec.name);
             let _ = self.remove(&spec.name).await;
         }
@@ -96,7 +96,10 @@ impl ModelSet {
                     }
                 }
                 None if self.lock().iter().any(|watched| watched.name == spec.name) => {
-                    tracing::warn!("model {:?} of the file of models is served from elsewhere already", spec.name);
+                    tracing::warn!(
+                        "model {:?} of the file of models is ignored: a flag or a request has added a model of that name",
+                        spec.name
+                    );
                 }
                 None => {
                     // If the first update fails, the watcher tries again by itself.
@@ -115,15 +118,15 @@ impl ModelSet {
         let name = spec.name.clone();
         let changes = self.lock().iter().find(|watched| watched.name == name).map(|watched| watched.changes.clone());
         let Some(changes) = changes else {
-            let looked = self.watch(spec, false).await.unwrap_or_else(|_| Err(gone()));
-            if looked.is_err() {
+            let updated = self.watch(spec, false).await.unwrap_or_else(|_| Err(watcher_ended()));
+            if updated.is_err() {
                 let _ = self.remove(&name).await;
             }
-            return looked;
+            return updated;
         };
         let (reply, changed) = oneshot::channel();
-        changes.send(Change { spec, reply }).await.map_err(|_| gone())?;
-        changed.await.unwrap_or_else(|_| Err(gone()))
+        changes.send(Change { spec, reply }).await.map_err(|_| watcher_ended())?;
+        changed.await.unwrap_or_else(|_| Err(watcher_ended()))
     }
 
     /// Removes a model. Its running requests finish.
@@ -145,7 +148,7 @@ impl ModelSet {
             catalog.remove(&name);
             let _ = done.send(());
         });
-        removed.await.map_err(|_| gone())
+        removed.await.map_err(|_| watcher_ended())
     }
 
     /// Serves exactly these models. Models that are not in the list are removed, but only after every model in the list can be
@@ -161,9 +164,9 @@ impl ModelSet {
             let named = |error: Error| Error::new(error.code, format!("model {}: {error}", quoted(&name)));
             self.set(spec).await.map_err(named)?;
         }
-        let gone: Vec<String> =
+        let removed: Vec<String> =
             self.lock().iter().map(|watched| watched.name.clone()).filter(|name| !kept.contains(name)).collect();
-        for name in gone {
+        for name in removed {
             self.remove(&name).await?;
         }
         Ok(())
@@ -171,10 +174,10 @@ impl ModelSet {
 
     /// Starts to watch a model. If the model `is_alone`, a failed first update ends the process, so its error is not logged
     /// twice.
-    fn watch(&self, spec: ModelSpec, is_alone: bool) -> FirstLook {
+    fn watch(&self, spec: ModelSpec, is_alone: bool) -> FirstUpdate {
         // The model takes its place in the catalog's order now, before it has a version to serve.
         self.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
-        let (first, looked) = oneshot::channel();
+        let (first, updated) = oneshot::channel();
         let (sender, changes) = mpsc::channel(CHANGES_MAX);
         let name = spec.name.clone();
         let watcher = Watcher::new(Arc::clone(&self.catalog), Arc::clone(&self.loader), spec, is_alone);
@@ -183,7 +186,7 @@ impl ModelSet {
         self.arbiter.spawn(async move {
             let _ = watching.await;
         });
-        looked
+        updated
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Watched>> {
@@ -197,6 +200,6 @@ impl Drop for ModelSet {
     }
 }
 
-fn gone() -> Error {
+fn watcher_ended() -> Error {
     Error::internal("the model's watcher is gone; this is a bug")
 }

@@ -13,12 +13,16 @@ use super::version_policy::VersionPolicy;
 const ENDED_MAX: usize = 8;
 
 /// The origin of a version and the fingerprint of its files.
-pub(super) type Source = (ModelUri, Fingerprint);
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) uri: ModelUri,
+    pub(super) fingerprint: Fingerprint,
+}
 
 /// The served files of one version number, and the files that failed to load. Both can exist: new files of a served version may
 /// be broken.
 #[derive(Default)]
-struct Known {
+struct VersionEntry {
     served: Option<(Source, Arc<Version>)>,
     failed: Option<(Source, String)>,
 }
@@ -28,26 +32,26 @@ struct Known {
 pub(super) struct Versions {
     listing: Option<Listing>,
     /// The fingerprints in the listing before the last one.
-    before: BTreeMap<u64, Fingerprint>,
-    known: BTreeMap<u64, Known>,
+    previous: BTreeMap<u64, Fingerprint>,
+    entries: BTreeMap<u64, VersionEntry>,
     /// The number of the version that is being loaded.
     pub(super) loading: Option<u64>,
-    leaving: Vec<(u64, Weak<Version>)>,
+    unloading: Vec<(u64, Weak<Version>)>,
     ended: Vec<u64>,
 }
 
 impl Versions {
     /// Takes a new listing.
-    pub(super) fn found(&mut self, listing: Listing) {
+    pub(super) fn set_listing(&mut self, listing: Listing) {
         if let Some(last) = self.listing.replace(listing) {
-            self.before = last.versions.iter().map(|version| (version.number, version.fingerprint())).collect();
+            self.previous = last.versions.iter().map(|version| (version.number, version.fingerprint())).collect();
         }
     }
 
     /// Forgets the listings, because the next one comes from another origin.
-    pub(super) fn forget_looks(&mut self) {
+    pub(super) fn forget_listings(&mut self) {
         self.listing = None;
-        self.before.clear();
+        self.previous.clear();
     }
 
     /// The last listing.
@@ -60,94 +64,95 @@ impl Versions {
     }
 
     /// Whether a version is complete and did not change between the last two listings.
-    fn is_settled(&self, version: &tfweb_store::Version) -> bool {
-        version.is_complete() && self.before.get(&version.number) == Some(&version.fingerprint())
+    fn is_stable(&self, version: &tfweb_store::Version) -> bool {
+        version.is_complete() && self.previous.get(&version.number) == Some(&version.fingerprint())
     }
 
     /// Whether the next listing may show that a version can be loaded now.
-    pub(super) fn is_settling(&self) -> bool {
-        self.listed().any(|version| version.is_complete() && !self.is_settled(version))
+    pub(super) fn has_unstable(&self) -> bool {
+        self.listed().any(|version| version.is_complete() && !self.is_stable(version))
     }
 
     /// Whether no version is served.
-    pub(super) fn is_bare(&self) -> bool {
-        self.known.values().all(|known| known.served.is_none())
+    pub(super) fn serves_none(&self) -> bool {
+        self.entries.values().all(|entry| entry.served.is_none())
     }
 
     /// Whether a version from this origin is served.
     pub(super) fn serves(&self, uri: &ModelUri) -> bool {
-        self.known.values().any(|known| known.serves(uri))
+        self.entries.values().any(|entry| entry.serves(uri))
     }
 
     /// The versions that the policy chooses among those that are stable and not known to be broken.
     pub(super) fn wanted(&self, uri: &ModelUri, policy: &VersionPolicy) -> Vec<u64> {
         let is_candidate = |version: &&tfweb_store::Version| {
-            let known = self.known.get(&version.number);
-            let is_broken = || known.is_some_and(|known| known.has_failed(&(uri.clone(), version.fingerprint())));
+            let entry = self.entries.get(&version.number);
+            let is_broken =
+                || entry.is_some_and(|entry| entry.has_failed(&Source { uri: uri.clone(), fingerprint: version.fingerprint() }));
             // A served version stays a candidate while its files change, and when its new files are broken.
-            known.is_some_and(|known| known.serves(uri)) || (self.is_settled(version) && !is_broken())
+            entry.is_some_and(|entry| entry.serves(uri)) || (self.is_stable(version) && !is_broken())
         };
         policy.wanted(self.listed().filter(is_candidate).map(|version| version.number))
     }
 
     /// Whether there is nothing to load for this version. Its files are those that are served, or its new files are broken,
     /// incomplete or still changing.
-    pub(super) fn is_served(&self, uri: &ModelUri, number: u64) -> bool {
+    pub(super) fn is_up_to_date(&self, uri: &ModelUri, number: u64) -> bool {
         let listed = self.listing.as_ref().and_then(|listing| listing.version(number));
-        let (Some(version), Some(known)) = (listed, self.known.get(&number)) else { return false };
-        let Some((served, _)) = &known.served else { return false };
-        let source = (uri.clone(), version.fingerprint());
-        *served == source || (served.0 == source.0 && (!self.is_settled(version) || known.has_failed(&source)))
+        let (Some(version), Some(entry)) = (listed, self.entries.get(&number)) else { return false };
+        let Some((served, _)) = &entry.served else { return false };
+        let source = Source { uri: uri.clone(), fingerprint: version.fingerprint() };
+        *served == source || (served.uri == source.uri && (!self.is_stable(version) || entry.has_failed(&source)))
     }
 
     /// Notes that a version is served from now on. It replaces an earlier one of the same number.
-    pub(super) fn serve(&mut self, source: Source, version: Arc<Version>) {
+    pub(super) fn mark_served(&mut self, source: Source, version: Arc<Version>) {
         let number = version.number;
-        let known = self.known.entry(number).or_default();
-        known.failed = None;
-        if let Some((_, old)) = known.served.replace((source, version)) {
-            self.leaving.push((number, Arc::downgrade(&old)));
+        let entry = self.entries.entry(number).or_default();
+        entry.failed = None;
+        if let Some((_, old)) = entry.served.replace((source, version)) {
+            self.unloading.push((number, Arc::downgrade(&old)));
         }
     }
 
     /// Notes that a version could not be loaded.
-    pub(super) fn fail(&mut self, source: Source, number: u64, message: String) {
-        self.known.entry(number).or_default().failed = Some((source, message));
+    pub(super) fn mark_failed(&mut self, source: Source, number: u64, message: String) {
+        self.entries.entry(number).or_default().failed = Some((source, message));
     }
 
     /// The error of the highest version that failed.
     pub(super) fn failure(&self) -> Option<&String> {
-        self.known.values().rev().find_map(|known| known.failed.as_ref()).map(|(_, message)| message)
+        self.entries.values().rev().find_map(|entry| entry.failed.as_ref()).map(|(_, message)| message)
     }
 
     /// Unloads all versions that are not in `wanted`. If `wanted` is empty, they stay: nothing would take their place.
-    pub(super) fn retire(&mut self, wanted: &[u64]) {
+    pub(super) fn unload_all_but(&mut self, wanted: &[u64]) {
         if wanted.is_empty() {
             return;
         }
-        for (&number, known) in self.known.iter_mut().filter(|(number, _)| !wanted.contains(number)) {
-            self.leaving.extend(known.served.take().map(|(_, version)| (number, Arc::downgrade(&version))));
+        for (&number, entry) in self.entries.iter_mut().filter(|(number, _)| !wanted.contains(number)) {
+            self.unloading.extend(entry.served.take().map(|(_, version)| (number, Arc::downgrade(&version))));
         }
         let is_listed = |number: u64| self.listing.as_ref().is_some_and(|listing| listing.version(number).is_some());
-        self.known.retain(|&number, known| known.served.is_some() || (known.failed.is_some() && is_listed(number)));
+        self.entries.retain(|&number, entry| entry.served.is_some() || (entry.failed.is_some() && is_listed(number)));
     }
 
     /// Whether some versions still finish requests.
     pub(super) fn are_unloading(&self) -> bool {
-        !self.leaving.is_empty()
+        !self.unloading.is_empty()
     }
 
     /// Removes the unloading versions whose last request has finished, and gives their numbers.
     pub(super) fn remove_unloaded(&mut self) -> Vec<u64> {
-        let (gone, leaving): (Vec<_>, _) =
-            std::mem::take(&mut self.leaving).into_iter().partition(|(_, version)| version.strong_count() == 0);
-        self.leaving = leaving;
-        let gone: Vec<u64> = gone.into_iter().map(|(number, _)| number).collect();
-        self.ended.retain(|ended| !gone.contains(ended));
-        self.ended.extend(&gone);
+        let (finished, unloading): (Vec<_>, _) =
+            std::mem::take(&mut self.unloading).into_iter().partition(|(_, version)| version.strong_count() == 0);
+        self.unloading = unloading;
+        let finished: Vec<u64> = finished.into_iter().map(|(number, _)| number).collect();
+        self.ended.retain(|ended| !finished.contains(ended));
+        self.ended.extend(&finished);
         let excess = self.ended.len().saturating_sub(ENDED_MAX);
         self.ended.drain(..excess);
-        gone
+        finished
     }
 
     /// All versions with their states, lowest first.
@@ -157,16 +162,16 @@ impl Versions {
             versions.insert(number, VersionStatus { number, state, error: error.cloned(), served: served.cloned() });
         };
         self.ended.iter().for_each(|&number| put(number, State::End, None, None));
-        self.leaving.iter().for_each(|&(number, _)| put(number, State::Unloading, None, None));
+        self.unloading.iter().for_each(|&(number, _)| put(number, State::Unloading, None, None));
         for version in self.listed() {
             if let Some(missing) = &version.missing {
                 put(version.number, State::Start, Some(&format!("not complete: {missing} is missing")), None);
             }
         }
         self.loading.iter().for_each(|&number| put(number, State::Loading, None, None));
-        for (&number, known) in &self.known {
-            let error = known.failed.as_ref().map(|(_, error)| error);
-            match &known.served {
+        for (&number, entry) in &self.entries {
+            let error = entry.failed.as_ref().map(|(_, error)| error);
+            match &entry.served {
                 Some((_, version)) => put(number, State::Available, error, Some(version)),
                 None if error.is_some() && self.loading != Some(number) => put(number, State::End, error, None),
                 None => {}
@@ -176,9 +181,9 @@ impl Versions {
     }
 }
 
-impl Known {
+impl VersionEntry {
     fn serves(&self, uri: &ModelUri) -> bool {
-        self.served.as_ref().is_some_and(|((place, _), _)| place == uri)
+        self.served.as_ref().is_some_and(|(source, _)| source.uri == *uri)
     }
 
     fn has_failed(&self, source: &Source) -> bool {

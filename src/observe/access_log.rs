@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::Value;
 
-use super::request::{Ended, Status, Transport};
+use super::request::{EndedRequest, Status, Transport};
 use super::stage::Stage;
 use super::summary::Summary;
 use crate::status::grpc_name;
@@ -13,11 +13,11 @@ use crate::status::grpc_name;
 pub(super) const TARGET: &str = "tfweb::access";
 
 /// Writes the access line of a request.
-pub(super) fn log(ended: &Ended<'_>) {
+pub(super) fn log(ended: &EndedRequest<'_>) {
     // tracing fixes the level of an event at compile time, so this expands once for each level.
     macro_rules! line {
         ($level:ident, $value:expr) => {{
-            let Ended { head, bytes_out, time, summary, .. } = ended;
+            let EndedRequest { head, bytes_out, time, summary, .. } = ended;
             let signature = summary.and_then(|summary| summary.signature.as_deref());
             let stage = |stage| summary.and_then(|summary: &Summary| summary.stage(stage)).map(|(_, time)| ms(time));
             tracing::$level!(

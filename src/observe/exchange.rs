@@ -7,10 +7,10 @@ use std::time::Instant;
 use tfweb_engine::Code;
 
 use super::access_log;
-use super::request::{Ended, Head, Status, Transport};
+use super::request::{EndedRequest, Head, Status, Transport};
 use super::summary::SummarySlot;
 use super::telemetry::Telemetry;
-use super::trace::Root;
+use super::trace::RequestSpan;
 
 /// An observed request. If it is dropped without an answer, its client has gone away.
 pub struct Exchange {
@@ -18,7 +18,7 @@ pub struct Exchange {
     head: Head,
     begun: Instant,
     slot: Arc<SummarySlot>,
-    root: Option<Root>,
+    span: Option<RequestSpan>,
     status: Option<Status>,
     bytes_out: Option<u64>,
 }
@@ -28,9 +28,9 @@ impl Exchange {
     #[must_use]
     pub fn begin(telemetry: &Arc<Telemetry>, head: Head) -> Self {
         let tracer = telemetry.tracer().filter(|_| !head.is_probe);
-        let root = tracer.and_then(|tracer| tracer.begin(&head));
-        let slot = Arc::new(SummarySlot::new(root.as_ref().map(Root::link)));
-        Self { telemetry: Arc::clone(telemetry), head, begun: Instant::now(), slot, root, status: None, bytes_out: None }
+        let span = tracer.and_then(|tracer| tracer.begin(&head));
+        let slot = Arc::new(SummarySlot::new(span.as_ref().map(RequestSpan::link)));
+        Self { telemetry: Arc::clone(telemetry), head, begun: Instant::now(), slot, span, status: None, bytes_out: None }
     }
 
     /// The slot in which the request's measurement leaves its summary.
@@ -59,12 +59,12 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let status = self.status.unwrap_or_else(|| self.dropped());
         let summary = self.slot.summary();
-        let ended = Ended { head: &self.head, status, bytes_out: self.bytes_out, time: self.begun.elapsed(), summary };
+        let ended = EndedRequest { head: &self.head, status, bytes_out: self.bytes_out, time: self.begun.elapsed(), summary };
         if self.telemetry.has_access_log() {
             access_log::log(&ended);
         }
-        if let (Some(tracer), Some(root)) = (self.telemetry.tracer(), self.root.take()) {
-            tracer.end(root, &ended);
+        if let (Some(tracer), Some(span)) = (self.telemetry.tracer(), self.span.take()) {
+            tracer.end(span, &ended);
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Measurement {
     /// The request's span, if it is traced.
     pub trace: Option<TraceLink>,
     /// The summary and its slot; `None` where neither access log nor traces are on.
-    left: Option<Box<(Summary, Arc<SummarySlot>)>>,
+    summary: Option<Box<(Summary, Arc<SummarySlot>)>>,
 }
 
 impl Measurement {
@@ -54,7 +54,7 @@ impl Measurement {
             rows: 0,
             timings: Timings::default(),
             trace: slot.as_ref().and_then(|slot| slot.trace),
-            left: slot.map(|slot| Box::new((Summary::new(protocol), slot))),
+            summary: slot.map(|slot| Box::new((Summary::new(protocol), slot))),
         }
     }
 
@@ -73,22 +73,22 @@ impl Measurement {
     /// Notes a stage that began at `begun` and took `time`.
     pub fn note(&mut self, stage: Stage, begun: Instant, time: Duration) {
         self.timings.set(stage, time);
-        if let Some(left) = &mut self.left {
-            left.0.begun[stage as usize] = Some(begun);
+        if let Some(summary) = &mut self.summary {
+            summary.0.begun[stage as usize] = Some(begun);
         }
     }
 
     /// Notes the runs that had rows of this prediction.
     pub fn ran(&mut self, runs: Vec<TraceLink>) {
-        if let Some(left) = &mut self.left {
-            left.0.runs = runs;
+        if let Some(summary) = &mut self.summary {
+            summary.0.runs = runs;
         }
     }
 
     /// Notes the signature that is called.
     pub fn calls(&mut self, meter: &SignatureMeter) {
-        if let Some(left) = &mut self.left {
-            left.0.signature = Some(Arc::clone(&meter.labels));
+        if let Some(summary) = &mut self.summary {
+            summary.0.signature = Some(Arc::clone(&meter.labels));
         }
         self.called = Some(Arc::clone(&meter.metrics));
     }
@@ -96,8 +96,8 @@ impl Measurement {
     /// Makes a measurement for one of several runs of this request. [`join`](Self::join) takes it back.
     #[must_use]
     pub fn part(&self) -> Self {
-        let left = self.left.as_ref().map(|left| Box::new((Summary::new(self.protocol), Arc::clone(&left.1))));
-        Self { figures: None, called: None, timings: Timings::default(), left, ..*self }
+        let summary = self.summary.as_ref().map(|summary| Box::new((Summary::new(self.protocol), Arc::clone(&summary.1))));
+        Self { figures: None, called: None, timings: Timings::default(), summary, ..*self }
     }
 
     /// Takes back the measurement of a part. Parts run side by side, so the longest time of each stage counts.
@@ -105,8 +105,8 @@ impl Measurement {
         self.called = self.called.take().or_else(|| part.called.clone());
         self.rows = self.rows.max(part.rows);
         self.timings.cover(&part.timings);
-        if let (Some(left), Some(part)) = (&mut self.left, &part.left) {
-            left.0.join(&part.0);
+        if let (Some(summary), Some(part)) = (&mut self.summary, &part.summary) {
+            summary.0.join(&part.0);
         }
     }
 
@@ -131,9 +131,9 @@ impl Drop for Measurement {
         }
         let metrics = self.called.as_ref().unwrap_or(figures.unknown());
         metrics.count(self.protocol, self.code, self.begun.elapsed(), &self.timings);
-        if let Some(left) = self.left.take() {
-            let (summary, slot) = *left;
-            slot.leave(Summary { code: self.code, rows: self.rows, timings: self.timings.clone(), ..summary });
+        if let Some(summary) = self.summary.take() {
+            let (summary, slot) = *summary;
+            slot.set(Summary { code: self.code, rows: self.rows, timings: self.timings.clone(), ..summary });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Observes the server: metrics, the log, the access log and traces.
 //!
 //! Other modules report to this one, and it asks none of them. A [`Measurement`] measures one prediction. An [`Exchange`]
-//! observes one request at its listener. The measurement leaves its [`Summary`] to the exchange, which writes the access line and
+//! observes one request at its listener. The measurement leaves its `Summary` to the exchange, which writes the access line and
 //! the spans.
 
 mod access_log;
@@ -25,6 +25,6 @@ pub use measurement::Measurement;
 pub use request::{Arrival, Head, Status, Transport};
 pub use requests::RequestFigures;
 pub use stage::{Stage, Timings};
-pub use summary::{Summary, SummarySlot};
+pub use summary::SummarySlot;
 pub use telemetry::{Settings, Telemetry};
 pub use trace::Tracer;

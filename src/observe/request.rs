@@ -105,7 +105,7 @@ fn cut(bytes: &[u8]) -> String {
 }
 
 /// A request that has ended.
-pub(super) struct Ended<'e> {
+pub(super) struct EndedRequest<'e> {
     pub(super) head: &'e Head,
     pub(super) status: Status,
     pub(super) bytes_out: Option<u64>,

@@ -66,7 +66,7 @@ fn least(variable: Option<&str>) -> Level {
 }
 
 /// Reads lines until the pipe ends. Passes on those that are at least as severe as `least`, and those without a level.
-fn read(mut pipe: impl BufRead, least: Level, mut tell: impl FnMut(Level, &Line<'_>, &[u8])) {
+fn read(mut pipe: impl BufRead, least: Level, mut pass_on: impl FnMut(Level, &Line<'_>, &[u8])) {
     let mut level = Level::WARN;
     let mut bytes = Vec::new();
     loop {
@@ -83,7 +83,7 @@ fn read(mut pipe: impl BufRead, least: Level, mut tell: impl FnMut(Level, &Line<
         }
         // A line without a level belongs to the line before it.
         level = line.level.unwrap_or(level);
-        tell(level, &line, &bytes);
+        pass_on(level, &line, &bytes);
     }
 }
 

@@ -10,33 +10,33 @@ use super::labels::{ProtocolId, SignatureLabels};
 use super::stage::{Stage, Timings};
 
 /// The summary of a prediction.
-pub struct Summary {
+pub(super) struct Summary {
     /// The protocol of the request.
-    pub protocol: ProtocolId,
+    pub(super) protocol: ProtocolId,
     /// The signature that was called; `None` if it is not served.
-    pub signature: Option<Arc<SignatureLabels>>,
+    pub(super) signature: Option<Arc<SignatureLabels>>,
     /// How the prediction ended; `None` for a success.
-    pub code: Option<Code>,
+    pub(super) code: Option<Code>,
     /// The number of rows that the prediction ran.
-    pub rows: usize,
+    pub(super) rows: usize,
     /// The times of the stages.
-    pub timings: Timings,
+    pub(super) timings: Timings,
     /// When each stage began; `None` for a stage that did not happen.
-    pub begun: [Option<Instant>; Stage::ALL.len()],
+    pub(super) begun: [Option<Instant>; Stage::ALL.len()],
     /// The runs that had rows of this prediction, if it is traced.
-    pub runs: Vec<TraceLink>,
+    pub(super) runs: Vec<TraceLink>,
 }
 
 impl Summary {
     /// Makes an empty summary.
     #[must_use]
-    pub fn new(protocol: ProtocolId) -> Self {
+    pub(super) fn new(protocol: ProtocolId) -> Self {
         let (signature, code, begun, runs) = (None, None, [None; Stage::ALL.len()], Vec::new());
         Self { protocol, signature, code, rows: 0, timings: Timings::default(), begun, runs }
     }
 
     /// Adds a part of the request: the earliest start of each stage, and its runs.
-    pub fn join(&mut self, part: &Self) {
+    pub(super) fn join(&mut self, part: &Self) {
         self.signature = self.signature.take().or_else(|| part.signature.clone());
         for (mine, theirs) in self.begun.iter_mut().zip(part.begun) {
             *mine = mine.iter().copied().chain(theirs).min();
@@ -46,7 +46,7 @@ impl Summary {
 
     /// When a stage began and how long it took; `None` for a stage that did not happen.
     #[must_use]
-    pub fn stage(&self, stage: Stage) -> Option<(Instant, Duration)> {
+    pub(super) fn stage(&self, stage: Stage) -> Option<(Instant, Duration)> {
         let begun = self.begun[stage as usize]?;
         Some((begun, self.timings.of(stage)))
     }
@@ -67,7 +67,7 @@ impl SummarySlot {
     }
 
     /// Puts a summary into the slot. If there are several, the first one counts.
-    pub fn leave(&self, summary: Summary) {
+    pub(super) fn set(&self, summary: Summary) {
         let _ = self.summary.set(summary);
     }
 

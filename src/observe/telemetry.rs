@@ -6,7 +6,7 @@ use tfweb_engine::Error;
 
 use super::trace::Tracer;
 
-/// What to observe of each request.
+/// The choice of observations for each request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Whether each request gets a line in the access log.

@@ -20,7 +20,7 @@ use tfweb_actors::{ObservedRun, RunObserver, TraceLink};
 use tfweb_engine::Error;
 
 use super::labels::SignatureLabels;
-use super::request::{Ended, Head, Status as Answer, Transport};
+use super::request::{EndedRequest, Head, Status as Answer, Transport};
 use super::stage::Stage;
 
 /// How long a stop waits until the last spans are sent.
@@ -37,14 +37,14 @@ pub struct Tracer {
     requests: SdkTracer,
     /// Makes the spans of runs. It takes every run, because only runs with a sampled request reach it.
     runs: SdkTracer,
-    spans: Spans,
+    queue: SpanQueue,
 }
 
 /// The queue of spans that both tracers share.
 #[derive(Clone, Debug)]
-struct Spans(Arc<BatchSpanProcessor>);
+struct SpanQueue(Arc<BatchSpanProcessor>);
 
-impl SpanProcessor for Spans {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.0.on_start(span, context);
     }
@@ -64,13 +64,13 @@ impl SpanProcessor for Spans {
 }
 
 /// The span of a request that has not ended.
-pub(super) struct Root {
+pub(super) struct RequestSpan {
     span: Span,
     /// The start of the span, by both clocks.
     begun: (Instant, SystemTime),
 }
 
-impl Root {
+impl RequestSpan {
     pub(super) fn link(&self) -> TraceLink {
         link(self.span.span_context())
     }
@@ -96,45 +96,45 @@ impl Tracer {
         let mut processor = BatchSpanProcessor::builder(exporter.map_err(|error| wrong(&error))?).build();
         let resource = resource();
         processor.set_resource(&resource);
-        let spans = Spans(Arc::new(processor));
-        let provider = || SdkTracerProvider::builder().with_span_processor(spans.clone()).with_resource(resource.clone());
+        let queue = SpanQueue(Arc::new(processor));
+        let provider = || SdkTracerProvider::builder().with_span_processor(queue.clone()).with_resource(resource.clone());
         // A run has one link for each request, and the number of requests in a run has a limit.
         let runs = provider().with_sampler(Sampler::AlwaysOn).with_max_links_per_span(u32::MAX).build();
         let requests = provider().build();
-        Ok(Self { requests: requests.tracer(SERVICE), runs: runs.tracer(SERVICE), spans })
+        Ok(Self { requests: requests.tracer(SERVICE), runs: runs.tracer(SERVICE), queue })
     }
 
     /// Begins a request's span; `None` if the request is not sampled.
-    pub(super) fn begin(&self, head: &Head) -> Option<Root> {
+    pub(super) fn begin(&self, head: &Head) -> Option<RequestSpan> {
         let begun = (Instant::now(), SystemTime::now());
         let parent = TraceContextPropagator::new().extract_with_context(&Context::new(), &Carrier(head));
         let builder = SpanBuilder::from_name("request").with_kind(SpanKind::Server).with_start_time(begun.1);
         let span = self.requests.build_with_context(builder, &parent);
-        span.is_recording().then_some(Root { span, begun })
+        span.is_recording().then_some(RequestSpan { span, begun })
     }
 
     /// Ends a request's span and makes the spans of its stages.
-    pub(super) fn end(&self, mut root: Root, ended: &Ended<'_>) {
-        let context = Context::new().with_remote_span_context(root.span.span_context().clone());
+    pub(super) fn end(&self, mut request: RequestSpan, ended: &EndedRequest<'_>) {
+        let context = Context::new().with_remote_span_context(request.span.span_context().clone());
         for stage in Stage::ALL {
             let Some((begun, time)) = ended.summary.and_then(|summary| summary.stage(stage)) else {
                 continue;
             };
-            let mut builder = SpanBuilder::from_name(stage.name()).with_start_time(root.time(begun));
+            let mut builder = SpanBuilder::from_name(stage.name()).with_start_time(request.time(begun));
             if let (Stage::Run, Some(summary)) = (stage, ended.summary) {
                 builder = builder.with_links(summary.runs.iter().map(|run| Link::with_context(context_of(run))).collect());
             }
             let mut span = self.requests.build_with_context(builder, &context);
-            span.end_with_timestamp(root.time(begun + time));
+            span.end_with_timestamp(request.time(begun + time));
         }
-        let (name, attributes) = describe(ended);
-        root.span.update_name(name);
-        root.span.set_attributes(attributes);
+        let (name, attributes) = name_and_attributes(ended);
+        request.span.update_name(name);
+        request.span.set_attributes(attributes);
         if ended.status.is_server_error() {
-            root.span.set_status(Status::error(""));
+            request.span.set_status(Status::error(""));
         }
-        let end = root.time(Instant::now());
-        root.span.end_with_timestamp(end);
+        let end = request.time(Instant::now());
+        request.span.end_with_timestamp(end);
     }
 
     /// Makes a tracer for the runs of a signature.
@@ -144,7 +144,7 @@ impl Tracer {
 
     /// Sends the remaining spans. It waits [`STOP_WAIT`] at most.
     pub(super) fn stop(&self) {
-        if let Err(error) = self.spans.0.shutdown_with_timeout(STOP_WAIT) {
+        if let Err(error) = self.queue.0.shutdown_with_timeout(STOP_WAIT) {
             tracing::warn!("the last traces could not be sent: {error}");
         }
     }
@@ -198,8 +198,8 @@ impl Extractor for Carrier<'_> {
 
 /// The name and the attributes of a request's span, in the words of OpenTelemetry's conventions
 /// (<https://opentelemetry.io/docs/specs/semconv/>).
-fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
-    let Ended { head, status, summary, .. } = ended;
+fn name_and_attributes(ended: &EndedRequest<'_>) -> (String, Vec<KeyValue>) {
+    let EndedRequest { head, status, summary, .. } = ended;
     let mut attributes = vec![KeyValue::new("tfweb.request_id", head.id.clone())];
     attributes.extend(head.client.map(|client| KeyValue::new("client.address", client.to_string())));
     if let Some(labels) = summary.and_then(|summary| summary.signature.as_deref()) {
@@ -207,7 +207,7 @@ fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
         attributes.extend(signature_attributes(model, *version, signature));
         attributes.extend(summary.map(|summary| KeyValue::new("tfweb.rows", count(summary.rows))));
     }
-    let leads_somewhere = status.is_success() || summary.is_some_and(|summary| summary.signature.is_some());
+    let has_route = status.is_success() || summary.is_some_and(|summary| summary.signature.is_some());
     let mut name = match head.transport {
         Transport::Http => head.method.clone(),
         Transport::Grpc => head.path.trim_start_matches('/').to_owned(),
@@ -218,7 +218,7 @@ fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
             attributes.push(KeyValue::new("http.response.status_code", i64::from(*status)));
             attributes.push(KeyValue::new("url.path", head.path.clone()));
             // Collectors expect few names of spans, and the path of a request without a route can be anything.
-            if leads_somewhere {
+            if has_route {
                 name = format!("{name} {}", head.path);
                 attributes.push(KeyValue::new("http.route", head.path.clone()));
             }
@@ -232,7 +232,7 @@ fn describe(ended: &Ended<'_>) -> (String, Vec<KeyValue>) {
             attributes.push(KeyValue::new("rpc.service", service.to_owned()));
             attributes.push(KeyValue::new("rpc.method", method.to_owned()));
             attributes.push(KeyValue::new("rpc.grpc.status_code", i64::from(i32::from(*code))));
-            if *code == tonic::Code::Unimplemented && !leads_somewhere {
+            if *code == tonic::Code::Unimplemented && !has_route {
                 "grpc".clone_into(&mut name);
             }
         }

@@ -1,8 +1,8 @@
 //! The protocols of the server. Each has a folder of its own. It decodes requests, calls [`predict`](crate::serving::predict),
 //! and encodes answers and errors.
 //!
-//! [`ALL`] lists the protocols. The routes, the forms of refusals, the labels of metrics, the probe paths, the names for health
-//! and reflection follow from it. A new protocol takes a folder, a line in [`ALL`] and its `.proto` file.
+//! `ALL` lists the protocols. The routes, the forms of refusals, the labels of metrics, the probe paths, the names for health
+//! and reflection follow from it. A new protocol takes a folder, a line in `ALL` and its `.proto` file.
 
 mod monitoring;
 mod native;
@@ -28,14 +28,14 @@ enum Make {
 }
 
 /// A protocol in the list.
-pub struct Entry {
+struct Entry {
     name: &'static str,
     make: Make,
 }
 
 /// All protocols, in the order in which their routes are tried. The native protocol accepts any name as a signature, so it comes
 /// after the others.
-pub const ALL: &[Entry] = &[
+const ALL: &[Entry] = &[
     Entry { name: "monitoring", make: Make::Http(monitoring::http) },
     Entry { name: "health", make: Make::Grpc(monitoring::grpc) },
     Entry { name: "static_files_below_web", make: Make::Http(static_files::below_web) },

@@ -76,7 +76,7 @@ impl Server {
         let name = signals.next().await;
         let Drain { delay, timeout } = self.drain;
         let limit = timeout.as_millis();
-        tracing::info!("{name}: no longer ready, serving on for {} ms, then finishing what is here", delay.as_millis());
+        tracing::info!("{name}: no longer ready; serving for {} ms more, then finishing the requests in flight", delay.as_millis());
         actix::spawn(async move {
             let again = Instant::now() + SECOND_SIGNAL_AFTER;
             while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
@@ -86,7 +86,7 @@ impl Server {
             std::process::exit(SECOND_SIGNAL_EXIT);
         });
         match self.stop().await? {
-            Stopped::Finished => tracing::info!("stopped; every request that was here is answered"),
+            Stopped::Finished => tracing::info!("stopped; every request was answered"),
             Stopped::CutOff(requests) => {
                 tracing::error!(
                     "stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished"
@@ -120,7 +120,7 @@ impl Server {
             (Ok(ended), 0) => ended?,
             (_, grpc) => {
                 self.shared.telemetry.stop().await;
-                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.room.requests()));
+                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.budget.requests()));
             }
         }
         // The admin port closes last, so that operators can watch the stop.

@@ -21,7 +21,7 @@ use crate::observe::{RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
-use crate::transport::http::{Answers, HttpServices, Listener, Listening, HTTP2};
+use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
 use crate::transport::{watched_file, BodyLimits, RequestIds, BODIES_BYTES_MAX};
 
 /// The models with the thread of their actors, their metrics and their traces.
@@ -68,7 +68,7 @@ impl Models {
             registry: Arc::clone(&self.registry),
             tracer: self.telemetry.tracer().cloned(),
             cache: OnceLock::new(),
-            turn: Semaphore::new(1),
+            load_permits: Semaphore::new(1),
         }
     }
 
@@ -88,7 +88,7 @@ pub fn model_specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
     if let Some(file) = &config.model_config {
         let listed = config_file::read(&file.path)?;
         if let Some(twice) = listed.iter().find(|spec| config.models.iter().any(|other| other.name == spec.name)) {
-            return Err(Error::invalid(format!("`{}`: --model names `{}` too", file.path.display(), twice.name)));
+            return Err(Error::invalid(format!("`{}`: --model has a model `{}` too", file.path.display(), twice.name)));
         }
         specs.extend(listed);
     }
@@ -125,7 +125,7 @@ impl Shared {
             health,
         };
         let answers = Answers {
-            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, room: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
+            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, budget: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
             cors: config.cors,
             request_ids: Arc::new(RequestIds::default()),
             draining,
@@ -143,14 +143,14 @@ impl Shared {
     pub(super) fn http(&self, config: &Config) -> Result<Listener, Error> {
         let tls = config.tls.as_ref().map(|tls| tls.server_config(&[HTTP2, b"http/1.1"])).transpose()?;
         // `Server::stop` keeps the limit. The listener's own limit has whole seconds, so it is set to end later.
-        let listening = Listening::main(tls, config.drain.timeout.as_secs() + 1);
+        let settings = ListenerSettings::main(tls, config.drain.timeout.as_secs() + 1);
         let services = HttpServices {
             protocols: protocols::http(&self.parts(config, false)),
             access: Some(Arc::clone(&config.access)),
             answers: Arc::clone(&self.answers),
             telemetry: self.answers.is_observed.then(|| Arc::clone(&self.telemetry)),
         };
-        Listener::start((&config.host, config.port), &listening, &services)
+        Listener::start(&config.host, config.port, &settings, &services)
             .map_err(|error| unavailable(&config.host, config.port, &error))
     }
 
@@ -158,7 +158,7 @@ impl Shared {
     pub(super) fn admin(&self, config: &Config) -> Result<Option<Listener>, Error> {
         let Some((host, port)) = &config.admin_address else { return Ok(None) };
         let not_found = |path: &str| {
-            let text = format!("no route {} on the port for operation; models are served on the other", quoted(path));
+            let text = format!("no route {} on the admin port; models are served on the other port", quoted(path));
             Error::new(Code::NotFound, text)
         };
         let services = HttpServices {
@@ -167,7 +167,7 @@ impl Shared {
             answers: Arc::new(Answers { not_found, is_observed: false, ..Answers::clone(&self.answers) }),
             telemetry: None,
         };
-        let listener = Listener::start((host, *port), &Listening::admin(), &services);
+        let listener = Listener::start(host, *port, &ListenerSettings::admin(), &services);
         listener.map(Some).map_err(|error| unavailable(host, *port, &error))
     }
 
@@ -194,7 +194,7 @@ fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
 /// Reads tokens and certificates again when their files change.
 pub(super) fn follow_files(config: &Config) {
     if let Some(tls) = config.tls.clone() {
-        tls.warn_of_end();
+        tls.warn_if_expiring();
         watched_file::follow("TLS", move || tls.reread());
     }
     for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {

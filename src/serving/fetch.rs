@@ -13,19 +13,19 @@ pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
         let tensor = &mut inputs[of_input[0].input];
         let strings = tensor.as_strings().expect("only string inputs take urls; this is a bug");
         let fetched = of_input.iter().map(|pending| pending.element).zip(&mut bodies).collect();
-        let filled = Filled { strings: strings.clone(), fetched };
+        let filled = FetchedStrings { strings: strings.clone(), fetched };
         *tensor = Tensor::from_strings(tensor.dims(), Arc::new(filled));
     }
 }
 
 /// Strings, some of which are fetched bodies.
-struct Filled {
+struct FetchedStrings {
     strings: Strings,
     /// Sorted by element.
     fetched: Vec<(usize, Bytes)>,
 }
 
-impl StringStorage for Filled {
+impl StringStorage for FetchedStrings {
     fn count(&self) -> usize {
         self.strings.len()
     }

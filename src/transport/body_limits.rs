@@ -14,11 +14,11 @@ pub struct BodyLimits {
     /// The most bytes of one body, compressed and inflated.
     pub body_bytes_max: usize,
     /// The memory budget of all bodies together.
-    pub room: Arc<Admission>,
+    pub budget: Arc<Admission>,
 }
 
 /// The error for a body that does not fit into the budget.
-pub(super) fn no_room(full: Full) -> Error {
+pub(super) fn over_budget(full: Full) -> Error {
     let text = match full {
         Full::Bytes(bytes, max) => format!("{bytes} bytes of {max}"),
         Full::Requests(requests) => format!("{requests} requests"),

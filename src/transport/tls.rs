@@ -29,7 +29,7 @@ use super::watched_file;
 /// The time limit of a handshake. It allows for several round trips over a slow line.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
 /// The server warns this long before its certificate expires. Certificates that renew themselves have been renewed by then.
-const ENDS_SOON: Duration = Duration::from_secs(7 * 86_400);
+const EXPIRY_WARNING: Duration = Duration::from_secs(7 * 86_400);
 
 /// The paths of the certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +46,10 @@ pub struct TlsFiles {
 pub struct Tls {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
-    current: ArcSwap<Material>,
+    current: ArcSwap<Certificates>,
 }
 
-struct Material {
+struct Certificates {
     /// The hash of all files, which shows a change.
     digest: Vec<u8>,
     certified: Arc<CertifiedKey>,
@@ -63,8 +63,8 @@ impl Tls {
     /// `InvalidArgument` for files that cannot be used, such as a key of another certificate.
     pub fn open(files: TlsFiles) -> Result<Self, Error> {
         let provider = Arc::new(default_provider());
-        let material = read(&files, &provider)?;
-        Ok(Self { files, provider, current: ArcSwap::from_pointee(material) })
+        let certificates = read(&files, &provider)?;
+        Ok(Self { files, provider, current: ArcSwap::from_pointee(certificates) })
     }
 
     /// Reads the files again. Returns whether they have changed.
@@ -72,22 +72,22 @@ impl Tls {
     /// # Errors
     /// Why they cannot be used. The server then keeps what it has.
     pub fn reread(&self) -> Result<bool, Error> {
-        let material = read(&self.files, &self.provider)?;
-        let changed = material.digest != self.current.load().digest;
+        let certificates = read(&self.files, &self.provider)?;
+        let changed = certificates.digest != self.current.load().digest;
         if changed {
-            self.current.store(Arc::new(material));
-            self.warn_of_end();
+            self.current.store(Arc::new(certificates));
+            self.warn_if_expiring();
         }
         Ok(changed)
     }
 
     /// Logs a warning if the certificate has expired or expires soon.
-    pub fn warn_of_end(&self) {
+    pub fn warn_if_expiring(&self) {
         let path = self.files.cert.display();
         match self.current.load().certified.end_entity_cert().ok().and_then(|cert| time_left(cert)) {
             None => tracing::warn!("`{path}`: the certificate's end cannot be read"),
             Some(Duration::ZERO) => tracing::warn!("`{path}`: the certificate has expired; clients will refuse it"),
-            Some(left) if left < ENDS_SOON => {
+            Some(left) if left < EXPIRY_WARNING => {
                 tracing::warn!("`{path}`: the certificate expires in {} hours", left.as_secs() / 3600);
             }
             Some(_) => {}
@@ -103,7 +103,7 @@ impl Tls {
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| Error::internal(error.to_string()))?;
         let mut config = if self.files.client_ca.is_some() {
             let mut config =
-                builder.with_client_cert_verifier(Arc::new(Clients(Arc::clone(self)))).with_cert_resolver(self.clone());
+                builder.with_client_cert_verifier(Arc::new(ClientVerifier(Arc::clone(self)))).with_cert_resolver(self.clone());
             // A client that resumes a session shows no certificate again, although it may have expired or may no longer be
             // trusted.
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -131,16 +131,16 @@ impl ResolvesServerCert for Tls {
 
 /// Checks client certificates with the authority of the last reading.
 #[derive(Debug)]
-struct Clients(Arc<Tls>);
+struct ClientVerifier(Arc<Tls>);
 
-impl Clients {
+impl ClientVerifier {
     fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
         let verifier = self.0.current.load().clients.clone();
         verifier.ok_or_else(|| rustls::Error::General("no authority of clients; this is a bug".into()))
     }
 }
 
-impl ClientCertVerifier for Clients {
+impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // Hints help clients that have several certificates. rustls takes them once, so they would not follow a change of the
         // files.
@@ -179,17 +179,17 @@ impl ClientCertVerifier for Clients {
     }
 }
 
-/// Does the TLS handshake with a client, within [`HANDSHAKE_WAIT`].
+/// Does the TLS handshake with a client, within `HANDSHAKE_WAIT`.
 ///
 /// # Errors
 /// Why the handshake failed. The client has had an alert.
-pub async fn agree(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+pub async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<TlsStream<TcpStream>> {
     // An error only means that small answers come later.
     let _ = tcp.set_nodelay(true);
     tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(tcp)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Material, Error> {
+fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Certificates, Error> {
     let mut digest = Context::new(&SHA256);
     let mut load = |path: &Path| {
         let bytes = watched_file::read(path).map_err(|error| wrong(path, error))?;
@@ -197,7 +197,7 @@ fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Material, Er
         digest.update(&bytes);
         Ok::<_, Error>(bytes)
     };
-    let chain = certificates(&files.cert, &load(&files.cert)?)?;
+    let chain = read_chain(&files.cert, &load(&files.cert)?)?;
     let key = PrivateKeyDer::from_pem_slice(&load(&files.key)?).map_err(|error| wrong(&files.key, error))?;
     let certified = CertifiedKey::from_der(chain, key, provider)
         .map_err(|error| wrong(&files.key, format!("no key of the certificate in `{}`: {error}", files.cert.display())))?;
@@ -205,17 +205,17 @@ fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Material, Er
         None => None,
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            for certificate in certificates(path, &load(path)?)? {
+            for certificate in read_chain(path, &load(path)?)? {
                 roots.add(certificate).map_err(|error| wrong(path, error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
             Some(verifier.map_err(|error| wrong(path, error))?)
         }
     };
-    Ok(Material { digest: digest.finish().as_ref().to_vec(), certified: Arc::new(certified), clients })
+    Ok(Certificates { digest: digest.finish().as_ref().to_vec(), certified: Arc::new(certified), clients })
 }
 
-fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+fn read_chain(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     let chain = chain.map_err(|error| wrong(path, error))?;
     if chain.is_empty() {

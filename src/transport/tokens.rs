@@ -27,9 +27,9 @@ impl Digest {
 
 /// Tokens from flags, and from a file that is read again when it changes.
 pub struct Tokens {
-    typed: Vec<Digest>,
+    from_flags: Vec<Digest>,
     file: Option<PathBuf>,
-    read: ArcSwap<Vec<Digest>>,
+    from_file: ArcSwap<Vec<Digest>>,
 }
 
 impl Tokens {
@@ -41,8 +41,8 @@ impl Tokens {
         if typed.is_empty() && file.is_none() {
             return Ok(None);
         }
-        let typed = typed.iter().map(|text| token(text).map_err(Error::invalid)).collect::<Result<_, _>>()?;
-        let tokens = Self { typed, file, read: ArcSwap::default() };
+        let from_flags = typed.iter().map(|text| parse(text).map_err(Error::invalid)).collect::<Result<_, _>>()?;
+        let tokens = Self { from_flags, file, from_file: ArcSwap::default() };
         tokens.reread()?;
         Ok(Some(Arc::new(tokens)))
     }
@@ -65,26 +65,26 @@ impl Tokens {
         let mut read = Vec::new();
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         {
-            read.push(token(line).map_err(|error| wrong(format!("line {}: {error}", number + 1)))?);
+            read.push(parse(line).map_err(|error| wrong(format!("line {}: {error}", number + 1)))?);
         }
         if read.is_empty() {
             return Err(wrong("expected a token on each line, got none".into()));
         }
-        let changed = **self.read.load() != read;
-        self.read.store(read.into());
+        let changed = **self.from_file.load() != read;
+        self.from_file.store(read.into());
         Ok(changed)
     }
 
     /// Whether a token is one of these. The time it takes does not depend on which one it is, or how much of it is right.
-    fn have(&self, sent: &Digest) -> Choice {
-        let read = self.read.load();
-        let all = self.typed.iter().chain(read.iter());
+    fn contain(&self, sent: &Digest) -> Choice {
+        let read = self.from_file.load();
+        let all = self.from_flags.iter().chain(read.iter());
         all.fold(Choice::from(0), |found, token| found | token.0.ct_eq(&sent.0))
     }
 }
 
 /// Reads a token. The error does not repeat it.
-fn token(text: &str) -> Result<Digest, &'static str> {
+fn parse(text: &str) -> Result<Digest, &'static str> {
     if text.is_empty() {
         return Err("expected a token, got nothing");
     }
@@ -146,9 +146,9 @@ impl Access {
     /// The reason of the refusal.
     pub fn may_call(&self, authorization: Option<&[u8]>) -> Result<(), Refusal> {
         let Some(api) = &self.api else { return Ok(()) };
-        let sent = authorization.and_then(bearer).ok_or(Refusal::Missing)?;
-        let admin = self.admin.as_ref().map_or(Choice::from(0), |admin| admin.have(&sent));
-        if bool::from(api.have(&sent) | admin) {
+        let sent = authorization.and_then(bearer_token).ok_or(Refusal::Missing)?;
+        let admin = self.admin.as_ref().map_or(Choice::from(0), |admin| admin.contain(&sent));
+        if bool::from(api.contain(&sent) | admin) {
             Ok(())
         } else {
             Err(Refusal::Wrong)
@@ -158,13 +158,13 @@ impl Access {
     /// Whether the sender of an `Authorization` header may change which models are served.
     #[must_use]
     pub fn may_change(&self, authorization: Option<&[u8]>) -> bool {
-        let sent = authorization.and_then(bearer);
-        self.admin.as_ref().zip(sent).is_some_and(|(admin, sent)| admin.have(&sent).into())
+        let sent = authorization.and_then(bearer_token);
+        self.admin.as_ref().zip(sent).is_some_and(|(admin, sent)| admin.contain(&sent).into())
     }
 }
 
 /// The hash of the token in an `Authorization` header.
-fn bearer(authorization: &[u8]) -> Option<Digest> {
+fn bearer_token(authorization: &[u8]) -> Option<Digest> {
     let (scheme, sent) = std::str::from_utf8(authorization).ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| Digest::of(sent.trim()))
 }

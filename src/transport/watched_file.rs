@@ -34,20 +34,20 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub fn follow(what: &'static str, reread: impl Fn() -> Result<bool, Error> + Send + Sync + 'static) {
     let reread = Arc::new(reread);
     actix::spawn(async move {
-        let mut said = String::new();
+        let mut last_error = String::new();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let look = Arc::clone(&reread);
             match web::block(move || look()).await {
                 Ok(Ok(changed)) => {
-                    said.clear();
+                    last_error.clear();
                     if changed {
-                        tracing::info!("{what}: changed, and read anew");
+                        tracing::info!("{what}: read again after a change");
                     }
                 }
-                Ok(Err(error)) if said != error.message => {
+                Ok(Err(error)) if last_error != error.message => {
                     tracing::error!("{what}: {error}; what was read before stays");
-                    said = error.message;
+                    last_error = error.message;
                 }
                 Ok(Err(_)) | Err(_) => {}
             }

@@ -11,7 +11,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tfweb_engine::{Code, Error};
 use tokio::io::AsyncWriteExt;
 
-use super::cache::{Manifest, ManifestFile, Part, Place};
+use super::cache::{Manifest, ManifestFile, OriginCache, UnfinishedSnapshot};
 use super::http::{self, cause};
 use super::listing::{File, Fingerprint, Listing, Version};
 use super::lock::{blocking, lock};
@@ -20,7 +20,7 @@ use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
 
 /// The version in the names of an archive's snapshots. An archive may hold several versions of the model.
-const WHOLE: &str = "archive";
+const SNAPSHOT: &str = "archive";
 /// The file name of the archive until it is unpacked.
 const DOWNLOADED: &str = "downloaded";
 /// The directory of the unpacked files.
@@ -32,7 +32,7 @@ pub(super) struct Archive {
     uri: ModelUri,
     url: Url,
     packing: Packing,
-    place: Place,
+    cache: OriginCache,
     client: Client,
     limits: Limits,
 }
@@ -46,7 +46,7 @@ struct Content {
 
 /// The state of a download.
 #[derive(Default)]
-struct Fetched {
+struct Received {
     bytes: u64,
     etag: Option<String>,
     last_modified: Option<String>,
@@ -55,56 +55,56 @@ struct Fetched {
 /// The result of one attempt to download.
 enum Attempt {
     Unchanged,
-    Whole,
+    Complete,
     Failed(Error),
     /// A failure that may pass.
-    Again(Error),
+    Retry(Error),
 }
 
 impl Archive {
-    pub(super) fn new(uri: &ModelUri, url: Url, packing: Packing, place: Place) -> Result<Self, Error> {
-        Ok(Self { uri: uri.clone(), url, packing, place, client: http::client()?, limits: Limits::USUAL })
+    pub(super) fn new(uri: &ModelUri, url: Url, packing: Packing, cache: OriginCache) -> Result<Self, Error> {
+        Ok(Self { uri: uri.clone(), url, packing, cache, client: http::client()?, limits: Limits::USUAL })
     }
 
     /// Asks the server whether the archive has changed. Downloads and unpacks it if so.
-    pub(super) async fn look(&self) -> Result<Listing, Error> {
-        let lock = lock(&self.place, WHOLE).await?;
+    pub(super) async fn list(&self) -> Result<Listing, Error> {
+        let lock = lock(&self.cache, SNAPSHOT).await?;
         let known = self.newest().await?;
-        let place = self.place.clone();
-        let (part, _lock) = blocking(move || {
-            place.remove_parts(WHOLE, &lock);
-            Ok((place.part(WHOLE)?, lock))
+        let cache = self.cache.clone();
+        let (snapshot, _lock) = blocking(move || {
+            cache.remove_unfinished(SNAPSHOT, &lock);
+            Ok((cache.begin_snapshot(SNAPSHOT)?, lock))
         })
         .await?;
         let progress = Progress::new(self.uri.to_string(), 0);
         let etags = known.as_ref().map(|(_, manifest)| manifest);
-        let fetched = progress.during(self.fetch(etags, &part.path().join(DOWNLOADED), &progress)).await?;
-        match (fetched, known) {
+        let received = progress.during(self.fetch(etags, &snapshot.path().join(DOWNLOADED), &progress)).await?;
+        match (received, known) {
             (None, Some((name, manifest))) => {
-                let place = self.place.clone();
+                let cache = self.cache.clone();
                 blocking(move || {
-                    place.touch(&name);
+                    cache.touch(&name);
                     Ok(())
                 })
                 .await?;
                 Ok(self.content(&manifest)?.listing)
             }
-            (Some(fetched), _) => Ok(self.content(&self.unpack(part, fetched).await?)?.listing),
+            (Some(received), _) => Ok(self.content(&self.unpack(snapshot, received).await?)?.listing),
             (None, None) => Err(Error::internal("unchanged from nothing; this is a bug")),
         }
     }
 
     /// The directory of a version in the cache.
-    pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
-        let (place, number, fingerprint) = (self.place.clone(), version.number, version.fingerprint());
-        let snapshots = blocking(move || Ok(place.snapshots(WHOLE))).await?;
+    pub(super) async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
+        let (cache, number, fingerprint) = (self.cache.clone(), version.number, version.fingerprint());
+        let snapshots = blocking(move || Ok(cache.snapshots(SNAPSHOT))).await?;
         // This does not touch the snapshot. Only the newest one is touched, and this may be an older one.
         for (name, manifest) in snapshots {
             if let Some(directory) = self.holds(&manifest, number, fingerprint) {
-                return Ok(self.place.snapshot(&name).join(directory));
+                return Ok(self.cache.snapshot(&name).join(directory));
             }
         }
-        Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache as it was; look again")))
+        Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache, or its files have changed")))
     }
 
     /// The directory of a version in a snapshot, if the snapshot has this version with these files.
@@ -125,19 +125,19 @@ impl Archive {
 
     /// The snapshot that was made or confirmed last.
     async fn newest(&self) -> Result<Option<(String, Manifest)>, Error> {
-        let place = self.place.clone();
-        blocking(move || Ok(place.newest(WHOLE).and_then(|name| place.whole(&name).map(|manifest| (name, manifest))))).await
+        let cache = self.cache.clone();
+        blocking(move || Ok(cache.newest(SNAPSHOT).and_then(|name| cache.complete(&name).map(|manifest| (name, manifest))))).await
     }
 
     /// Downloads the archive, with retries; `None` if it has not changed.
-    async fn fetch(&self, known: Option<&Manifest>, into: &Path, progress: &Progress) -> Result<Option<Fetched>, Error> {
-        let mut fetched = Fetched::default();
+    async fn fetch(&self, known: Option<&Manifest>, into: &Path, progress: &Progress) -> Result<Option<Received>, Error> {
+        let mut received = Received::default();
         for retry in 0.. {
-            let error = match self.attempt(known, &mut fetched, into, progress).await {
+            let error = match self.attempt(known, &mut received, into, progress).await {
                 Attempt::Unchanged => return Ok(None),
-                Attempt::Whole => return Ok(Some(fetched)),
-                Attempt::Again(error) if retry < http::RETRIES => error,
-                Attempt::Again(error) | Attempt::Failed(error) => return Err(error),
+                Attempt::Complete => return Ok(Some(received)),
+                Attempt::Retry(error) if retry < http::RETRIES => error,
+                Attempt::Retry(error) | Attempt::Failed(error) => return Err(error),
             };
             let delay = retry_delay(retry);
             tracing::warn!("{error}; trying again in {} ms", delay.as_millis());
@@ -146,12 +146,12 @@ impl Archive {
         Err(Error::internal("more retries than numbers; this is a bug"))
     }
 
-    async fn attempt(&self, known: Option<&Manifest>, fetched: &mut Fetched, into: &Path, progress: &Progress) -> Attempt {
-        let sent = self.client.get(self.url.clone()).headers(conditions(known, fetched)).send().await;
+    async fn attempt(&self, known: Option<&Manifest>, received: &mut Received, into: &Path, progress: &Progress) -> Attempt {
+        let sent = self.client.get(self.url.clone()).headers(conditions(known, received)).send().await;
         let response = match sent {
             Ok(response) => response,
             Err(error) if error.is_redirect() => return Attempt::Failed(self.error(Code::FailedPrecondition, cause(&error))),
-            Err(error) => return Attempt::Again(self.error(Code::Unavailable, cause(&error))),
+            Err(error) => return Attempt::Retry(self.error(Code::Unavailable, cause(&error))),
         };
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED && known.is_some() {
@@ -159,35 +159,35 @@ impl Archive {
         }
         if !status.is_success() {
             if status == StatusCode::RANGE_NOT_SATISFIABLE {
-                *fetched = Fetched::default();
+                *received = Received::default();
             }
             let error = self.error(code_of(status), format_args!("the server answers {status}"));
             let is_passing = error.code == Code::Unavailable || status == StatusCode::RANGE_NOT_SATISFIABLE;
-            return if is_passing { Attempt::Again(error) } else { Attempt::Failed(error) };
+            return if is_passing { Attempt::Retry(error) } else { Attempt::Failed(error) };
         }
-        if !continues(&response, fetched) {
+        if !continues(&response, received) {
             if status == StatusCode::PARTIAL_CONTENT {
-                *fetched = Fetched::default();
-                return Attempt::Again(self.error(Code::Unavailable, "the server sent another part than it was asked for"));
+                *received = Received::default();
+                return Attempt::Retry(self.error(Code::Unavailable, "the server sent a range that was not asked for"));
             }
             let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            *fetched = Fetched { bytes: 0, etag: text(ETAG), last_modified: text(LAST_MODIFIED) };
+            *received = Received { bytes: 0, etag: text(ETAG), last_modified: text(LAST_MODIFIED) };
         }
-        self.receive(response, fetched, into, progress).await
+        self.receive(response, received, into, progress).await
     }
 
     /// Appends what the server sends to what has come before.
-    async fn receive(&self, mut response: Response, fetched: &mut Fetched, into: &Path, progress: &Progress) -> Attempt {
-        let unwritable = |error: std::io::Error| Attempt::Failed(self.place.cannot_write(&error));
+    async fn receive(&self, mut response: Response, received: &mut Received, into: &Path, progress: &Progress) -> Attempt {
+        let unwritable = |error: std::io::Error| Attempt::Failed(self.cache.cannot_write(&error));
         let limit = self.limits.archive_bytes;
         let too_large = || Attempt::Failed(self.error(Code::OutOfRange, format_args!("the archive has more than {limit} bytes")));
         let rest = response.content_length();
-        if rest.is_some_and(|rest| rest.saturating_add(fetched.bytes) > limit) {
+        if rest.is_some_and(|rest| rest.saturating_add(received.bytes) > limit) {
             return too_large();
         }
-        progress.restart(rest.map_or(0, |rest| rest + fetched.bytes), fetched.bytes);
+        progress.restart(rest.map_or(0, |rest| rest + received.bytes), received.bytes);
         let mut options = tokio::fs::OpenOptions::new();
-        let options = if fetched.bytes == 0 { options.write(true).truncate(true) } else { options.append(true) };
+        let options = if received.bytes == 0 { options.write(true).truncate(true) } else { options.append(true) };
         let mut output = match options.create(true).open(into).await {
             Ok(output) => output,
             Err(error) => return unwritable(error),
@@ -198,32 +198,32 @@ impl Archive {
                 Ok(None) => break,
                 Err(error) => {
                     return match output.flush().await {
-                        Ok(()) => Attempt::Again(self.error(Code::Unavailable, cause(&error))),
+                        Ok(()) => Attempt::Retry(self.error(Code::Unavailable, cause(&error))),
                         Err(error) => unwritable(error),
                     };
                 }
             };
-            if fetched.bytes + chunk.len() as u64 > limit {
+            if received.bytes + chunk.len() as u64 > limit {
                 return too_large();
             }
             if let Err(error) = output.write_all(&chunk).await {
                 return unwritable(error);
             }
-            fetched.bytes += chunk.len() as u64;
+            received.bytes += chunk.len() as u64;
             progress.add(chunk.len() as u64);
         }
         match output.flush().await {
-            Ok(()) => Attempt::Whole,
+            Ok(()) => Attempt::Complete,
             Err(error) => unwritable(error),
         }
     }
 
     /// Unpacks the archive and publishes it as the newest snapshot.
-    async fn unpack(&self, part: Part, fetched: Fetched) -> Result<Manifest, Error> {
-        let (uri, packing, limits, place) = (self.uri.clone(), self.packing, self.limits, self.place.clone());
+    async fn unpack(&self, snapshot: UnfinishedSnapshot, received: Received) -> Result<Manifest, Error> {
+        let (uri, packing, limits, cache) = (self.uri.clone(), self.packing, self.limits, self.cache.clone());
         blocking(move || {
-            let unwritable = |error: std::io::Error| place.cannot_write(&error);
-            let (downloaded, unpacked) = (part.path().join(DOWNLOADED), part.path().join(UNPACKED));
+            let unwritable = |error: std::io::Error| cache.cannot_write(&error);
+            let (downloaded, unpacked) = (snapshot.path().join(DOWNLOADED), snapshot.path().join(UNPACKED));
             std::fs::create_dir(&unpacked).map_err(unwritable)?;
             let mut files =
                 unpack(&uri.to_string(), packing, &downloaded, &unpacked, &limits).map_err(|failure| match failure {
@@ -235,16 +235,16 @@ impl Archive {
             std::fs::remove_file(&downloaded).map_err(unwritable)?;
             layout(&uri, files.clone())?;
             let whole = Version { number: 0, directory: String::new(), files, missing: None };
-            let name = format!("{WHOLE}-{}", whole.fingerprint());
+            let name = format!("{SNAPSHOT}-{}", whole.fingerprint());
             let listed = |file: &File| ManifestFile { path: format!("{UNPACKED}/{}", file.path), ..ManifestFile::from(file) };
             let manifest = Manifest {
-                identity: place.identity().to_owned(),
-                version: WHOLE.to_owned(),
-                etag: fetched.etag,
-                last_modified: fetched.last_modified,
+                identity: cache.identity().to_owned(),
+                version: SNAPSHOT.to_owned(),
+                etag: received.etag,
+                last_modified: received.last_modified,
                 files: whole.files.iter().map(listed).collect(),
             };
-            place.publish(part, &name, &manifest)?;
+            cache.publish(snapshot, &name, &manifest)?;
             Ok(manifest)
         })
         .await
@@ -257,7 +257,7 @@ impl Archive {
 
 /// The headers that ask only for new bytes: for the rest of a download that has begun, or for an archive that differs from the
 /// known one.
-fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
+fn conditions(known: Option<&Manifest>, received: &Received) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut add = |name, value: Option<&String>| {
         if let Some(value) = value.and_then(|value| value.parse().ok()) {
@@ -265,8 +265,8 @@ fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
         }
     };
     // A weak etag stands for the same content, but the bytes may differ.
-    if let Some(etag) = fetched.etag.as_ref().filter(|etag| fetched.bytes > 0 && !etag.starts_with("W/")) {
-        add(RANGE, Some(&format!("bytes={}-", fetched.bytes)));
+    if let Some(etag) = received.etag.as_ref().filter(|etag| received.bytes > 0 && !etag.starts_with("W/")) {
+        add(RANGE, Some(&format!("bytes={}-", received.bytes)));
         add(IF_RANGE, Some(etag));
     } else if let Some(known) = known {
         add(IF_NONE_MATCH, known.etag.as_ref());
@@ -276,15 +276,15 @@ fn conditions(known: Option<&Manifest>, fetched: &Fetched) -> HeaderMap {
 }
 
 /// Whether an answer is the rest of the download that has begun.
-fn continues(response: &Response, fetched: &Fetched) -> bool {
+fn continues(response: &Response, received: &Received) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
-    response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {}-", fetched.bytes))
+    response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {}-", received.bytes))
 }
 
 /// Finds the versions: at the root, or in the only top directory that has some.
 fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
-    let place = uri.to_string();
-    let at_root = match Listing::new(&place, uri.last_part().as_deref(), files.clone()) {
+    let origin = uri.to_string();
+    let at_root = match Listing::new(&origin, uri.last_part().as_deref(), files.clone()) {
         Ok(listing) => return Ok(Content { top: String::new(), listing }),
         Err(error) => error,
     };
@@ -296,13 +296,13 @@ fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
             let path = file.path.strip_prefix(top)?.strip_prefix('/')?.to_owned();
             Some(File { path, ..file.clone() })
         };
-        Listing::new(&place, Some(top), files.iter().filter_map(strip).collect()).ok()
+        Listing::new(&origin, Some(top), files.iter().filter_map(strip).collect()).ok()
     };
     let mut found = tops.into_iter().filter_map(|top| Some(Content { top: top.to_owned(), listing: below(top)? }));
     match (found.next(), found.next()) {
         (Some(content), None) => Ok(content),
         (Some(one), Some(two)) => {
-            let message = format!("`{place}`: expected one model, found them in {:?} and {:?}", one.top, two.top);
+            let message = format!("`{origin}`: expected one model, found them in {:?} and {:?}", one.top, two.top);
             Err(Error::invalid(message))
         }
         (None, _) => Err(at_root),

@@ -71,7 +71,7 @@ impl Cache {
     pub(super) fn cannot_write(&self, error: &io::Error) -> Error {
         let directory = self.directory.display();
         let message = if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            format!("no space is left in the cache directory `{directory}`; make some, or name another with --cache_dir")
+            format!("no space is left in the cache directory `{directory}`; free some, or name another directory with --cache_dir")
         } else {
             format!("cannot write to the cache directory `{directory}`: {error}; name another with --cache_dir")
         };
@@ -79,28 +79,29 @@ impl Cache {
     }
 
     /// The directory of one origin. `endpoint` separates stores that have the same URI.
-    pub(super) fn place(&self, uri: &ModelUri, endpoint: Option<&str>) -> Place {
+    pub(super) fn origin(&self, uri: &ModelUri, endpoint: Option<&str>) -> OriginCache {
         let identity = format!("{} {}", uri.identity(), endpoint.unwrap_or_default());
         let mut hash = Hash::new();
         hash.write(identity.as_bytes());
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let name: String = uri.name().chars().take(NAME_CHARS_MAX).map(|c| if is_plain(c) { c } else { '_' }).collect();
         let directory = self.directory.join(format!("{}-{:016x}", name.trim_start_matches('.'), hash.value()));
-        Place { cache: self.clone(), directory, identity }
+        OriginCache { cache: self.clone(), directory, identity }
     }
 
     /// Removes unfinished snapshots, and those that were not used for a long time. A file that cannot be removed is no error.
     fn sweep(&self) {
         for directory in entries(&self.directory).filter(|path| path.is_dir()) {
-            let place = Place { cache: self.clone(), directory, identity: String::new() };
-            let parts: Vec<PathBuf> = entries(&place.directory).filter(|path| part_of(path).is_some()).collect();
-            for part in parts {
-                let Some(version) = part_of(&part) else { continue };
-                if let Ok(Some(_lock)) = place.try_lock(version) {
-                    remove(&part);
+            let origin = OriginCache { cache: self.clone(), directory, identity: String::new() };
+            let unfinished_paths: Vec<PathBuf> =
+                entries(&origin.directory).filter(|path| unfinished_version(path).is_some()).collect();
+            for unfinished in unfinished_paths {
+                let Some(version) = unfinished_version(&unfinished) else { continue };
+                if let Ok(Some(_lock)) = origin.try_lock(version) {
+                    remove(&unfinished);
                 }
             }
-            place.prune(None);
+            origin.prune(None);
         }
     }
 }
@@ -109,7 +110,7 @@ fn usual_directory(env: &Env) -> Result<PathBuf, Error> {
     // The XDG Base Directory Specification says to ignore relative paths.
     let xdg = env.get("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = xdg.or_else(|| env.home().map(|home| home.join(".cache")));
-    let message = "no place to keep models that are downloaded: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
+    let message = "no directory for downloaded models: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
     caches.map(|caches| caches.join("tfweb")).ok_or_else(|| Error::new(Code::FailedPrecondition, message))
 }
 
@@ -120,10 +121,10 @@ pub(super) struct Manifest {
     pub(super) identity: String,
     /// The version's number, or `archive`.
     pub(super) version: String,
-    /// What the server said about an archive. Sent with the next request, it lets the server answer that nothing has changed.
+    /// The headers that an archive came with. Sent with the next request, they let the server answer that nothing has changed.
     pub(super) etag: Option<String>,
     pub(super) last_modified: Option<String>,
-    /// What is in it.
+    /// Its files.
     pub(super) files: Vec<ManifestFile>,
 }
 
@@ -143,15 +144,15 @@ impl From<&File> for ManifestFile {
 
 /// The cache directory of one origin.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct OriginCache {
     cache: Cache,
     directory: PathBuf,
     identity: String,
 }
 
-impl Place {
+impl OriginCache {
     /// Makes the directory.
-    pub(super) fn make(&self) -> Result<(), Error> {
+    pub(super) fn make_directory(&self) -> Result<(), Error> {
         fs::create_dir_all(&self.directory).map_err(|error| self.cannot_write(&error))
     }
 
@@ -177,15 +178,17 @@ impl Place {
     }
 
     /// Removes the unfinished snapshots of a version. The caller must hold its lock.
-    pub(super) fn remove_parts(&self, version: &str, _lock: &Lock) {
-        entries(&self.directory).filter(|path| part_of(path) == Some(version)).for_each(|part| remove(&part));
+    pub(super) fn remove_unfinished(&self, version: &str, _lock: &Lock) {
+        entries(&self.directory)
+            .filter(|path| unfinished_version(path) == Some(version))
+            .for_each(|unfinished| remove(&unfinished));
     }
 
     /// Begins a snapshot.
-    pub(super) fn part(&self, version: &str) -> Result<Part, Error> {
+    pub(super) fn begin_snapshot(&self, version: &str) -> Result<UnfinishedSnapshot, Error> {
         let path = self.directory.join(format!("{}.{PART}", unique(version)));
         fs::create_dir(&path).map_err(|error| self.cannot_write(&error))?;
-        Ok(Part { path })
+        Ok(UnfinishedSnapshot { path })
     }
 
     /// The path of a complete snapshot.
@@ -198,14 +201,14 @@ impl Place {
     }
 
     /// The manifest of a snapshot, if the snapshot is complete: each file exists and has its size.
-    pub(super) fn whole(&self, name: &str) -> Option<Manifest> {
+    pub(super) fn complete(&self, name: &str) -> Option<Manifest> {
         let manifest = self.manifest(name)?;
         let directory = self.snapshot(name);
-        let is_whole = |file: &ManifestFile| {
+        let is_complete = |file: &ManifestFile| {
             let metadata = fs::metadata(directory.join(&file.path));
             metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size)
         };
-        (directory.is_dir() && manifest.files.iter().all(is_whole)).then_some(manifest)
+        (directory.is_dir() && manifest.files.iter().all(is_complete)).then_some(manifest)
     }
 
     fn manifest(&self, name: &str) -> Option<Manifest> {
@@ -235,13 +238,13 @@ impl Place {
     }
 
     /// Renames a complete snapshot to its final name. The snapshots that it replaces stay for a day.
-    pub(super) fn publish(&self, part: Part, name: &str, manifest: &Manifest) -> Result<PathBuf, Error> {
+    pub(super) fn publish(&self, unfinished: UnfinishedSnapshot, name: &str, manifest: &Manifest) -> Result<PathBuf, Error> {
         let publish = || {
             let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
             let beside = self.directory.join(format!("{}.json.{PART}", unique(&manifest.version)));
             fs::write(&beside, text)?;
             let directory = self.snapshot(name);
-            if self.whole(name).is_some() {
+            if self.complete(name).is_some() {
                 // The same content came under another etag. Other processes may be reading the existing snapshot.
                 fs::rename(&beside, self.manifest_path(name))?;
                 return Ok(directory);
@@ -252,7 +255,7 @@ impl Place {
             // The manifest comes first: a manifest without a snapshot is ignored, but a snapshot without a manifest would have no
             // description.
             fs::rename(&beside, self.manifest_path(name))?;
-            part.rename(&directory)?;
+            unfinished.rename(&directory)?;
             Ok(directory)
         };
         let directory = publish().map_err(|error: io::Error| self.cannot_write(&error))?;
@@ -286,11 +289,11 @@ pub(super) struct Lock {
 
 /// An unfinished snapshot. When it is dropped, it is removed.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct UnfinishedSnapshot {
     path: PathBuf,
 }
 
-impl Part {
+impl UnfinishedSnapshot {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -303,7 +306,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for UnfinishedSnapshot {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
             remove(&self.path);
@@ -319,7 +322,7 @@ fn unique(name: &str) -> String {
 }
 
 /// The version of an unfinished file or directory; `None` for other paths.
-fn part_of(path: &Path) -> Option<&str> {
+fn unfinished_version(path: &Path) -> Option<&str> {
     let name = path.file_name()?.to_str()?;
     name.ends_with(&format!(".{PART}")).then(|| name.split('.').next()).flatten()
 }

@@ -2,25 +2,25 @@
 
 use super::*;
 
-fn place(cache: &Cache, uri: &str, endpoint: Option<&str>) -> Place {
-    let place = cache.place(&ModelUri::parse(uri).unwrap(), endpoint);
-    place.make().unwrap();
+fn place(cache: &Cache, uri: &str, endpoint: Option<&str>) -> OriginCache {
+    let place = cache.origin(&ModelUri::parse(uri).unwrap(), endpoint);
+    place.make_directory().unwrap();
     place
 }
 
-fn manifest(place: &Place, size: u64) -> Manifest {
+fn manifest(place: &OriginCache, size: u64) -> Manifest {
     let files = vec![ManifestFile { path: "saved_model.pb".into(), size, stamp: "a".into() }];
     Manifest { identity: place.identity().into(), version: "1".into(), etag: None, last_modified: None, files }
 }
 
 /// Publishes a snapshot with one file of three bytes.
-fn publish(place: &Place, name: &str) -> PathBuf {
-    let part = place.part("1").unwrap();
+fn publish(place: &OriginCache, name: &str) -> PathBuf {
+    let part = place.begin_snapshot("1").unwrap();
     fs::write(part.path().join("saved_model.pb"), "abc").unwrap();
     place.publish(part, name, &manifest(place, 3)).unwrap()
 }
 
-fn names(place: &Place) -> Vec<String> {
+fn names(place: &OriginCache) -> Vec<String> {
     let mut names: Vec<String> =
         entries(&place.directory).map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
@@ -66,18 +66,18 @@ fn snapshots_are_whole_or_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(Some(directory.path()), &Env::of(&[])).unwrap();
     let place = place(&cache, "s3://bucket/m", None);
-    assert!(place.whole("1-a").is_none());
+    assert!(place.complete("1-a").is_none());
     let snapshot = publish(&place, "1-a");
     assert_eq!(names(&place), ["1-a", "1-a.json"]);
-    assert!(place.whole("1-a").is_some() && place.snapshots("1").len() == 1 && place.snapshots("2").is_empty());
-    let other = Place { identity: "another".into(), ..place.clone() };
-    assert!(other.whole("1-a").is_none(), "of another place that has the same hash");
+    assert!(place.complete("1-a").is_some() && place.snapshots("1").len() == 1 && place.snapshots("2").is_empty());
+    let other = OriginCache { identity: "another".into(), ..place.clone() };
+    assert!(other.complete("1-a").is_none(), "of another place that has the same hash");
     fs::write(snapshot.join("saved_model.pb"), "ab").unwrap();
-    assert!(place.whole("1-a").is_none(), "cut");
+    assert!(place.complete("1-a").is_none(), "cut");
     publish(&place, "1-a");
-    assert!(place.whole("1-a").is_some(), "mended");
+    assert!(place.complete("1-a").is_some(), "mended");
     fs::remove_file(place.manifest_path("1-a")).unwrap();
-    assert!(place.whole("1-a").is_none());
+    assert!(place.complete("1-a").is_none());
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn parts_are_removed_unless_someone_works_on_them() {
     let directory = tempfile::tempdir().unwrap();
     let open = || Cache::open(Some(directory.path()), &Env::of(&[])).unwrap();
     let place = place(&open(), "s3://bucket/m", None);
-    drop(place.part("1").unwrap());
+    drop(place.begin_snapshot("1").unwrap());
     assert_eq!(names(&place), [""; 0], "dropped in good order");
     // Forgetting it leaves what a crash leaves.
-    std::mem::forget(place.part("1").unwrap());
+    std::mem::forget(place.begin_snapshot("1").unwrap());
     let lock = place.try_lock("2").unwrap().unwrap();
-    let busy = place.part("2").unwrap();
+    let busy = place.begin_snapshot("2").unwrap();
     assert!(place.try_lock("2").unwrap().is_none(), "locked");
     open();
     assert!(busy.path().exists());
@@ -98,7 +98,7 @@ fn parts_are_removed_unless_someone_works_on_them() {
     std::mem::forget(busy);
     drop(lock);
     let lock = place.try_lock("2").unwrap().unwrap();
-    place.remove_parts("2", &lock);
+    place.remove_unfinished("2", &lock);
     assert!(names(&place).iter().all(|name| name.ends_with(LOCK)), "{:?}", names(&place));
 }
 

@@ -143,12 +143,12 @@ fn reason(error: &opendal::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{message}: {}", cause(source)),
         None if message.is_empty() => error.kind().to_string(),
-        None => answered(&message).unwrap_or_else(|| format!("{}: {message}", error.kind())),
+        None => code_and_message(&message).unwrap_or_else(|| format!("{}: {message}", error.kind())),
     }
 }
 
 /// Shortens `S3Error { code: "NoSuchBucket", message: "It does not exist", … }` to `NoSuchBucket: It does not exist`.
-fn answered(message: &str) -> Option<String> {
+fn code_and_message(message: &str) -> Option<String> {
     let field = |name: &str| message.split_once(&format!("{name}: \""))?.1.split('"').next();
     Some(format!("{}: {}", field("code")?, field("message")?))
 }

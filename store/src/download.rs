@@ -11,7 +11,7 @@ use tfweb_engine::{Code, Error};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OnceCell;
 
-use super::cache::{Lock, Manifest, ManifestFile, Part, Place};
+use super::cache::{Lock, Manifest, ManifestFile, OriginCache, UnfinishedSnapshot};
 use super::connect::{connect, explain};
 use super::http;
 use super::listing::{File, Listing, Version, FILES_MAX};
@@ -34,14 +34,14 @@ const RANGES_AT_ONCE: usize = 4;
 pub(super) struct Store {
     uri: ModelUri,
     config: OperatorConfig,
-    place: Place,
+    cache: OriginCache,
     client: Client,
     operator: OnceCell<Operator>,
 }
 
 /// A prepared download: an unfinished snapshot with its directories, and the files that must be fetched.
 struct Plan {
-    part: Part,
+    snapshot: UnfinishedSnapshot,
     /// Held until the download has ended.
     _lock: Lock,
     fetched: Vec<File>,
@@ -49,8 +49,8 @@ struct Plan {
 }
 
 impl Store {
-    pub(super) fn new(uri: &ModelUri, config: OperatorConfig, place: Place) -> Result<Self, Error> {
-        Ok(Self { uri: uri.clone(), config, place, client: http::client()?, operator: OnceCell::new() })
+    pub(super) fn new(uri: &ModelUri, config: OperatorConfig, cache: OriginCache) -> Result<Self, Error> {
+        Ok(Self { uri: uri.clone(), config, cache, client: http::client()?, operator: OnceCell::new() })
     }
 
     async fn operator(&self) -> Result<&Operator, Error> {
@@ -58,7 +58,7 @@ impl Store {
     }
 
     /// Lists the versions in the store.
-    pub(super) async fn look(&self) -> Result<Listing, Error> {
+    pub(super) async fn list(&self) -> Result<Listing, Error> {
         let operator = self.operator().await?;
         let failed = |error: opendal::Error| explain(&self.uri, "cannot list", &error);
         let mut entries = operator.lister_with("/").recursive(true).await.map_err(failed)?;
@@ -80,86 +80,79 @@ impl Store {
     }
 
     /// Downloads a complete version into the cache.
-    pub(super) async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
+    pub(super) async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
         let name = format!("{}-{}", version.number, version.fingerprint());
         if let Some(found) = self.found(&name).await? {
             return Ok(found);
         }
         let number = version.number.to_string();
-        let lock = lock(&self.place, &number).await?;
+        let lock = lock(&self.cache, &number).await?;
         // The process that held the lock may have downloaded the version.
         if let Some(found) = self.found(&name).await? {
             return Ok(found);
         }
-        let Plan { part, _lock, fetched, linked } = self.plan(version, lock).await?;
+        let Plan { snapshot, _lock, fetched, linked } = self.plan(version, lock).await?;
         let bytes = fetched.iter().map(|file| file.size).fold(0, u64::saturating_add);
         let progress = Progress::new(format!("{} version {number}", self.uri), bytes);
-        progress.during(self.fetch_all(&version.directory, &fetched, part.path(), &progress)).await?;
+        progress.during(self.fetch_all(&version.directory, &fetched, snapshot.path(), &progress)).await?;
         if !fetched.is_empty() {
             self.check_unchanged(version).await?;
         }
         let manifest = Manifest {
-            identity: self.place.identity().to_owned(),
+            identity: self.cache.identity().to_owned(),
             version: number.clone(),
             etag: None,
             last_modified: None,
             files: version.files.iter().map(ManifestFile::from).collect(),
         };
-        let place = self.place.clone();
-        let directory = blocking(move || place.publish(part, &name, &manifest)).await?;
+        let cache = self.cache.clone();
+        let directory = blocking(move || cache.publish(snapshot, &name, &manifest)).await?;
         tracing::debug!("{} version {number}: fetched {} files ({bytes} bytes), kept {linked}", self.uri, fetched.len());
         Ok(directory)
     }
 
     /// The complete snapshot of this name, if there is one.
     async fn found(&self, name: &str) -> Result<Option<PathBuf>, Error> {
-        let (place, name) = (self.place.clone(), name.to_owned());
+        let (cache, name) = (self.cache.clone(), name.to_owned());
         blocking(move || {
-            let is_whole = place.whole(&name).is_some();
-            place.touch(&name);
-            Ok(is_whole.then(|| place.snapshot(&name)))
+            let is_complete = cache.complete(&name).is_some();
+            cache.touch(&name);
+            Ok(is_complete.then(|| cache.snapshot(&name)))
         })
         .await
     }
 
     /// Makes the directories of a snapshot, and links the unchanged files from earlier snapshots of the version.
     async fn plan(&self, version: &Version, lock: Lock) -> Result<Plan, Error> {
-        let (place, version) = (self.place.clone(), version.clone());
+        let (cache, version) = (self.cache.clone(), version.clone());
         blocking(move || {
             let number = version.number.to_string();
-            place.remove_parts(&number, &lock);
-            let part = place.part(&number)?;
+            cache.remove_unfinished(&number, &lock);
+            let snapshot = cache.begin_snapshot(&number)?;
             let directories: BTreeSet<&Path> = version.files.iter().filter_map(|file| Path::new(&file.path).parent()).collect();
             for directory in directories {
-                fs::create_dir_all(part.path().join(directory)).map_err(|error| place.cannot_write(&error))?;
+                fs::create_dir_all(snapshot.path().join(directory)).map_err(|error| cache.cannot_write(&error))?;
             }
-            let earlier = place.snapshots(&number);
+            let earlier = cache.snapshots(&number);
             let count = version.files.len();
             let fetched: Vec<File> =
-                version.files.into_iter().filter(|file| !link_unchanged(&place, &earlier, file, part.path())).collect();
-            Ok(Plan { part, _lock: lock, linked: count - fetched.len(), fetched })
+                version.files.into_iter().filter(|file| !link_unchanged(&cache, &earlier, file, snapshot.path())).collect();
+            Ok(Plan { snapshot, _lock: lock, linked: count - fetched.len(), fetched })
         })
         .await
     }
 
     async fn fetch_all(&self, directory: &str, files: &[File], into: &Path, progress: &Progress) -> Result<(), Error> {
-        let operator = self.operator().await?;
         // The futures are collected first, because the compiler cannot prove that a stream of them may move between threads.
-        let fetches: Vec<_> = files.iter().map(|file| self.fetch(operator, directory, file, into, progress)).collect();
+        let fetches: Vec<_> = files.iter().map(|file| self.fetch(directory, file, into, progress)).collect();
         futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect().await
     }
 
-    async fn fetch(
-        &self,
-        operator: &Operator,
-        directory: &str,
-        file: &File,
-        into: &Path,
-        progress: &Progress,
-    ) -> Result<(), Error> {
+    async fn fetch(&self, directory: &str, file: &File, into: &Path, progress: &Progress) -> Result<(), Error> {
         let path = if directory.is_empty() { file.path.clone() } else { format!("{directory}/{}", file.path) };
         let failed = |error: opendal::Error| explain(&self.uri, &format!("cannot read {path:?}"), &error);
-        let unwritable = |error: std::io::Error| self.place.cannot_write(&error);
+        let unwritable = |error: std::io::Error| self.cache.cannot_write(&error);
+        let operator = self.operator().await?;
         let mut written = 0;
         let mut output = tokio::fs::File::create_new(into.join(&file.path)).await.map_err(unwritable)?;
         if file.size > 0 {
@@ -185,7 +178,7 @@ impl Store {
 
     /// Lists again. If somebody replaced files during the download, they belong to two versions, even if their sizes are right.
     async fn check_unchanged(&self, version: &Version) -> Result<(), Error> {
-        let now = self.look().await?;
+        let now = self.list().await?;
         if now.version(version.number).is_some_and(|now| now.fingerprint() == version.fingerprint()) {
             return Ok(());
         }
@@ -195,16 +188,16 @@ impl Store {
 }
 
 /// Links or copies a file from an earlier snapshot that has it with the same size and stamp.
-fn link_unchanged(place: &Place, earlier: &[(String, Manifest)], file: &File, into: &Path) -> bool {
+fn link_unchanged(cache: &OriginCache, earlier: &[(String, Manifest)], file: &File, into: &Path) -> bool {
     if file.stamp.is_empty() {
         return false;
     }
     let is_same = |known: &ManifestFile| known.path == file.path && known.size == file.size && known.stamp == file.stamp;
     let holders = earlier.iter().filter(|(_, manifest)| manifest.files.iter().any(is_same));
-    let mut sources = holders.map(|(name, _)| place.snapshot(name).join(&file.path));
+    let mut sources = holders.map(|(name, _)| cache.snapshot(name).join(&file.path));
     let target = into.join(&file.path);
     sources.any(|source| {
-        let is_whole = fs::metadata(&source).is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size);
-        is_whole && (fs::hard_link(&source, &target).is_ok() || fs::copy(&source, &target).is_ok_and(|bytes| bytes == file.size))
+        let is_complete = fs::metadata(&source).is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size);
+        is_complete && (fs::hard_link(&source, &target).is_ok() || fs::copy(&source, &target).is_ok_and(|bytes| bytes == file.size))
     })
 }

@@ -31,7 +31,7 @@ mod uri;
 pub use cache::Cache;
 pub use env::Env;
 pub use listing::{File, Fingerprint, Listing, Version, FILES_MAX};
-pub use local::look as look_at_directory;
+pub use local::list as list_directory;
 pub use operator::{OperatorConfig, Service, Signing};
 pub use origin::Origin;
 pub use uri::{ModelUri, Packing};

@@ -34,7 +34,7 @@ pub struct Version {
     pub directory: String,
     /// Its files, sorted by path.
     pub files: Vec<File>,
-    /// What is missing before it can be loaded, in words; `None` if it is complete.
+    /// The missing file, in words; `None` if the version is complete.
     pub missing: Option<String>,
 }
 
@@ -94,14 +94,14 @@ pub struct Listing {
 impl Listing {
     /// Sorts the files of an origin into versions.
     ///
-    /// Errors name the origin by `place`. `own_name` is the name of the origin's directory, which may be the number of a single
+    /// Errors name the origin by `origin`. `own_name` is the name of the origin's directory, which may be the number of a single
     /// version.
     ///
     /// # Errors
     /// `NotFound` without a SavedModel; `InvalidArgument` for a path that is not safe to write.
-    pub fn new(place: &str, own_name: Option<&str>, files: Vec<File>) -> Result<Self, Error> {
+    pub fn new(origin: &str, own_name: Option<&str>, files: Vec<File>) -> Result<Self, Error> {
         for file in &files {
-            check_path(place, &file.path)?;
+            check_path(origin, &file.path)?;
         }
         let files = without_directory_marks(files);
         if files.iter().any(|file| is_model(&file.path)) {
@@ -128,7 +128,7 @@ impl Listing {
             return Err(Error::new(
                 Code::NotFound,
                 format!(
-                    "`{place}` is no SavedModel: expected saved_model.pb (or .pbtxt) in it, or numbered version directories that \
+                    "`{origin}` is no SavedModel: expected saved_model.pb (or .pbtxt) in it, or numbered version directories that \
                      hold one; {found}"
                 ),
             ));
@@ -153,10 +153,10 @@ impl Listing {
 ///
 /// # Errors
 /// `InvalidArgument` that names the origin and the path.
-pub(super) fn check_path(place: &str, path: &str) -> Result<(), Error> {
+pub(super) fn check_path(origin: &str, path: &str) -> Result<(), Error> {
     let refuse = |what: &str| {
         let path: String = path.chars().take(200).collect();
-        Err(Error::invalid(format!("`{place}`: {path:?} is refused: {what}")))
+        Err(Error::invalid(format!("`{origin}`: {path:?} is refused: {what}")))
     };
     if path.starts_with('/') {
         return refuse("an absolute path");
@@ -167,7 +167,7 @@ pub(super) fn check_path(place: &str, path: &str) -> Result<(), Error> {
     for part in path.split('/') {
         match part {
             "" => return refuse("an empty name"),
-            "." | ".." => return refuse("it leads elsewhere"),
+            "." | ".." => return refuse("a name `.` or `..`"),
             _ => {}
         }
     }
@@ -199,7 +199,7 @@ fn without_directory_marks(files: Vec<File>) -> Vec<File> {
     files.into_iter().filter(|file| file.size > 0 || !directories.contains(&file.path)).collect()
 }
 
-/// What a SavedModel lacks, if it lacks something. A model without variables may have an empty directory for them.
+/// Finds a file that a SavedModel lacks. A model without variables may have an empty directory for them.
 fn missing(files: &[File]) -> Option<String> {
     let has = |path: &str| files.iter().any(|file| file.path == path);
     if !files.iter().any(|file| is_model(&file.path)) {

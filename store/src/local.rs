@@ -16,15 +16,15 @@ const DEPTH_MAX: usize = 16;
 ///
 /// # Errors
 /// `NotFound` that names the path.
-pub fn look(path: &Path) -> Result<Listing, Error> {
-    let place = path.display().to_string();
+pub fn list(path: &Path) -> Result<Listing, Error> {
+    let origin = path.display().to_string();
     let mut files = Vec::new();
     walk(path, "", 0, &mut files).map_err(|error| {
         let code = if error.kind() == io::ErrorKind::PermissionDenied { Code::PermissionDenied } else { Code::NotFound };
-        Error::new(code, format!("`{place}`: {error}"))
+        Error::new(code, format!("`{origin}`: {error}"))
     })?;
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    Listing::new(&place, full.file_name().and_then(|name| name.to_str()), files)
+    Listing::new(&origin, full.file_name().and_then(|name| name.to_str()), files)
 }
 
 /// Lists the files below a directory. It follows links, because a version is often a link to its real place.
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn directories_are_looked_at_like_stores() {
-        let listing = look(&models().join("half_plus_two")).unwrap();
+        let listing = list(&models().join("half_plus_two")).unwrap();
         let version = listing.newest().unwrap();
         assert_eq!((version.number, version.directory.as_str(), version.files.len()), (1, "1", 4));
         assert!(listing.is_versioned && version.is_complete() && version.bytes() > 1000);
-        let alone = look(&models().join("half_plus_two/1")).unwrap();
+        let alone = list(&models().join("half_plus_two/1")).unwrap();
         assert!(!alone.is_versioned);
         assert_eq!((alone.versions[0].number, alone.versions[0].fingerprint()), (1, version.fingerprint()));
     }
@@ -83,20 +83,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let version = directory.path().join("7");
         fs::create_dir_all(version.join("variables")).unwrap();
-        assert_eq!(look(directory.path()).unwrap_err().code, Code::NotFound, "no file yet");
+        assert_eq!(list(directory.path()).unwrap_err().code, Code::NotFound, "no file yet");
         fs::write(version.join("saved_model.pb"), "a").unwrap();
-        let one = look(directory.path()).unwrap().versions.remove(0);
+        let one = list(directory.path()).unwrap().versions.remove(0);
         assert!(one.is_complete(), "an empty directory of variables is none");
         fs::write(version.join("variables/variables.index"), "").unwrap();
-        let two = look(directory.path()).unwrap().versions.remove(0);
+        let two = list(directory.path()).unwrap().versions.remove(0);
         assert!(!two.is_complete() && one.fingerprint() != two.fingerprint());
         fs::write(version.join("saved_model.pb"), "ab").unwrap();
-        assert_ne!(look(directory.path()).unwrap().versions[0].fingerprint(), two.fingerprint());
+        assert_ne!(list(directory.path()).unwrap().versions[0].fingerprint(), two.fingerprint());
     }
 
     #[test]
     fn what_is_not_there_is_named() {
-        let error = look(&models().join("nowhere")).unwrap_err();
+        let error = list(&models().join("nowhere")).unwrap_err();
         assert!(error.code == Code::NotFound && error.message.contains("nowhere`: No such file"), "{error}");
     }
 
@@ -106,6 +106,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("saved_model.pb"), "a").unwrap();
         std::os::unix::fs::symlink(directory.path(), directory.path().join("again")).unwrap();
-        assert!(look(directory.path()).unwrap_err().message.contains("within each other"));
+        assert!(list(directory.path()).unwrap_err().message.contains("within each other"));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tfweb_engine::{Code, Error};
 
-use super::cache::{Lock, Place};
+use super::cache::{Lock, OriginCache};
 
 /// The interval of tries to take a lock that another process holds.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -17,13 +17,13 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T,
 }
 
 /// Locks a version. Waits while another process holds the lock.
-pub(super) async fn lock(place: &Place, version: &str) -> Result<Lock, Error> {
+pub(super) async fn lock(cache: &OriginCache, version: &str) -> Result<Lock, Error> {
     let start = Instant::now();
     let mut is_said = false;
     loop {
-        let (asked, of) = (place.clone(), version.to_owned());
+        let (asked, of) = (cache.clone(), version.to_owned());
         let lock = blocking(move || {
-            asked.make()?;
+            asked.make_directory()?;
             asked.try_lock(&of).map_err(|error| asked.cannot_write(&error))
         });
         if let Some(lock) = lock.await? {
@@ -33,7 +33,7 @@ pub(super) async fn lock(place: &Place, version: &str) -> Result<Lock, Error> {
             return Err(Error::new(Code::Unavailable, "another process has been writing the same version for hours"));
         }
         if !is_said {
-            tracing::info!("waiting for another process that is bringing the same model");
+            tracing::info!("waiting for another process that downloads the same version");
             is_said = true;
         }
         tokio::time::sleep(LOCK_POLL).await;

@@ -46,7 +46,7 @@ impl Origin {
             ModelUri::Local(path) => Kind::Local(path.clone()),
             #[cfg(feature = "http")]
             ModelUri::Archive { url, packing } => {
-                Kind::Archive(Box::new(Archive::new(uri, url.clone(), *packing, cache()?.place(uri, None))?))
+                Kind::Archive(Box::new(Archive::new(uri, url.clone(), *packing, cache()?.origin(uri, None))?))
             }
             #[cfg(not(feature = "http"))]
             ModelUri::Archive { .. } => return Err(not_built(uri, "http")),
@@ -58,8 +58,8 @@ impl Origin {
             | ModelUri::Hf { .. } => {
                 let config = OperatorConfig::new(uri, env)?;
                 connect::check_built(uri, config.service)?;
-                let place = cache()?.place(uri, config.endpoint());
-                Kind::Store(Box::new(Store::new(uri, config, place)?))
+                let cache = cache()?.origin(uri, config.endpoint());
+                Kind::Store(Box::new(Store::new(uri, config, cache)?))
             }
         };
         Ok(Self { uri: uri.clone(), kind })
@@ -78,15 +78,15 @@ impl Origin {
     ///
     /// # Cancel safety
     /// An unfinished download is removed.
-    pub async fn look(&self) -> Result<Listing, Error> {
+    pub async fn list(&self) -> Result<Listing, Error> {
         match &self.kind {
             Kind::Local(path) => {
                 let path = path.clone();
-                blocking(move || local::look(&path)).await
+                blocking(move || local::list(&path)).await
             }
-            Kind::Store(store) => store.look().await,
+            Kind::Store(store) => store.list().await,
             #[cfg(feature = "http")]
-            Kind::Archive(archive) => archive.look().await,
+            Kind::Archive(archive) => archive.list().await,
         }
     }
 
@@ -99,16 +99,16 @@ impl Origin {
     ///
     /// # Cancel safety
     /// An unfinished download is removed.
-    pub async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
+    pub async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
         if let Some(missing) = &version.missing {
             let message = format!("`{}`: version {} is not complete: {missing} is missing", self.uri, version.number);
             return Err(Error::new(Code::FailedPrecondition, message));
         }
         match &self.kind {
             Kind::Local(path) => Ok(if version.directory.is_empty() { path.clone() } else { path.join(&version.directory) }),
-            Kind::Store(store) => store.bring(version).await,
+            Kind::Store(store) => store.download(version).await,
             #[cfg(feature = "http")]
-            Kind::Archive(archive) => archive.bring(version).await,
+            Kind::Archive(archive) => archive.download(version).await,
         }
     }
 }
@@ -126,8 +126,8 @@ mod tests {
         let origin = Origin::open(&uri, || Ok(cache.clone()), &Env::of(&[])).unwrap();
         is_for_all(&origin);
         let work = async {
-            let listing = origin.look().await?;
-            origin.bring(&listing.versions[0]).await
+            let listing = origin.list().await?;
+            origin.download(&listing.versions[0]).await
         };
         is_sent(&work);
         let brought = actix::System::new().block_on(work).unwrap();

@@ -66,28 +66,28 @@ impl From<Error> for Failure {
 /// Unpacks an archive into an empty directory. Returns its files, each with its checksum as the stamp.
 ///
 /// # Errors
-/// The fault of the archive, with the name of the member. Errors name the archive by `place`.
-pub(super) fn unpack(place: &str, packing: Packing, archive: &Path, into: &Path, limits: &Limits) -> Result<Vec<File>, Failure> {
+/// The fault of the archive, with the name of the member. Errors name the archive by `origin`.
+pub(super) fn unpack(origin: &str, packing: Packing, archive: &Path, into: &Path, limits: &Limits) -> Result<Vec<File>, Failure> {
     let mut file = OsFile::open(archive).map_err(Failure::Unwritable)?;
     let bytes = file.metadata().map_err(Failure::Unwritable)?.len();
     let allowed = limits.unpacked_bytes.min(bytes.saturating_mul(limits.ratio).max(limits.free_bytes));
-    let mut target = Target { place, into, limits, allowed, left: allowed, names: HashSet::new(), files: Vec::new() };
+    let mut unpacker = Unpacker { origin, into, limits, allowed, left: allowed, names: HashSet::new(), files: Vec::new() };
     // Some servers inflate an archive when they send it, and others compress it.
     let mut magic = [0; 2];
     let is_gzip = file.read(&mut magic).is_ok_and(|read| read == 2) && magic == [0x1f, 0x8b];
     file.seek(SeekFrom::Start(0)).map_err(Failure::Unwritable)?;
     let file = BufReader::with_capacity(COPY_BYTES, file);
     match packing {
-        Packing::Zip => target.zip(file)?,
-        Packing::Tar | Packing::TarGz if is_gzip => target.tar(MultiGzDecoder::new(file))?,
-        Packing::Tar | Packing::TarGz => target.tar(file)?,
+        Packing::Zip => unpacker.zip(file)?,
+        Packing::Tar | Packing::TarGz if is_gzip => unpacker.tar(MultiGzDecoder::new(file))?,
+        Packing::Tar | Packing::TarGz => unpacker.tar(file)?,
     }
-    Ok(target.files)
+    Ok(unpacker.files)
 }
 
 /// Writes members into a directory, and counts against the limits.
-struct Target<'a> {
-    place: &'a str,
+struct Unpacker<'a> {
+    origin: &'a str,
     into: &'a Path,
     limits: &'a Limits,
     allowed: u64,
@@ -96,14 +96,14 @@ struct Target<'a> {
     files: Vec<File>,
 }
 
-impl Target<'_> {
+impl Unpacker<'_> {
     fn refuse(&self, member: &str, what: impl std::fmt::Display) -> Failure {
         let member: String = member.chars().take(200).collect();
-        Failure::Refused(Error::invalid(format!("`{}`: {member:?} is refused: {what}", self.place)))
+        Failure::Refused(Error::invalid(format!("`{}`: {member:?} is refused: {what}", self.origin)))
     }
 
     fn damaged(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::Refused(Error::invalid(format!("`{}`: the archive is damaged: {error}", self.place)))
+        Failure::Refused(Error::invalid(format!("`{}`: the archive is damaged: {error}", self.origin)))
     }
 
     fn zip(&mut self, file: BufReader<OsFile>) -> Result<(), Failure> {
@@ -133,7 +133,7 @@ impl Target<'_> {
 
     fn tar(&mut self, reader: impl Read) -> Result<(), Failure> {
         let left = Rc::new(Cell::new(TAR_HEADER_BYTES_MAX));
-        let mut archive = tar::Archive::new(Bounded { reader, left: Rc::clone(&left) });
+        let mut archive = tar::Archive::new(LimitedReader { reader, left: Rc::clone(&left) });
         let entries = archive.entries().map_err(|error| self.damaged(&error))?;
         for entry in entries {
             let mut entry = entry.map_err(|error| self.damaged(&error))?;
@@ -164,7 +164,7 @@ impl Target<'_> {
         if (path == "." || path.is_empty()) && !member.starts_with('/') {
             return Ok(None);
         }
-        check_path(self.place, if member.starts_with('/') { member } else { path })?;
+        check_path(self.origin, if member.starts_with('/') { member } else { path })?;
         if self.names.len() == self.limits.entries {
             return Err(self.refuse(member, format_args!("more than {} members", self.limits.entries)));
         }
@@ -183,10 +183,10 @@ impl Target<'_> {
     }
 
     /// Separates impossible names from disks that cannot be written. `conflict` says what is in the way of the name.
-    fn cannot_make(&self, member: &str, taken: &str, error: io::Error) -> Failure {
+    fn cannot_make(&self, member: &str, conflict: &str, error: io::Error) -> Failure {
         let kind = error.kind();
         if matches!(kind, io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) {
-            return self.refuse(member, taken);
+            return self.refuse(member, conflict);
         }
         if kind == io::ErrorKind::InvalidFilename {
             return self.refuse(member, "its name is too long");
@@ -202,8 +202,8 @@ impl Target<'_> {
         if let Some(parent) = path.parent() {
             self.make(member, parent)?;
         }
-        let taken = "there is a directory, or a file of nearly that name";
-        let mut output = OsFile::create_new(&path).map_err(|error| self.cannot_make(member, taken, error))?;
+        let conflict = "there is a directory, or a file of nearly that name";
+        let mut output = OsFile::create_new(&path).map_err(|error| self.cannot_make(member, conflict, error))?;
         let mut crc = Crc::new();
         let mut buffer = vec![0; COPY_BYTES];
         let mut written = 0;
@@ -233,12 +233,12 @@ impl Target<'_> {
 }
 
 /// A reader with a limit, so that a header without end does not fill the memory.
-struct Bounded<R> {
+struct LimitedReader<R> {
     reader: R,
     left: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for LimitedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         let left = self.left.get().checked_sub(read as u64);

@@ -42,10 +42,10 @@ fn archives_have_the_model() {
         let local = Local::new();
         let origin = local.open(&format!("http://{}/{path}", server.address), &Env::of(&[]));
         check_brought(&local, &origin);
-        let listing = run(origin.look()).unwrap();
+        let listing = run(origin.list()).unwrap();
         assert_eq!((listing.versions.len(), listing.versions[0].number), (1, 1), "{path}");
     }
-    let error = run(Local::new().open(&format!("http://{}/none.zip", server.address), &Env::of(&[])).look()).unwrap_err();
+    let error = run(Local::new().open(&format!("http://{}/none.zip", server.address), &Env::of(&[])).list()).unwrap_err();
     assert!(error.code == Code::NotFound && error.message.ends_with("none.zip`: the server answers 404 Not Found"), "{error}");
 }
 
@@ -62,17 +62,17 @@ fn archive_is_fetched_again_only_when_it_has_changed() {
 
     server.put("/m.zip", page(zipped(&model()), "\"2\""));
     let origin = local.open(&uri, &Env::of(&[]));
-    let before = run(origin.look()).unwrap();
-    assert_eq!(run(origin.bring(&before.versions[0])).unwrap(), first, "packed anew, the same is in it");
-    run(origin.look()).unwrap();
+    let before = run(origin.list()).unwrap();
+    assert_eq!(run(origin.download(&before.versions[0])).unwrap(), first, "packed anew, the same is in it");
+    run(origin.list()).unwrap();
     assert!(server.heads()[1].contains("if-none-match: \"2\""));
 
     server.put("/m.zip", page(zipped(&model().with_file_name("kitchen")), "\"3\""));
-    let after = run(origin.look()).unwrap();
+    let after = run(origin.list()).unwrap();
     assert_ne!(before.versions[0].fingerprint(), after.versions[0].fingerprint());
-    let second = run(origin.bring(&after.versions[0])).unwrap();
+    let second = run(origin.download(&after.versions[0])).unwrap();
     assert_eq!(files(&second), files(&model().with_file_name("kitchen").join("1")));
-    assert_eq!(run(origin.bring(&before.versions[0])).unwrap(), first, "still there for who has seen it");
+    assert_eq!(run(origin.download(&before.versions[0])).unwrap(), first, "still there for who has seen it");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn evil_archive_leaves_nothing() {
     tar.append(&header, b"x" as &[u8]).unwrap();
     server.put("/m.tar", page(tar.into_inner().unwrap(), "\"1\""));
     let local = Local::new();
-    let error = run(local.open(&format!("http://{}/m.tar", server.address), &Env::of(&[])).look()).unwrap_err();
+    let error = run(local.open(&format!("http://{}/m.tar", server.address), &Env::of(&[])).list()).unwrap_err();
     assert!(error.message.contains("\"../../x\" is refused"), "{error}");
     assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
 }

@@ -49,8 +49,8 @@ impl Local {
 
 /// Looks, and brings the newest.
 pub(crate) async fn newest(origin: &Origin) -> Result<PathBuf, Error> {
-    let listing = origin.look().await?;
-    origin.bring(listing.newest().expect("a complete version")).await
+    let listing = origin.list().await?;
+    origin.download(listing.newest().expect("a complete version")).await
 }
 
 /// The same model came, and comes again without being fetched.
@@ -93,13 +93,13 @@ fn s3_has_the_model() {
     assert!(proxy.heads().iter().all(is_signed));
 
     let alone = local.open(&format!("{S3_MODEL}/1"), &s3(server.address));
-    let listing = run(alone.look()).unwrap();
+    let listing = run(alone.list()).unwrap();
     assert_eq!((listing.is_versioned, listing.versions[0].number, listing.versions[0].files.len()), (false, 1, 4));
     check_brought(&local, &alone);
 
-    let error = run(local.open("s3://bucket/nothing", &s3(server.address)).look()).unwrap_err();
+    let error = run(local.open("s3://bucket/nothing", &s3(server.address)).list()).unwrap_err();
     assert!(error.code == Code::NotFound && error.message.ends_with("there is nothing"), "{error}");
-    let error = run(local.open("s3://no-such-bucket/m", &s3(server.address)).look()).unwrap_err();
+    let error = run(local.open("s3://no-such-bucket/m", &s3(server.address)).list()).unwrap_err();
     assert!(error.code == Code::NotFound && error.message.starts_with("`s3://no-such-bucket/m`: cannot list"), "{error}");
 }
 
@@ -123,7 +123,7 @@ fn gcs_has_the_model() {
     let local = Local::new();
     let env = Env::of(&[("STORAGE_EMULATOR_HOST", &server.address.to_string())]);
     check_brought(&local, &local.open("gs://models/half_plus_two", &env));
-    let error = run(local.open("gs://models/nothing", &env).look()).unwrap_err();
+    let error = run(local.open("gs://models/nothing", &env).list()).unwrap_err();
     assert_eq!(error.code, Code::NotFound, "{error}");
 }
 
@@ -141,7 +141,7 @@ fn azure_has_the_model() {
         check_brought(&local, &local.open("az://half_plus_two", &env));
         check_brought(&local, &local.open("az://half_plus_two/1", &env));
         assert!(proxy.heads().iter().all(|head| head.contains(authorization)));
-        let error = run(local.open("az://nowhere/m", &env).look()).unwrap_err();
+        let error = run(local.open("az://nowhere/m", &env).list()).unwrap_err();
         assert!(error.code == Code::NotFound && !error.message.contains("secret"), "{error}");
         proxy.heads();
     }
@@ -155,7 +155,7 @@ fn webhdfs_has_the_model() {
     let env = Env::of(&[("HADOOP_USER_NAME", "me")]);
     check_brought(&local, &local.open(&format!("webhdfs://{}/half_plus_two", server.address), &env));
     check_brought(&local, &local.open(&format!("webhdfs://{}/half_plus_two/1", server.address), &env));
-    let error = run(local.open(&format!("webhdfs://{}/nowhere", server.address), &env).look()).unwrap_err();
+    let error = run(local.open(&format!("webhdfs://{}/nowhere", server.address), &env).list()).unwrap_err();
     assert_eq!(error.code, Code::NotFound, "{error}");
 }
 
@@ -196,18 +196,18 @@ fn version_that_changes_meanwhile_is_not_taken() {
     let (server, _proxy) = s3_server();
     let local = Local::new();
     let origin = local.open(S3_MODEL, &s3(server.address));
-    let listing: Listing = run(origin.look()).unwrap();
+    let listing: Listing = run(origin.list()).unwrap();
     let size = listing.versions[0].files[0].size;
     server.put("PUT", "/bucket/models/half_plus_two/1/fingerprint.pb", &vec![b'x'; usize::try_from(size).unwrap()]);
-    let error = run(origin.bring(&listing.versions[0])).unwrap_err();
+    let error = run(origin.download(&listing.versions[0])).unwrap_err();
     assert!(error.code == Code::Unavailable && error.message.contains("was changed while it was being read"), "{error}");
     assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
 
     server.put("PUT", "/bucket/models/half_plus_two/7/saved_model.pb", b"a");
     server.put("PUT", "/bucket/models/half_plus_two/7/variables/variables.index", b"a");
-    let listing = run(origin.look()).unwrap();
+    let listing = run(origin.list()).unwrap();
     assert_eq!(listing.newest().map(|version| version.number), Some(1), "7 is not all there");
-    let error = run(origin.bring(listing.version(7).unwrap())).unwrap_err();
+    let error = run(origin.download(listing.version(7).unwrap())).unwrap_err();
     assert!(error.message.contains("version 7 is not complete: variables/variables.data-… is missing"), "{error}");
 }
 
@@ -232,14 +232,14 @@ fn server_that_dies_leaves_nothing_half_written() {
     server.put("PUT", "/bucket/models/half_plus_two/1/assets/large", &large);
     let local = Local::new();
     let origin = local.open(S3_MODEL, &s3(proxy.address));
-    let listing = run(origin.look()).unwrap();
+    let listing = run(origin.list()).unwrap();
     proxy.dies_after(1_000_000);
-    let error = run(origin.bring(&listing.versions[0])).unwrap_err();
+    let error = run(origin.download(&listing.versions[0])).unwrap_err();
     assert!(proxy.is_dead());
     assert!(error.code == Code::Unavailable && error.message.starts_with(&format!("`{S3_MODEL}`: cannot read ")), "{error}");
     assert!(error.message.lines().count() == 1 && error.message.len() < 500, "{error}");
     assert_eq!(files(local.directory.path()).into_keys().filter(|path| !path.ends_with(".lock")).count(), 0);
-    let error = run(origin.look()).unwrap_err();
+    let error = run(origin.list()).unwrap_err();
     assert!(error.code == Code::Unavailable && error.message.contains("cannot list"), "{error}");
 
     proxy.revive();
@@ -253,11 +253,11 @@ fn cache_that_cannot_be_written_is_an_error() {
     let (server, _proxy) = s3_server();
     let local = Local::new();
     let origin = local.open(S3_MODEL, &s3(server.address));
-    let listing = run(origin.look()).unwrap();
+    let listing = run(origin.list()).unwrap();
     let place = local.directory.path().to_path_buf();
     std::fs::remove_dir_all(&place).unwrap();
     std::fs::write(&place, "in its place").unwrap();
-    let error = run(origin.bring(&listing.versions[0])).unwrap_err();
+    let error = run(origin.download(&listing.versions[0])).unwrap_err();
     std::fs::remove_file(&place).unwrap();
     std::fs::create_dir(&place).unwrap();
     let expected = format!("cannot write to the cache directory `{}`: ", place.display());

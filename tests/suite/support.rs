@@ -16,7 +16,7 @@ use tfweb::server::{Models, Server, Stopped};
 use tfweb_actors::ModelHandle;
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
 use tfweb_engine::Session;
-use tfweb_store::{look_at_directory, ModelUri};
+use tfweb_store::{list_directory, ModelUri};
 
 use crate::client::{Connection, Request, Response};
 
@@ -101,7 +101,7 @@ pub(crate) fn load(config: &Config) -> Vec<Loaded> {
     let load = |spec: &ModelSpec| {
         let ModelUri::Local(path) = &spec.uri else { panic!("{}: expected a local path", spec.uri) };
         let (version, session) = sessions.entry(path.clone()).or_insert_with(|| {
-            let listing = look_at_directory(path).unwrap_or_else(|error| panic!("{error}"));
+            let listing = list_directory(path).unwrap_or_else(|error| panic!("{error}"));
             let version = listing.newest().expect("a complete version");
             let session = SavedModelSession::load(&path.join(&version.directory), &config.tags, config.inter_op);
             (version.number, Arc::new(session.unwrap_or_else(|error| panic!("{error}"))))

@@ -17,4 +17,4 @@ pub mod stats;
 pub use registry::{Registry, SignatureMeter, VersionMetrics};
 pub use runs::RunCounter;
 pub use scrape::{ModelState, Scrape, VersionState};
-pub use signature::{Reason, SignatureMetrics};
+pub use signature::SignatureMetrics;

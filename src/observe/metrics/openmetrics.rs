@@ -63,10 +63,10 @@ impl Family<'_> {
         &mut self,
         labels: Labels<'_>,
         values: &Distribution,
-        to_unit: f64,
+        per_unit: f64,
         shown: fn(u64) -> bool,
     ) -> fmt::Result {
-        let bounds = values.bounds.iter().map(|&bound| (bound as f64 / to_unit, shown(bound))).chain([(f64::INFINITY, true)]);
+        let bounds = values.bounds.iter().map(|&bound| (bound as f64 / per_unit, shown(bound))).chain([(f64::INFINITY, true)]);
         let (mut buckets, mut gathered) = (Vec::new(), 0);
         for ((bound, shown), count) in bounds.zip(&values.counts) {
             gathered += count;
@@ -74,7 +74,7 @@ impl Family<'_> {
                 buckets.push((bound, std::mem::take(&mut gathered)));
             }
         }
-        let (sum, count) = (values.sum as f64 / to_unit, values.count());
+        let (sum, count) = (values.sum as f64 / per_unit, values.count());
         self.sample(labels, |mut encoder| encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None))
     }
 

@@ -33,7 +33,7 @@ const fn time_bounds() -> [u64; 71] {
 
 /// The reason why a request failed, from the operator's view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(super) enum Reason {
     /// The server was full, or the model was not loaded yet.
     Rejected,
     /// The request's time ended first.
@@ -48,11 +48,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for metrics.
-    pub const ALL: [Self; 5] = [Self::Rejected, Self::Timeout, Self::Cancelled, Self::BadRequest, Self::Backend];
+    pub(super) const ALL: [Self; 5] = [Self::Rejected, Self::Timeout, Self::Cancelled, Self::BadRequest, Self::Backend];
 
     /// The reason's name in metrics.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Rejected => "rejected",
             Self::Timeout => "timeout",
@@ -126,7 +126,7 @@ impl SignatureMetrics {
 
     /// The number of requests that failed for a reason.
     #[must_use]
-    pub fn failures(&self, reason: Reason) -> u64 {
+    pub(super) fn failures(&self, reason: Reason) -> u64 {
         let codes = || Code::ALL.into_iter().filter(|&code| Reason::of(code) == reason);
         let count = |of: &[AtomicU64; ENDS]| codes().map(|code| of[1 + code as usize].load(Ordering::Relaxed)).sum::<u64>();
         self.requests.iter().map(count).sum()

@@ -119,10 +119,10 @@ fn requests(metrics: &SignatureMetrics) -> BTreeMap<&'static str, BTreeMap<&'sta
 }
 
 #[allow(clippy::cast_precision_loss, reason = "they are far below 2^53")]
-fn spread(values: &Distribution, to_unit: f64) -> Spread {
+fn spread(values: &Distribution, per_unit: f64) -> Spread {
     let count = values.count();
-    let quantile = |q| values.quantile(q).map(|value| round(value / to_unit));
-    let mean = (count > 0).then(|| round(values.sum as f64 / to_unit / count as f64));
+    let quantile = |q| values.quantile(q).map(|value| round(value / per_unit));
+    let mean = (count > 0).then(|| round(values.sum as f64 / per_unit / count as f64));
     Spread { count, mean, p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99) }
 }
 

@@ -86,7 +86,7 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     while let Some(mut field) = form.try_next().await.map_err(|error| malformed(&error))? {
         count += 1;
         if count > PARTS_MAX {
-            return Err(Error::invalid(format!("the form has more than {PARTS_MAX} parts, which is the most")));
+            return Err(Error::invalid(format!("expected at most {PARTS_MAX} parts in the form, got more")));
         }
         let name: String = part_name(&field)?.chars().take(80).collect();
         let index = signature.input_index(&name).ok_or_else(|| {

@@ -13,22 +13,22 @@ use tonic::transport::server::Connected;
 /// Accepts a connection when it has a permit. Further connections wait in the system's queue until another one ends.
 pub(super) fn limited<IO>(
     incoming: impl Stream<Item = io::Result<IO>> + Unpin,
-    places: Arc<Semaphore>,
-) -> impl Stream<Item = io::Result<Placed<IO>>> {
-    stream::unfold((incoming, places), |(mut incoming, places)| async move {
-        let place = Arc::clone(&places).acquire_owned().await.expect("nobody closes the semaphore; this is a bug");
+    permits: Arc<Semaphore>,
+) -> impl Stream<Item = io::Result<Permitted<IO>>> {
+    stream::unfold((incoming, permits), |(mut incoming, permits)| async move {
+        let permit = Arc::clone(&permits).acquire_owned().await.expect("nobody closes the semaphore; this is a bug");
         let accepted = incoming.next().await?;
-        Some((accepted.map(|io| Placed { io, _place: place }), (incoming, places)))
+        Some((accepted.map(|io| Permitted { io, _permit: permit }), (incoming, permits)))
     })
 }
 
 /// A connection with its permit.
-pub(super) struct Placed<IO> {
+pub(super) struct Permitted<IO> {
     io: IO,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
-impl<IO: Connected> Connected for Placed<IO> {
+impl<IO: Connected> Connected for Permitted<IO> {
     type ConnectInfo = IO::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
@@ -36,13 +36,13 @@ impl<IO: Connected> Connected for Placed<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Placed<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for Permitted<IO> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(context, buffer)
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Placed<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Permitted<IO> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(context, bytes)
     }

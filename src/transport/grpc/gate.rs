@@ -21,7 +21,7 @@ use super::protocol::GrpcProtocol;
 use crate::transport::tokens::Access;
 
 /// The calls of these services are streams that last until their client closes them.
-const ENDLESS: &str = "/grpc.reflection.";
+const STREAMING: &str = "/grpc.reflection.";
 
 /// All services, after the gate.
 #[derive(Clone)]
@@ -35,17 +35,17 @@ pub(super) struct Shared {
     stopping: watch::Receiver<bool>,
     access: Arc<Access>,
     protocols: Arc<[Arc<dyn GrpcProtocol>]>,
-    inside: AtomicUsize,
+    in_flight: AtomicUsize,
 }
 
 impl Shared {
     pub(super) fn new(stopping: watch::Receiver<bool>, access: Arc<Access>, protocols: Arc<[Arc<dyn GrpcProtocol>]>) -> Self {
-        Self { stopping, access, protocols, inside: AtomicUsize::new(0) }
+        Self { stopping, access, protocols, in_flight: AtomicUsize::new(0) }
     }
 
     /// The number of calls that are not answered yet.
-    pub(super) fn inside(&self) -> usize {
-        self.inside.load(Ordering::Relaxed)
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 }
 
@@ -71,47 +71,47 @@ impl Service<Request<Body>> for Gate {
             let refused = Status::unauthenticated(refusal.error().message).into_http();
             return Box::pin(std::future::ready(Ok(refused)));
         }
-        let request = if request.uri().path().starts_with(ENDLESS) {
+        let request = if request.uri().path().starts_with(STREAMING) {
             let mut stopping = self.shared.stopping.clone();
             let stop = Box::pin(async move {
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             });
-            request.map(|body| Body::new(Ending { body, stop }))
+            request.map(|body| Body::new(UntilStop { body, stop }))
         } else {
             request
         };
-        let inside = Inside::enter(Arc::clone(&self.shared));
+        let in_flight = InFlight::enter(Arc::clone(&self.shared));
         let answer = self.services.call(request);
         Box::pin(async move {
-            let _inside = inside;
+            let _in_flight = in_flight;
             answer.await
         })
     }
 }
 
 /// Counts a call as long as it lives.
-struct Inside(Arc<Shared>);
+struct InFlight(Arc<Shared>);
 
-impl Inside {
+impl InFlight {
     fn enter(shared: Arc<Shared>) -> Self {
-        shared.inside.fetch_add(1, Ordering::Relaxed);
+        shared.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(shared)
     }
 }
 
-impl Drop for Inside {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A client's messages, which end when the server stops.
-struct Ending {
+struct UntilStop {
     body: Body,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl http_body::Body for Ending {
+impl http_body::Body for UntilStop {
     type Data = Bytes;
     type Error = Status;
 

@@ -24,20 +24,20 @@ struct Handshakes {
 }
 
 /// Accepts connections and returns those that speak TLS, in the order in which their handshakes end.
-pub(super) fn agreed(listener: TcpListener, acceptor: TlsAcceptor) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+pub(super) fn accept(listener: TcpListener, acceptor: TlsAcceptor) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
     let handshakes = Handshakes { listener, acceptor, under_way: JoinSet::new() };
     stream::unfold(handshakes, |mut handshakes| async move {
         loop {
             tokio::select! {
-                Some(agreed) = handshakes.under_way.join_next() => {
-                    if let Ok(Some(stream)) = agreed {
+                Some(done) = handshakes.under_way.join_next() => {
+                    if let Ok(Some(stream)) = done {
                         return Some((Ok(stream), handshakes));
                     }
                 }
                 accepted = handshakes.listener.accept(), if handshakes.under_way.len() < HANDSHAKES_MAX => match accepted {
                     Ok((tcp, _)) => {
                         let acceptor = handshakes.acceptor.clone();
-                        handshakes.under_way.spawn(agree(acceptor, tcp));
+                        handshakes.under_way.spawn(handshake(acceptor, tcp));
                     }
                     Err(error) => {
                         tracing::debug!("gRPC: cannot accept: {error}");
@@ -49,7 +49,7 @@ pub(super) fn agreed(listener: TcpListener, acceptor: TlsAcceptor) -> impl Strea
     })
 }
 
-async fn agree(acceptor: TlsAcceptor, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
-    let agreed = tls::agree(&acceptor, tcp).await;
-    agreed.inspect_err(|error| tracing::debug!("gRPC: no TLS: {error}")).ok()
+async fn handshake(acceptor: TlsAcceptor, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let done = tls::handshake(&acceptor, tcp).await;
+    done.inspect_err(|error| tracing::debug!("gRPC: no TLS: {error}")).ok()
 }

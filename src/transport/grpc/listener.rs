@@ -22,7 +22,7 @@ use super::gate::{Gate, Shared};
 use super::handshakes;
 use super::observe::Observe;
 use super::protocol::GrpcProtocol;
-use super::receive::Arrive;
+use super::receive::StampArrival;
 use super::services::Services;
 use super::unix_socket;
 use crate::observe::Telemetry;
@@ -74,17 +74,17 @@ pub struct GrpcListener {
     address: Option<SocketAddr>,
     socket_path: Option<PathBuf>,
     stopping: watch::Sender<bool>,
-    servers: Vec<Serving>,
+    servers: Vec<ServerTask>,
     shared: Arc<Shared>,
-    _threads: Threads,
+    _threads: OwnThreads,
 }
 
-type Serving = JoinHandle<Result<(), tonic::transport::Error>>;
+type ServerTask = JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// The listener's own threads. A dropped runtime would wait for them, which must not happen on another runtime's thread.
-struct Threads(Option<Runtime>);
+struct OwnThreads(Option<Runtime>);
 
-impl Drop for Threads {
+impl Drop for OwnThreads {
     fn drop(&mut self) {
         self.0.take().into_iter().for_each(Runtime::shutdown_background);
     }
@@ -99,7 +99,7 @@ impl GrpcListener {
         let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
         let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
         let handle = runtime.handle().clone();
-        let threads = Threads(Some(runtime));
+        let threads = OwnThreads(Some(runtime));
         let _inside = handle.enter();
 
         let limits = BodyLimits { body_bytes_max: settings.message_bytes_max, ..parts.bodies.clone() };
@@ -107,10 +107,10 @@ impl GrpcListener {
         for protocol in &*parts.protocols {
             Arc::clone(protocol).add_services(&mut services)?;
         }
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let stopping = watch::Sender::new(false);
         let shared = Arc::new(Shared::new(stopping.subscribe(), Arc::clone(&parts.access), Arc::clone(&parts.protocols)));
-        let gate = Arrive(Gate::new(services.finish()?, Arc::clone(&shared)));
+        let gate = StampArrival(Gate::new(services.finish()?, Arc::clone(&shared)));
         let server = || server(&parts);
         let (mut servers, mut address) = (Vec::new(), None);
         if settings.port != 0 {
@@ -118,14 +118,14 @@ impl GrpcListener {
             listener.set_nonblocking(true).map_err(system)?;
             address = Some(listener.local_addr().map_err(system)?);
             let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
-            let (gate, places, stop) = (gate.clone(), Arc::clone(&places), stop(&stopping));
+            let (gate, permits, stop) = (gate.clone(), Arc::clone(&permits), stop(&stopping));
             servers.push(if let Some(tls) = &parts.tls {
                 let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
-                let incoming = Box::pin(handshakes::agreed(listener, acceptor));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
+                let incoming = Box::pin(handshakes::accept(listener, acceptor));
+                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, permits), stop))
             } else {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, places), stop))
+                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, permits), stop))
             });
         }
         if let Some(path) = &settings.socket_path {
@@ -133,7 +133,8 @@ impl GrpcListener {
                 Error::new(Code::Unavailable, format!("cannot listen on --grpc_socket_path `{}`: {error}", path.display()))
             })?;
             listener.set_nonblocking(true).map_err(system)?;
-            let incoming = limited(unix_socket::connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), places);
+            let incoming =
+                limited(unix_socket::connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), permits);
             servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
         }
         Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, shared, _threads: threads })
@@ -161,7 +162,7 @@ impl GrpcListener {
         for server in tokio::time::timeout_at(limit.into(), servers).await.unwrap_or_default() {
             server.map_err(io::Error::other)?.map_err(io::Error::other)?;
         }
-        Ok(self.shared.inside())
+        Ok(self.shared.in_flight())
     }
 }
 
@@ -169,7 +170,7 @@ impl GrpcListener {
 fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
     let mut stopping = stopping.subscribe();
     async move {
-        // An error means that the listener is gone, which is a stop too.
+        // An error means that the listener was dropped, which is a stop too.
         let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 }

@@ -3,12 +3,12 @@
 //! A [`GrpcListener`] serves protocols, and each adds its services to [`Services`]. Every call passes the check of its token. Its
 //! messages are limited, and counted into the memory budget, before a service sees them.
 
-mod bounded;
 mod call;
 mod connections;
 mod gate;
 mod handshakes;
 mod listener;
+mod message_limit;
 mod observe;
 mod protocol;
 mod receive;

@@ -17,9 +17,9 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::Status;
 
-use super::bounded::{self, PREFIX_BYTES};
 use super::call::refusal;
-use crate::transport::body_limits::{no_room, BodyLimits};
+use super::message_limit::{self, PREFIX_BYTES};
+use crate::transport::body_limits::{over_budget, BodyLimits};
 
 /// The headers of gRPC over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
@@ -30,12 +30,12 @@ const TIMEOUT_DIGITS_MAX: usize = 8;
 /// Notes in each request when it came. tonic has a timer of its own for the caller's time-out, and answers CANCELLED when it
 /// fires. A deadline that counts from this note always comes before it.
 #[derive(Clone)]
-pub(super) struct Arrive<S>(pub(super) S);
+pub(super) struct StampArrival<S>(pub(super) S);
 
 #[derive(Clone, Copy)]
 struct Arrival(Instant);
 
-impl<S: Service<Request<Body>>> Service<Request<Body>> for Arrive<S> {
+impl<S: Service<Request<Body>>> Service<Request<Body>> for StampArrival<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -76,7 +76,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Answer<S::Future>;
+    type Future = Answering<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -89,9 +89,9 @@ where
         let time = asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         let deadline = Deadline::of(now, time);
         head.extensions.insert(deadline);
-        let room = match self.limits.room.try_acquire(0) {
-            Ok(room) => Arc::new(Mutex::new(room)),
-            Err(full) => return Answer { state: State::Refused(refusal(&no_room(full))), over: None },
+        let budget = match self.limits.budget.try_acquire(0) {
+            Ok(budget) => Arc::new(Mutex::new(budget)),
+            Err(full) => return Answering { state: State::Refused(refusal(&over_budget(full))), over: None },
         };
         // tonic refuses an encoding that is not known here.
         let name = head.headers.get(ENCODING).and_then(|name| name.to_str().ok());
@@ -102,9 +102,9 @@ where
         let bytes_max = self.limits.body_bytes_max;
         let inflating = encoding.map(|encoding| Inflating { encoding, bytes_max, prefix: Vec::new(), left: 0, inflater: None });
         let message =
-            Message { body, room: Arc::clone(&room), received: 0, bytes_max, inflating, inflated: None, deadline, over: None };
+            Message { body, budget: Arc::clone(&budget), received: 0, bytes_max, inflating, inflated: None, deadline, over: None };
         let answer = self.service.call(Request::from_parts(head, Body::new(message)));
-        Answer { state: State::Called(answer, room), over: asked.map(|asked| Deadline::of(now, asked)) }
+        Answering { state: State::Called(answer, budget), over: asked.map(|asked| Deadline::of(now, asked)) }
     }
 }
 
@@ -125,7 +125,7 @@ fn timeout(text: &str) -> Option<Duration> {
 }
 
 /// The answer to a call, with the call's share of the memory budget.
-pub(super) struct Answer<F> {
+pub(super) struct Answering<F> {
     state: State<F>,
     /// The end of the time that the caller gave.
     over: Option<Deadline>,
@@ -136,7 +136,7 @@ enum State<F> {
     Called(F, #[allow(dead_code, reason = "it is held")] Arc<Mutex<Permit>>),
 }
 
-impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answer<F> {
+impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answering<F> {
     type Output = Result<Response<Body>, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -160,7 +160,7 @@ impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answer
 /// A message that arrives.
 struct Message {
     body: Body,
-    room: Arc<Mutex<Permit>>,
+    budget: Arc<Mutex<Permit>>,
     /// The bytes so far.
     received: usize,
     bytes_max: usize,
@@ -220,13 +220,13 @@ impl Message {
         if self.received > self.bytes_max + PREFIX_BYTES {
             return Err(too_large(self.bytes_max));
         }
-        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        room.grow(bytes).map_err(|full| refusal(&no_room(full)))
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.grow(bytes).map_err(|full| refusal(&over_budget(full)))
     }
 }
 
 fn too_large(bytes_max: usize) -> Status {
-    bounded::too_large(bytes_max, "more; raise --grpc_message_size")
+    message_limit::too_large(bytes_max, "more; raise --grpc_message_size")
 }
 
 fn prefix(length: usize) -> Result<Bytes, Status> {

@@ -70,7 +70,7 @@ impl http_body::Body for Pieces {
 
 struct Call {
     pieces: Option<UnboundedSender<Bytes>>,
-    answer: Answer<BoxFuture<Response<Body>, Infallible>>,
+    answer: Answering<BoxFuture<Response<Body>, Infallible>>,
 }
 
 impl Call {
@@ -98,19 +98,19 @@ fn read(answer: &Response<Body>) -> Result<usize, Code> {
     }
 }
 
-struct Door {
-    room: Arc<Admission>,
+struct TestService {
+    budget: Arc<Admission>,
     answers: bool,
     time: Duration,
 }
 
-impl Door {
-    fn new(room: usize) -> Self {
-        Self { room: Admission::new(usize::MAX, room), answers: true, time: LONG }
+impl TestService {
+    fn new(budget: usize) -> Self {
+        Self { budget: Admission::new(usize::MAX, budget), answers: true, time: LONG }
     }
 
     fn call(&self, headers: &[(&str, &str)]) -> Call {
-        let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, room: Arc::clone(&self.room) };
+        let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, budget: Arc::clone(&self.budget) };
         let (pieces, receiver) = unbounded();
         let mut request = Request::builder();
         for (name, value) in headers {
@@ -124,44 +124,44 @@ impl Door {
 
 #[actix_web::test]
 async fn messages_that_arrive_share_one_room() {
-    let door = Door::new(150);
-    let mut slow: Vec<Call> = (0..3).map(|_| door.call(&[])).collect();
+    let service = TestService::new(150);
+    let mut slow: Vec<Call> = (0..3).map(|_| service.call(&[])).collect();
     for call in &mut slow {
         call.send(vec![0; 60]);
     }
     assert_eq!(slow.iter_mut().map(Call::poll).collect::<Vec<_>>(), [None, None, Some(Err(Code::Unavailable))]);
-    let mut neighbour = door.call(&[]);
+    let mut neighbour = service.call(&[]);
     neighbour.send(vec![0; 10]);
     assert_eq!(neighbour.end(), Ok(10));
     drop(neighbour);
     slow[0].send(vec![0; 20]);
     assert_eq!(slow[0].end(), Ok(80));
     slow.clear();
-    let mut next = door.call(&[]);
+    let mut next = service.call(&[]);
     next.send(vec![0; 90]);
     assert_eq!(next.end(), Ok(90));
 }
 
 #[actix_web::test]
 async fn a_message_has_its_room_until_it_is_answered() {
-    let door = Door { answers: false, ..Door::new(100) };
-    let mut first = door.call(&[]);
+    let service = TestService { answers: false, ..TestService::new(100) };
+    let mut first = service.call(&[]);
     first.send(vec![0; 90]);
     first.pieces = None;
     assert_eq!(first.poll(), None);
-    let mut second = door.call(&[]);
+    let mut second = service.call(&[]);
     second.send(vec![0; 20]);
     assert_eq!(second.poll(), Some(Err(Code::Unavailable)));
     drop(first);
-    assert_eq!(door.room.requests(), 1);
+    assert_eq!(service.budget.requests(), 1);
     drop(second);
-    assert_eq!(door.room.requests(), 0);
+    assert_eq!(service.budget.requests(), 0);
 }
 
 #[actix_web::test]
 async fn there_is_an_end_of_messages() {
-    let door = Door::new(1 << 20);
-    let mut call = door.call(&[]);
+    let service = TestService::new(1 << 20);
+    let mut call = service.call(&[]);
     call.send(vec![0; PREFIX_BYTES + MESSAGE_BYTES_MAX]);
     assert_eq!(call.poll(), None);
     call.send(vec![0; 1]);
@@ -170,16 +170,16 @@ async fn there_is_an_end_of_messages() {
 
 #[actix_web::test]
 async fn a_message_that_stops_coming_is_given_up() {
-    let door = Door { time: Duration::from_millis(20), ..Door::new(1 << 20) };
-    let call = door.call(&[]);
+    let service = TestService { time: Duration::from_millis(20), ..TestService::new(1 << 20) };
+    let call = service.call(&[]);
     call.send(vec![0; 10]);
     assert_eq!(read(&call.answer.await.unwrap()), Err(Code::DeadlineExceeded));
 }
 
 #[actix_web::test]
 async fn a_caller_whose_time_is_over_is_told_so() {
-    let door = Door { answers: false, ..Door::new(1 << 20) };
-    let mut call = door.call(&[(TIMEOUT, "30m")]);
+    let service = TestService { answers: false, ..TestService::new(1 << 20) };
+    let mut call = service.call(&[(TIMEOUT, "30m")]);
     // The message is complete; the answer takes too long.
     call.pieces = None;
     assert_eq!(call.poll(), None);
@@ -190,7 +190,7 @@ async fn a_caller_whose_time_is_over_is_told_so() {
 
 #[actix_web::test]
 async fn time_counts_from_the_arrival() {
-    let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, room: Admission::new(usize::MAX, 100) };
+    let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, budget: Admission::new(usize::MAX, 100) };
     let service = Receive::new(Reader { answers: true }, limits, LONG);
     let arrival = Arrival(Instant::now());
     let request = || Request::builder().header(TIMEOUT, "10S").body(Body::empty()).unwrap();
@@ -199,7 +199,7 @@ async fn time_counts_from_the_arrival() {
     let deadline = |answer: Response<Body>| answer.extensions().get::<Deadline>().unwrap().instant();
     let answer = service.clone().call(late).await.unwrap();
     assert_eq!(deadline(answer), arrival.0 + Duration::from_secs(10), "the caller's time, which is less than the server's");
-    let answer = Arrive(service).call(request()).await.unwrap();
+    let answer = StampArrival(service).call(request()).await.unwrap();
     assert!(deadline(answer) > arrival.0 + Duration::from_secs(10));
 }
 
@@ -222,11 +222,11 @@ fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
 
 #[actix_web::test]
 async fn compressed_messages_are_inflated_in_pieces_of_any_size() {
-    let door = Door::new(1 << 20);
+    let service = TestService::new(1 << 20);
     for encoding in ["gzip", "deflate"] {
         for bytes in [compressed(&[7; 90], encoding), framed(0, &[7; 90])] {
             for size in [1, 4, 6, 1000] {
-                let mut call = door.call(&[(ENCODING, encoding)]);
+                let mut call = service.call(&[(ENCODING, encoding)]);
                 bytes.chunks(size).for_each(|piece| call.send(piece.to_vec()));
                 assert_eq!(call.end(), Ok(PREFIX_BYTES + 90), "{encoding} in pieces of {size}");
             }
@@ -236,13 +236,13 @@ async fn compressed_messages_are_inflated_in_pieces_of_any_size() {
 
 #[actix_web::test]
 async fn what_is_inflated_counts() {
-    let door = Door { answers: false, ..Door::new(150) };
+    let service = TestService { answers: false, ..TestService::new(150) };
     let bytes = compressed(&[0; 90], "gzip");
-    let mut first = door.call(&[(ENCODING, "gzip")]);
+    let mut first = service.call(&[(ENCODING, "gzip")]);
     first.send(bytes.clone());
     first.pieces = None;
     assert_eq!(first.poll(), None);
-    let mut second = door.call(&[(ENCODING, "gzip")]);
+    let mut second = service.call(&[(ENCODING, "gzip")]);
     second.send(bytes);
     assert_eq!(second.end(), Err(Code::Unavailable));
 }
@@ -250,7 +250,7 @@ async fn what_is_inflated_counts() {
 #[actix_web::test]
 async fn what_cannot_be_inflated_is_refused() {
     let refuse = |bytes: Vec<u8>| {
-        let mut call = Door::new(1 << 20).call(&[(ENCODING, "gzip")]);
+        let mut call = TestService::new(1 << 20).call(&[(ENCODING, "gzip")]);
         call.send(bytes);
         call.end().unwrap_err()
     };

@@ -12,7 +12,7 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
-use super::bounded::Bounded;
+use super::message_limit::MessageLimit;
 use super::receive::Receive;
 use crate::transport::body_limits::BodyLimits;
 
@@ -55,9 +55,9 @@ impl Services {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + Unpin + 'static,
     {
-        let bounded = Bounded::new(service, self.message_bytes_max(), "; raise --grpc_message_size");
+        let limited = MessageLimit::new(service, self.message_bytes_max(), "; raise --grpc_message_size");
         self.names.push(S::NAME);
-        self.route(Receive::new(bounded, self.limits.clone(), self.request_timeout));
+        self.route(Receive::new(limited, self.limits.clone(), self.request_timeout));
     }
 
     /// Adds a service with small messages, such as health.
@@ -66,7 +66,7 @@ impl Services {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + NamedService + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
-        self.route(Bounded::new(service, QUESTION_BYTES_MAX, ""));
+        self.route(MessageLimit::new(service, QUESTION_BYTES_MAX, ""));
     }
 
     fn route<S>(&mut self, service: S)

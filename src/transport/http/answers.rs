@@ -13,7 +13,7 @@ use tfweb_engine::Error;
 
 use super::body::{UnknownEncoding, ENCODINGS};
 use super::error::{respond, Failure};
-use super::listener::offers::ends_connection;
+use super::listener::upgrade_filter::ends_connection;
 use crate::observe::log;
 use crate::transport::body_limits::BodyLimits;
 use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
@@ -56,7 +56,7 @@ impl Answers {
 
     /// Adds the common headers to an answer, and logs the failure if it is an internal one. A refusal for an unknown encoding
     /// gets its status 415 here.
-    pub(super) fn dress<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
+    pub(super) fn finish<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
         let id = self.request_id(request.headers());
         if response.status().is_server_error() {
             if let Some(Failure(message)) = response.extensions_mut().remove() {

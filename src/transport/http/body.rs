@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tfweb_engine::{quoted, Code, Error};
 use tfweb_limits::{Deadline, Encoding, InflateError, Inflater, Permit, Stage};
 
-use crate::transport::body_limits::{no_room, BodyLimits};
+use crate::transport::body_limits::{over_budget, BodyLimits};
 
 /// The most bytes of a compressed body that is inflated on the listener's thread. A larger one goes to another thread, so that
 /// other requests need not wait.
@@ -19,7 +19,7 @@ const INFLATE_INLINE_BYTES_MAX: usize = 16 << 10;
 pub struct Body {
     /// The inflated bytes.
     pub bytes: Bytes,
-    _room: Permit,
+    _budget: Permit,
 }
 
 /// The encodings that a body may have, for the header `Accept-Encoding`.
@@ -48,8 +48,8 @@ pub(super) async fn read(
     if declared > limits.body_bytes_max {
         return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));
     }
-    let mut room = limits.room.try_acquire(declared).map_err(no_room)?;
-    let reading = collect(payload, declared, limits.body_bytes_max, &mut room);
+    let mut budget = limits.budget.try_acquire(declared).map_err(over_budget)?;
+    let reading = collect(payload, declared, limits.body_bytes_max, &mut budget);
     let bytes = deadline.limit(reading).await.map_err(|_| Deadline::passed(Stage::ReadBody))??;
     let bytes = match encoding {
         Encoding::Identity => bytes,
@@ -60,14 +60,14 @@ pub(super) async fn read(
             } else {
                 web::block(move || inflate(encoding, &bytes, max)).await.map_err(|error| Error::internal(error.to_string()))?
             }?;
-            room.grow(inflated.len()).map_err(no_room)?;
+            budget.grow(inflated.len()).map_err(over_budget)?;
             inflated
         }
     };
-    Ok(Body { bytes, _room: room })
+    Ok(Body { bytes, _budget: budget })
 }
 
-async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &mut Permit) -> Result<Bytes, Error> {
+async fn collect(mut payload: web::Payload, declared: usize, max: usize, budget: &mut Permit) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     let mut first = Bytes::new();
     while let Some(chunk) = payload.next().await {
@@ -76,7 +76,7 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, room: &
         if total > max {
             return Err(too_large("more", max));
         }
-        room.grow(total.saturating_sub(declared).min(chunk.len())).map_err(no_room)?;
+        budget.grow(total.saturating_sub(declared).min(chunk.len())).map_err(over_budget)?;
         // Most bodies are one chunk, and need no copy. Only several chunks are copied together.
         if first.is_empty() && bytes.is_empty() {
             first = chunk;
@@ -98,7 +98,9 @@ fn refuse_websocket(headers: &HeaderMap) -> Result<(), Error> {
     if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(UPGRADE).any(is_websocket) {
         return Ok(());
     }
-    Err(Error::invalid("the body cannot be read: expected a request without `Upgrade: websocket`, which is not spoken here"))
+    Err(Error::invalid(
+        "the body cannot be read: expected a request without `Upgrade: websocket`, which this server does not speak",
+    ))
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Error> {

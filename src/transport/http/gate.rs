@@ -50,7 +50,7 @@ impl Gate {
         let error = refusal.error();
         let mut response = protocol.map_or_else(|| error::respond(&error), |protocol| protocol.refuse(&error));
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(refusal.challenge()));
-        self.answers.dress(request, &mut response);
+        self.answers.finish(request, &mut response);
         response
     }
 }

@@ -21,7 +21,7 @@ pub use answers::Answers;
 pub use body::Body;
 pub use call::HttpCall;
 pub use compress::{compress, may_compress};
-pub use listener::{Listener, Listening, HTTP2};
+pub use listener::{Listener, ListenerSettings, HTTP2};
 pub use protocol::HttpProtocol;
 pub use routes::{is_get, Methods, Routes};
 pub use services::HttpServices;

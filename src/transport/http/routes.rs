@@ -90,7 +90,7 @@ impl<'a> Routes<'a> {
 
     /// Adds a service of actix-web under a prefix. Its answers are compressed for clients that accept gzip.
     pub fn add_service(&mut self, prefix: &str, service: impl HttpServiceFactory + 'static) {
-        self.config.service(web::scope(prefix).wrap(Compress::default()).wrap(from_fn(dress)).service(service));
+        self.config.service(web::scope(prefix).wrap(Compress::default()).wrap(from_fn(finish)).service(service));
     }
 
     // One handler for all methods. With a route for each method, actix-web would try them in turn at every request.
@@ -119,7 +119,7 @@ impl<H: AsyncFn(&mut HttpCall) -> HttpResponse> Route<H> {
         } else {
             self.other_method(&call.request)
         };
-        call.answers().dress(&call.request, &mut response);
+        call.answers().finish(&call.request, &mut response);
         response
     }
 
@@ -137,13 +137,13 @@ impl<H: AsyncFn(&mut HttpCall) -> HttpResponse> Route<H> {
     }
 }
 
-async fn dress(
+async fn finish(
     answers: web::Data<Answers>,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let mut response = next.call(request).await?;
     let request = response.request().clone();
-    answers.dress(&request, response.response_mut());
+    answers.finish(&request, response.response_mut());
     Ok(response)
 }

@@ -48,6 +48,6 @@ impl HttpServices {
 
 async fn unknown_path(request: HttpRequest, answers: web::Data<Answers>) -> actix_web::HttpResponse {
     let mut response = answers.unknown_path(&request);
-    answers.dress(&request, &mut response);
+    answers.finish(&request, &mut response);
     response
 }

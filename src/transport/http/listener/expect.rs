@@ -19,12 +19,12 @@ use futures::future::{Either, LocalBoxFuture};
 use futures::Stream;
 
 /// The handler of a worker. It is set when the worker has made its services.
-pub(super) type Made<S> = Rc<RefCell<Option<Rc<S>>>>;
+pub(super) type SharedHandler<S> = Rc<RefCell<Option<Rc<S>>>>;
 
 /// Makes the handler that actix-http calls.
-pub(super) fn calling<F>(
+pub(super) fn handler_service<F>(
     handlers: F,
-    made: Made<F::Service>,
+    shared: SharedHandler<F::Service>,
 ) -> impl ServiceFactory<Request, Config = (), Response = F::Response, Error = F::Error, InitError = F::InitError>
 where
     F: ServiceFactory<Request, Config = ()> + 'static,
@@ -32,18 +32,18 @@ where
     F::Error: 'static,
 {
     fn_factory(move || {
-        let (making, made) = (handlers.new_service(()), Rc::clone(&made));
+        let (making, shared) = (handlers.new_service(()), Rc::clone(&shared));
         async move {
             let handler = Rc::new(making.await?);
-            *made.borrow_mut() = Some(Rc::clone(&handler));
+            *shared.borrow_mut() = Some(Rc::clone(&handler));
             Ok::<_, F::InitError>(Handler(handler))
         }
     })
 }
 
 /// Makes the expect service that actix-http calls before it answers 100.
-pub(super) fn asking<S, B>(
-    made: Made<S>,
+pub(super) fn expect_service<S, B>(
+    shared: SharedHandler<S>,
 ) -> impl ServiceFactory<Request, Config = (), Response = Request, Error = Response<BoxBody>, InitError = ()>
 where
     S: Service<Request> + 'static,
@@ -53,8 +53,8 @@ where
 {
     fn_service(move |request| {
         // A worker makes its services before it accepts connections.
-        let handler = made.borrow().clone().expect("the handler is made before it is called; this is a bug");
-        ask(handler, request)
+        let handler = shared.borrow().clone().expect("the handler is made before it is called; this is a bug");
+        call_early(handler, request)
     })
 }
 
@@ -62,7 +62,7 @@ where
 struct Handler<S>(Rc<S>);
 
 /// A called handler that waits for the body.
-struct Begun<R, E>(LocalBoxFuture<'static, Result<R, E>>);
+struct Called<R, E>(LocalBoxFuture<'static, Result<R, E>>);
 
 impl<S> Service<Request> for Handler<S>
 where
@@ -81,7 +81,7 @@ where
     fn call(&self, request: Request) -> Self::Future {
         let begun = request.extensions_mut().remove();
         match begun {
-            Some(Begun(answering)) => Either::Right(answering),
+            Some(Called(answering)) => Either::Right(answering),
             None => Either::Left(self.0.call(request)),
         }
     }
@@ -89,36 +89,36 @@ where
 
 /// Calls the handler. If the handler reads the body, this returns a request that leads to the called handler; else it returns the
 /// answer.
-async fn ask<S, B>(handler: Rc<S>, mut request: Request) -> Result<Request, Response<BoxBody>>
+async fn call_early<S, B>(handler: Rc<S>, mut request: Request) -> Result<Request, Response<BoxBody>>
 where
     S: Service<Request> + 'static,
     S::Response: Into<Response<B>> + 'static,
     S::Error: Into<Response<BoxBody>> + 'static,
     B: MessageBody + 'static,
 {
-    let gate = Rc::new(RefCell::new(Gate::Shut));
+    let access = Rc::new(RefCell::new(BodyAccess::NotRequested));
     let payload = request.take_payload();
     let has_body = !matches!(payload, Payload::None);
     if has_body {
-        *request.payload() = Payload::Stream { payload: Box::pin(Body { payload, gate: Rc::clone(&gate) }) };
+        *request.payload() = Payload::Stream { payload: Box::pin(Body { payload, access: Rc::clone(&access) }) };
     }
     let mut answering: LocalBoxFuture<'static, _> = Box::pin(async move { handler.call(request).await });
     let answer = poll_fn(|cx| match answering.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => match &*gate.borrow() {
-            Gate::Asked(_) => Poll::Ready(None),
-            Gate::Shut | Gate::Open => Poll::Pending,
+        Poll::Pending => match &*access.borrow() {
+            BodyAccess::Requested(_) => Poll::Ready(None),
+            BodyAccess::NotRequested | BodyAccess::Allowed => Poll::Pending,
         },
     });
     let mut refusal: Response<BoxBody> = match answer.await {
         Some(Ok(answer)) => answer.into().map_into_boxed_body(),
         Some(Err(error)) => error.into(),
         None => {
-            if let Gate::Asked(reader) = gate.replace(Gate::Open) {
+            if let BodyAccess::Requested(reader) = access.replace(BodyAccess::Allowed) {
                 reader.wake();
             }
             let request = Request::new();
-            request.extensions_mut().insert(Begun(answering));
+            request.extensions_mut().insert(Called(answering));
             return Ok(request);
         }
     };
@@ -130,30 +130,30 @@ where
 }
 
 /// Whether a handler may read the body.
-enum Gate {
+enum BodyAccess {
     /// No handler has tried to read it.
-    Shut,
+    NotRequested,
     /// A handler waits for it.
-    Asked(Waker),
+    Requested(Waker),
     /// The client has been asked to send it.
-    Open,
+    Allowed,
 }
 
 /// A body that waits until the client is asked to send it.
 struct Body {
     payload: Payload,
-    gate: Rc<RefCell<Gate>>,
+    access: Rc<RefCell<BodyAccess>>,
 }
 
 impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let is_open = matches!(&*self.gate.borrow(), Gate::Open);
-        if is_open {
+        let is_allowed = matches!(&*self.access.borrow(), BodyAccess::Allowed);
+        if is_allowed {
             return Pin::new(&mut self.payload).poll_next(cx);
         }
-        self.gate.replace(Gate::Asked(cx.waker().clone()));
+        self.access.replace(BodyAccess::Requested(cx.waker().clone()));
         Poll::Pending
     }
 }

@@ -23,12 +23,12 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout, Instant};
 
 use super::stream::{self, Ended};
-use super::taken::Taken;
-use super::waits::{leaving, Waits};
+use super::timeouts::{closing, Timeouts};
+use super::write_timeout::WriteTimeout;
 use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 
-/// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). It is smaller than for HTTP/1.1, because a
-/// connection holds a head for each request, and as large as at the gRPC port. h2 answers 431 to a larger head, and closes a
+/// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). The gRPC port has the same limit. HTTP/1.1
+/// allows more, because its connections hold one head at a time. h2 answers 431 to a larger head, and closes a
 /// connection whose head does not end.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
 /// The most requests that a client may cancel in a row without one being answered. It is four times the number that may run at
@@ -42,26 +42,31 @@ const UNSEEN_RESETS_MAX: usize = STREAMS_MAX as usize;
 const FAULTS_MAX: usize = 1024;
 
 /// Serves a connection until it ends.
-pub(super) async fn converse<T, S, B>(io: T, peer: Option<SocketAddr>, handler: &S, waits: Waits, told: watch::Receiver<bool>)
-where
+pub(super) async fn serve<T, S, B>(
+    io: T,
+    peer: Option<SocketAddr>,
+    handler: &S,
+    timeouts: Timeouts,
+    closing_signal: watch::Receiver<bool>,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request>,
     S::Response: Into<Response<B>>,
     S::Error: Into<Response<BoxBody>>,
     B: MessageBody + 'static,
 {
-    let io = Taken::new(io, waits.take);
+    let io = WriteTimeout::new(io, timeouts.stall);
     let is_full = io.is_full();
-    let begun = tokio::select! {
+    let handshake = tokio::select! {
         biased;
-        begun = timeout(waits.head, builder().handshake(io)) => begun,
-        () = leaving(told.clone()) => return,
+        handshake = timeout(timeouts.head, builder().handshake(io)) => handshake,
+        () = closing(closing_signal.clone()) => return,
     };
-    let Ok(Ok(connection)) = begun else { return };
-    let limit = Instant::now() + waits.head;
-    let conversation = Conversation { connection, is_full, leaving_by: None, limit, waits, resets: 0 };
-    let answer = |request, respond| stream::answer(request, respond, peer, handler, waits);
-    if let Err(error) = conversation.run(told, answer).await {
+    let Ok(Ok(connection)) = handshake else { return };
+    let limit = Instant::now() + timeouts.head;
+    let connection = Http2Connection { connection, is_full, refuse_from: None, limit, timeouts, resets: 0 };
+    let answer = |request, respond| stream::answer(request, respond, peer, handler, timeouts);
+    if let Err(error) = connection.run(closing_signal, answer).await {
         tracing::debug!("HTTP/2: {error}");
     }
 }
@@ -79,39 +84,39 @@ fn builder() -> Builder {
     builder
 }
 
-struct Conversation<T> {
+struct Http2Connection<T> {
     connection: Connection<T, Bytes>,
     /// Whether bytes wait until the client reads.
     is_full: Rc<Cell<bool>>,
-    /// Since the server told the client to close: the time after which it refuses new requests.
-    leaving_by: Option<Instant>,
+    /// The time after which new requests are refused; `None` until the server tells the client to close.
+    refuse_from: Option<Instant>,
     /// The time at which the connection closes if it has no request until then.
     limit: Instant,
-    waits: Waits,
+    timeouts: Timeouts,
     /// The requests that the client cancelled since the last answer.
     resets: u32,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> Http2Connection<T> {
     /// Accepts and answers requests until the connection ends. Its requests end with it.
     async fn run<F: Future<Output = Ended>>(
         mut self,
-        told: watch::Receiver<bool>,
+        closing_signal: watch::Receiver<bool>,
         answer: impl Fn(::http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>) -> F,
     ) -> Result<(), h2::Error> {
         let mut answers = FuturesUnordered::new();
-        let mut leaving = pin!(leaving(told));
+        let mut closing = pin!(closing(closing_signal));
         loop {
             let is_idle = answers.is_empty();
             tokio::select! {
                 accepted = self.connection.accept() => match accepted.transpose()? {
-                    Some((_, mut refused)) if self.is_closed() => refused.send_reset(Reason::REFUSED_STREAM),
+                    Some((_, mut refused)) if self.refuses_requests() => refused.send_reset(Reason::REFUSED_STREAM),
                     Some((request, respond)) => answers.push(answer(request, respond)),
                     None => return Ok(()),
                 },
-                Some(ended) = answers.next() => self.ended(ended),
-                () = &mut leaving, if self.leaving_by.is_none() => self.leave(),
-                () = sleep_until(self.limit), if is_idle => if self.is_over() {
+                Some(ended) = answers.next() => self.note_end(ended),
+                () = &mut closing, if self.refuse_from.is_none() => self.close(),
+                () = sleep_until(self.limit), if is_idle => if self.end_idle() {
                     return Ok(());
                 },
             }
@@ -119,12 +124,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
     }
 
     /// Handles a connection without requests whose limit has passed. Returns whether it closes now.
-    fn is_over(&mut self) -> bool {
-        if self.leaving_by.is_none() {
-            self.leave();
+    fn end_idle(&mut self) -> bool {
+        if self.refuse_from.is_none() {
+            self.close();
         } else if self.is_full.get() {
             // The end of an answer is still on its way. The write time-out limits that.
-            self.limit = Instant::now() + self.waits.linger;
+            self.limit = Instant::now() + self.timeouts.linger;
         } else {
             return true;
         }
@@ -133,32 +138,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Conversation<T> {
 
     /// Whether the client still sends new requests a while after it was told to close. They are refused, and the client may send
     /// them elsewhere.
-    fn is_closed(&self) -> bool {
-        self.leaving_by.is_some_and(|moment| moment < Instant::now())
+    fn refuses_requests(&self) -> bool {
+        self.refuse_from.is_some_and(|moment| moment < Instant::now())
     }
 
     /// Notes the end of a request.
-    fn ended(&mut self, ended: Ended) {
+    fn note_end(&mut self, ended: Ended) {
         match ended {
             Ended::Answered { says_close } => {
                 self.resets = 0;
-                if says_close && self.leaving_by.is_none() {
-                    self.leave();
+                if says_close && self.refuse_from.is_none() {
+                    self.close();
                 }
             }
-            Ended::TakenBack => self.resets += 1,
+            Ended::Cancelled => self.resets += 1,
         }
         if self.resets > RESETS_MAX {
             self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         }
-        let wait = if self.leaving_by.is_some() { self.waits.linger } else { self.waits.keep_alive };
+        let wait = if self.refuse_from.is_some() { self.timeouts.linger } else { self.timeouts.keep_alive };
         self.limit = Instant::now() + wait;
     }
 
     /// Tells the client to send no more requests (GOAWAY). Requests that are already on their way are answered.
-    fn leave(&mut self) {
-        self.limit = Instant::now() + self.waits.linger;
-        self.leaving_by = Some(self.limit);
+    fn close(&mut self) {
+        self.limit = Instant::now() + self.timeouts.linger;
+        self.refuse_from = Some(self.limit);
         self.connection.graceful_shutdown();
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
-const PATIENT: Waits = Waits { head: LONG, keep_alive: LONG, take: LONG, linger: LONG };
+const PATIENT: Timeouts = Timeouts { head: LONG, keep_alive: LONG, stall: LONG, linger: LONG };
 /// More bytes than a client's window and the pipe hold together.
 const LARGE_BYTES: usize = 1 << 20;
 const PIPE_BYTES: usize = 16 << 10;
@@ -32,7 +32,7 @@ const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 /// Serves one connection. `/large` and `/kept` have large answers, `/none` never answers, and all other paths have a short
 /// answer.
-async fn serve(io: DuplexStream, waits: Waits, told: watch::Receiver<bool>) {
+async fn serve(io: DuplexStream, timeouts: Timeouts, told: watch::Receiver<bool>) {
     let handler = fn_service(|request: Request| async move {
         let body = match request.path() {
             "/none" => std::future::pending::<String>().await,
@@ -43,14 +43,14 @@ async fn serve(io: DuplexStream, waits: Waits, told: watch::Receiver<bool>) {
         Ok::<_, Response<BoxBody>>(Response::ok().set_body(body))
     });
     let handler = ServiceFactory::<Request>::new_service(&handler, ()).await.unwrap();
-    converse(io, None, &handler, waits, told).await;
+    super::serve(io, None, &handler, timeouts, told).await;
 }
 
 /// Runs a client against a server. Returns the client's result. Fails if the server does not end afterwards.
-async fn meet<R, F: Future<Output = R>>(waits: Waits, client: impl FnOnce(DuplexStream, watch::Sender<bool>) -> F) -> R {
+async fn meet<R, F: Future<Output = R>>(timeouts: Timeouts, client: impl FnOnce(DuplexStream, watch::Sender<bool>) -> F) -> R {
     let (io, server) = duplex(PIPE_BYTES);
     let (stop, told) = watch::channel(false);
-    let both = join(client(io, stop), serve(server, waits, told));
+    let both = join(client(io, stop), serve(server, timeouts, told));
     timeout(LONG / 2, both).await.expect("the connection ends").0
 }
 
@@ -72,8 +72,8 @@ fn greeting() -> Vec<u8> {
 
 /// Allows answers of any size.
 fn all_at_once() -> Vec<u8> {
-    let room = [0x7f, 0, 0, 0];
-    [frame(SETTINGS, 0, 0, &[&[0, 4][..], &room].concat()), frame(WINDOW_UPDATE, 0, 0, &room)].concat()
+    let window = [0x7f, 0, 0, 0];
+    [frame(SETTINGS, 0, 0, &[&[0, 4][..], &window].concat()), frame(WINDOW_UPDATE, 0, 0, &window)].concat()
 }
 
 /// Reads the next frame. Returns its type and payload.
@@ -99,7 +99,7 @@ async fn read(io: &mut DuplexStream) -> (Vec<u8>, Vec<Reason>) {
 }
 
 /// Sends bytes. Returns everything that the server answers until it closes the connection.
-async fn answer(waits: Waits, sent: &[&[u8]]) -> (Vec<u8>, Vec<Reason>) {
+async fn answer(timeouts: Timeouts, sent: &[&[u8]]) -> (Vec<u8>, Vec<Reason>) {
     let sent = sent.concat();
     let client = |mut io: DuplexStream, stop| async move {
         // The server may close the connection before it has read everything.
@@ -108,32 +108,32 @@ async fn answer(waits: Waits, sent: &[&[u8]]) -> (Vec<u8>, Vec<Reason>) {
         drop(stop);
         answer
     };
-    meet(waits, client).await
+    meet(timeouts, client).await
 }
 
 #[actix_web::test]
 async fn a_client_that_says_nothing_is_given_up() {
-    let answer = answer(Waits { head: SHORT, ..PATIENT }, &[]).await;
+    let answer = answer(Timeouts { head: SHORT, ..PATIENT }, &[]).await;
     assert_eq!(answer, (vec![SETTINGS], vec![]));
 }
 
 #[actix_web::test]
 async fn a_client_that_asks_nothing_is_told_to_go() {
-    let (_, reasons) = answer(Waits { head: SHORT, linger: SHORT, ..PATIENT }, &[&greeting()]).await;
+    let (_, reasons) = answer(Timeouts { head: SHORT, linger: SHORT, ..PATIENT }, &[&greeting()]).await;
     assert_eq!(reasons, [Reason::NO_ERROR]);
 }
 
 #[actix_web::test]
 async fn a_client_that_asks_no_more_is_told_to_go() {
-    let waits = Waits { keep_alive: SHORT, linger: SHORT, ..PATIENT };
-    let (kinds, reasons) = answer(waits, &[&greeting(), &get(1, "/")]).await;
+    let timeouts = Timeouts { keep_alive: SHORT, linger: SHORT, ..PATIENT };
+    let (kinds, reasons) = answer(timeouts, &[&greeting(), &get(1, "/")]).await;
     assert!(kinds.contains(&DATA) && reasons == [Reason::NO_ERROR], "{kinds:?} {reasons:?}");
 }
 
 #[actix_web::test]
 async fn a_head_that_does_not_end_is_no_request() {
     let begun = frame(HEADERS, 0, 1, &[0x82, 0x86, 0x84]);
-    let (_, reasons) = answer(Waits { head: SHORT, linger: SHORT, ..PATIENT }, &[&greeting(), &begun]).await;
+    let (_, reasons) = answer(Timeouts { head: SHORT, linger: SHORT, ..PATIENT }, &[&greeting(), &begun]).await;
     assert_eq!(reasons, [Reason::NO_ERROR]);
 }
 
@@ -147,8 +147,8 @@ async fn a_head_without_an_end_ends_the_connection() {
 
 #[actix_web::test]
 async fn an_answer_for_which_a_client_makes_no_room_is_given_up() {
-    let waits = Waits { take: SHORT, keep_alive: SHORT, linger: SHORT, ..PATIENT };
-    let (kinds, reasons) = answer(waits, &[&greeting(), &get(1, "/large")]).await;
+    let timeouts = Timeouts { stall: SHORT, keep_alive: SHORT, linger: SHORT, ..PATIENT };
+    let (kinds, reasons) = answer(timeouts, &[&greeting(), &get(1, "/large")]).await;
     assert!(kinds.contains(&DATA) && kinds.contains(&RST_STREAM), "{kinds:?}");
     assert_eq!(reasons, [Reason::NO_ERROR], "the connection goes on until it is idle");
 }
@@ -159,7 +159,7 @@ async fn a_client_that_reads_nothing_is_given_up() {
         io.write_all(&[greeting(), all_at_once(), get(1, "/large")].concat()).await.unwrap();
         stop.closed().await;
     };
-    meet(Waits { take: SHORT, ..PATIENT }, client).await;
+    meet(Timeouts { stall: SHORT, ..PATIENT }, client).await;
 }
 
 /// The clock is the test's own: the client's sleep takes no time, and the server's limits pass within it.
@@ -176,7 +176,7 @@ async fn a_stop_cuts_no_answer_off_that_its_client_takes_late() {
         }
         bytes
     };
-    assert_eq!(meet(Waits { linger: SHORT, ..PATIENT }, client).await, KEPT_BYTES);
+    assert_eq!(meet(Timeouts { linger: SHORT, ..PATIENT }, client).await, KEPT_BYTES);
 }
 
 #[actix_web::test]
@@ -187,7 +187,7 @@ async fn a_stop_waits_for_no_client_that_has_no_request() {
         stop.send_replace(true);
         read(&mut io).await.1
     };
-    assert_eq!(meet(Waits { linger: SHORT, ..PATIENT }, client).await, [Reason::NO_ERROR]);
+    assert_eq!(meet(Timeouts { linger: SHORT, ..PATIENT }, client).await, [Reason::NO_ERROR]);
 }
 
 #[actix_web::test]
@@ -213,7 +213,7 @@ async fn a_client_that_goes_on_asking_after_a_stop_is_refused() {
         io.write_all(&frame(RST_STREAM, 0, 1, &CANCEL)).await.unwrap();
         read(&mut io).await;
     };
-    meet(Waits { linger: SHORT, ..PATIENT }, client).await;
+    meet(Timeouts { linger: SHORT, ..PATIENT }, client).await;
 }
 
 #[actix_web::test]

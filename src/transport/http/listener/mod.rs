@@ -5,12 +5,12 @@
 
 mod expect;
 mod http2;
-pub(super) mod offers;
 mod settings;
 mod sockets;
 mod stream;
-mod taken;
-mod waits;
+mod timeouts;
+pub(super) mod upgrade_filter;
+mod write_timeout;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -36,10 +36,10 @@ use tokio_rustls::TlsAcceptor;
 use super::observe::observe;
 use super::services::HttpServices;
 use crate::transport::tls;
-use offers::Offers;
-use waits::{leaving, Waits};
+use timeouts::{closing, Timeouts};
+use upgrade_filter::UpgradeFilter;
 
-pub use settings::Listening;
+pub use settings::ListenerSettings;
 
 /// The name of HTTP/2 in the TLS handshake (ALPN).
 pub const HTTP2: &[u8] = b"h2";
@@ -49,7 +49,7 @@ const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a client may go on sending a refused body, so that it comes to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
 /// How long an HTTP/2 client may read nothing of its answer. A slow line recovers long before.
-const TAKE_WAIT: Duration = Duration::from_secs(60);
+const STALL_WAIT: Duration = Duration::from_secs(60);
 /// How long connections that have begun may take until they can be accepted. A packet's way there and back takes less.
 const BEGUN_WAIT: Duration = Duration::from_millis(50);
 /// How long the accepting thread may take until it no longer waits for its sockets.
@@ -63,7 +63,7 @@ pub struct Listener {
     address: SocketAddr,
     handle: ServerHandle,
     ended: JoinHandle<io::Result<()>>,
-    leave: watch::Sender<bool>,
+    close: watch::Sender<bool>,
 }
 
 impl Listener {
@@ -71,22 +71,22 @@ impl Listener {
     ///
     /// # Errors
     /// If it cannot listen on any address of the host.
-    pub fn start(place: (&str, u16), listening: &Listening, services: &HttpServices) -> io::Result<Self> {
-        let sockets = sockets::listen(place)?;
+    pub fn start(host: &str, port: u16, settings: &ListenerSettings, services: &HttpServices) -> io::Result<Self> {
+        let sockets = sockets::listen(host, port)?;
         let address = sockets[0].local_addr()?;
-        let (leave, told) = watch::channel(false);
+        let (close, closing_signal) = watch::channel(false);
         let mut builder = Server::build()
             .disable_signals()
-            .max_concurrent_connections(listening.connections_max)
-            .shutdown_timeout(listening.stop_seconds);
-        if let Some(workers) = listening.workers {
+            .max_concurrent_connections(settings.connections_max)
+            .shutdown_timeout(settings.stop_seconds);
+        if let Some(workers) = settings.workers {
             builder = builder.workers(workers);
         }
         for socket in &sockets {
-            builder = serve(builder, socket, listening.clone(), services.clone(), told.clone())?;
+            builder = serve(builder, socket, settings.clone(), services.clone(), closing_signal.clone())?;
         }
         let server = builder.run();
-        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), leave })
+        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), close })
     }
 
     /// The address of the first socket.
@@ -103,7 +103,7 @@ impl Listener {
         self.refuse_new().await;
         // If there is little time, most of it belongs to running requests.
         tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
-        self.leave.send_replace(true);
+        self.close.send_replace(true);
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)?
     }
@@ -120,7 +120,7 @@ impl Listener {
     /// Refuses new connections without losing one that a client believes to be open. If a socket is only closed, the system
     /// resets the connections that are not accepted yet, although their requests may have come.
     async fn refuse_new(&self) {
-        self.sockets.iter().for_each(sockets::let_none_begin);
+        self.sockets.iter().for_each(sockets::ignore_new);
         tokio::time::sleep(BEGUN_WAIT).await;
         // Without the pause, the accepting thread would log the closed socket as a failure.
         self.handle.pause().await;
@@ -132,75 +132,75 @@ impl Listener {
 fn serve(
     builder: ServerBuilder,
     socket: &TcpListener,
-    listening: Listening,
+    settings: ListenerSettings,
     services: HttpServices,
-    told: watch::Receiver<bool>,
+    closing_signal: watch::Receiver<bool>,
 ) -> io::Result<ServerBuilder> {
     let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
-    let Some(tls) = listening.tls.clone() else {
+    let Some(tls) = settings.tls.clone() else {
         return builder.listen("tfweb-http", socket, move || {
-            let leaving = told.clone();
-            let connected = move |tcp| begin(tcp, leaving.clone());
-            fn_service(connected).and_then(http(address, &listening, services.clone(), told.clone()))
+            let closing = closing_signal.clone();
+            let connected = move |tcp| detect_version(tcp, closing.clone());
+            fn_service(connected).and_then(connection_service(address, &settings, services.clone(), closing_signal.clone()))
         });
     };
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     builder.listen("tfweb-https", socket, move || {
-        let (acceptor, leaving) = (acceptor.clone(), told.clone());
-        let connected = move |tcp| agree(acceptor.clone(), tcp, leaving.clone());
-        fn_service(connected).and_then(http(address, &listening, services.clone(), told.clone()))
+        let (acceptor, closing) = (acceptor.clone(), closing_signal.clone());
+        let connected = move |tcp| handshake(acceptor.clone(), tcp, closing.clone());
+        fn_service(connected).and_then(connection_service(address, &settings, services.clone(), closing_signal.clone()))
     })
 }
 
 /// An open connection whose HTTP version is known.
 struct Connected<T> {
-    stream: Offers<T>,
+    stream: UpgradeFilter<T>,
     peer: Option<SocketAddr>,
     is_http2: bool,
 }
 
 /// Makes the service that answers on connections.
-fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
+fn connection_service<T: AsyncRead + AsyncWrite + Unpin + 'static>(
     address: SocketAddr,
-    listening: &Listening,
+    settings: &ListenerSettings,
     services: HttpServices,
-    told: watch::Receiver<bool>,
+    closing_signal: watch::Receiver<bool>,
 ) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
     let is_observed = services.telemetry.is_some();
     let services = actix_web::App::new().configure(move |config| services.mount(config));
     // If no request is observed, there is no middleware.
     let services = services.wrap(Condition::new(is_observed, from_fn(observe)));
     let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
-    let made = expect::Made::default();
-    let asked = expect::asking(Rc::clone(&made));
-    let services = expect::calling(map_config(services, |()| AppConfig::default()), Rc::clone(&made));
+    let handler_cell = expect::SharedHandler::default();
+    let asked = expect::expect_service(Rc::clone(&handler_cell));
+    let services = expect::handler_service(map_config(services, |()| AppConfig::default()), Rc::clone(&handler_cell));
     let http1 = HttpService::build();
-    let http1 = if listening.tls.is_some() { http1.secure() } else { http1 };
-    let leave = told.clone();
-    let idle = HeaderValue::from_str(&format!("timeout={}", listening.keep_alive.as_secs()));
+    let http1 = if settings.tls.is_some() { http1.secure() } else { http1 };
+    let close = closing_signal.clone();
+    let idle = HeaderValue::from_str(&format!("timeout={}", settings.keep_alive.as_secs()));
     let idle = idle.expect("a number is a header's value; this is a bug");
     let http1 = http1
         .local_addr(address)
-        .keep_alive(listening.keep_alive)
+        .keep_alive(settings.keep_alive)
         .client_request_timeout(HEAD_WAIT)
         .client_disconnect_timeout(LINGER)
         // If a client closes its side, its request is dropped. It then costs no run, unless one has begun.
         .h1_allow_half_closed(false)
-        .graceful_shutdown_signal(move || leaving(leave.clone()))
+        .graceful_shutdown_signal(move || closing(close.clone()))
         .expect(asked)
-        .h1(services.map(move |response| telling(response, &idle)));
-    let waits = Waits { head: HEAD_WAIT, keep_alive: listening.keep_alive, take: TAKE_WAIT, linger: LINGER };
+        .h1(services.map(move |response| with_keep_alive(response, &idle)));
+    let timeouts = Timeouts { head: HEAD_WAIT, keep_alive: settings.keep_alive, stall: STALL_WAIT, linger: LINGER };
     fn_factory(move || {
-        let (http1, made, told) = (http1.new_service(()), Rc::clone(&made), told.clone());
+        let (http1, handler_cell, closing_signal) = (http1.new_service(()), Rc::clone(&handler_cell), closing_signal.clone());
         async move {
             let http1 = Rc::new(http1.await?);
             // The line before has made HTTP/1.1's service, and that service has set the handler.
-            let handler = made.borrow().clone().expect("the handler is made before it is called; this is a bug");
+            let handler = handler_cell.borrow().clone().expect("the handler is made before it is called; this is a bug");
             Ok(fn_service(move |Connected { stream, peer, is_http2 }| {
-                let (http1, handler, told) = (Rc::clone(&http1), Rc::clone(&handler), told.clone());
+                let (http1, handler, closing_signal) = (Rc::clone(&http1), Rc::clone(&handler), closing_signal.clone());
                 async move {
                     if is_http2 {
-                        http2::converse(stream, peer, &*handler, waits, told).await;
+                        http2::serve(stream, peer, &*handler, timeouts, closing_signal).await;
                         return Ok(());
                     }
                     http1.call((stream, peer)).await
@@ -212,7 +212,7 @@ fn http<T: AsyncRead + AsyncWrite + Unpin + 'static>(
 
 /// Tells an HTTP/1.1 client how long its connection stays open, so that it does not send a request just when the server closes
 /// it.
-fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceResponse<B> {
+fn with_keep_alive<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceResponse<B> {
     let closes = response.request().head().connection_type() == ConnectionType::Close;
     if !closes && response.response().head().keep_alive() {
         response.headers_mut().insert(HeaderName::from_static("keep-alive"), idle.clone());
@@ -221,35 +221,35 @@ fn telling<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceRe
 }
 
 /// Waits until the client shows its HTTP version. A connection without any byte does not delay a stop.
-async fn begin(tcp: TcpStream, told: watch::Receiver<bool>) -> Result<Connected<TcpStream>, DispatchError> {
+async fn detect_version(tcp: TcpStream, closing_signal: watch::Receiver<bool>) -> Result<Connected<TcpStream>, DispatchError> {
     let peer = tcp.peer_addr().ok();
     // An error only means that small answers come later.
     let _ = tcp.set_nodelay(true);
-    let mut stream = Offers::new(tcp);
+    let mut stream = UpgradeFilter::new(tcp);
     let said = tokio::select! {
         // A client that has begun to send is served, even during a stop.
         biased;
         said = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => said.map_err(io::Error::from)?,
-        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+        () = closing(closing_signal) => Err(io::ErrorKind::ConnectionAborted.into()),
     };
     Ok(Connected { is_http2: said?, stream, peer })
 }
 
 /// Does the TLS handshake. A handshake does not delay a stop.
-async fn agree(
+async fn handshake(
     acceptor: TlsAcceptor,
     tcp: TcpStream,
-    told: watch::Receiver<bool>,
+    closing_signal: watch::Receiver<bool>,
 ) -> Result<Connected<TlsStream<TcpStream>>, DispatchError> {
     let peer = tcp.peer_addr().ok();
-    let agreed = tokio::select! {
-        agreed = tls::agree(&acceptor, tcp) => agreed,
-        () = leaving(told) => Err(io::ErrorKind::ConnectionAborted.into()),
+    let handshake = tokio::select! {
+        handshake = tls::handshake(&acceptor, tcp) => handshake,
+        () = closing(closing_signal) => Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    match agreed {
+    match handshake {
         Ok(stream) => {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-            Ok(Connected { stream: Offers::new(stream), peer, is_http2 })
+            Ok(Connected { stream: UpgradeFilter::new(stream), peer, is_http2 })
         }
         Err(error) => {
             tracing::debug!("HTTP: no TLS: {error}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The settings of an HTTP listener.
 #[derive(Clone)]
-pub struct Listening {
+pub struct ListenerSettings {
     /// TLS; `None` for plain HTTP.
     pub tls: Option<rustls::ServerConfig>,
     /// The number of threads; `None` for one on each core.
@@ -26,7 +26,7 @@ const CONNECTIONS_MAX: usize = 10_000;
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 const ADMIN_CONNECTIONS_MAX: usize = 256;
 
-impl Listening {
+impl ListenerSettings {
     /// The settings of the port that serves models.
     #[must_use]
     pub fn main(tls: Option<rustls::ServerConfig>, stop_seconds: u64) -> Self {

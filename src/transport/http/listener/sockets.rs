@@ -13,10 +13,10 @@ const BACKLOG: i32 = 1024;
 ///
 /// # Errors
 /// The last address's error, if none allows it.
-pub(super) fn listen(place: (&str, u16)) -> io::Result<Vec<TcpListener>> {
+pub(super) fn listen(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
-    for address in place.to_socket_addrs()? {
+    for address in (host, port).to_socket_addrs()? {
         match listen_on(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) => failed = error,
@@ -40,7 +40,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 /// Makes the system ignore new connections. Those that have begun can still be accepted. The client's system tries an ignored
 /// connection again a second later.
 #[cfg(target_os = "linux")]
-pub(super) fn let_none_begin(listener: &TcpListener) {
+pub(super) fn ignore_new(listener: &TcpListener) {
     use socket2::SockFilter;
 
     // Byte 13 of the TCP header has the flags. A segment with the flag SYN begins a connection (RFC 9293, section 3.1).
@@ -57,7 +57,7 @@ pub(super) fn let_none_begin(listener: &TcpListener) {
 
 /// Does nothing, because only Linux has such a filter. Elsewhere a connection that begins while the server stops may be reset.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn let_none_begin(_: &TcpListener) {}
+pub(super) fn ignore_new(_: &TcpListener) {}
 
 /// Makes the system refuse new connections, and reset those that are not accepted.
 pub(super) fn refuse(listener: &TcpListener) {

@@ -23,7 +23,7 @@ use http::header::{CONNECTION, DATE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::StatusCode;
 use tokio::time::timeout;
 
-use super::waits::Waits;
+use super::timeouts::Timeouts;
 
 /// The most bytes of an answer that ask for window at once. Answers side by side take turns, so that none waits for another.
 const TURN_BYTES: usize = 16 << 10;
@@ -33,7 +33,7 @@ pub(super) enum Ended {
     /// The server answered it. The answer may tell the client to close its connection.
     Answered { says_close: bool },
     /// The client cancelled it before its answer.
-    TakenBack,
+    Cancelled,
 }
 
 /// Answers a request. If this is dropped, the handler's future is dropped too. If the handler has not read the whole body, the
@@ -43,7 +43,7 @@ pub(super) async fn answer<S, B>(
     mut respond: SendResponse<Bytes>,
     peer: Option<SocketAddr>,
     handler: &S,
-    waits: Waits,
+    timeouts: Timeouts,
 ) -> Ended
 where
     S: Service<Request>,
@@ -54,7 +54,7 @@ where
     let (parts, stream) = request.into_parts();
     let is_head = parts.method == ::http::Method::HEAD;
     let mut expects = parts.headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let body = Body { stream: Rc::new(RefCell::new(stream)), is_asked: Rc::default() };
+    let body = Body { stream: Rc::new(RefCell::new(stream)), is_requested: Rc::default() };
     let answer = match converted(&parts, peer, &body) {
         None => Some(Response::bad_request().map_into_boxed_body()),
         Some(request) => {
@@ -65,27 +65,27 @@ where
                     return Poll::Ready(None);
                 }
                 let answered = answering.as_mut().poll(cx).map(Some);
-                if answered.is_pending() && expects && body.is_asked.get() {
+                if answered.is_pending() && expects && body.is_requested.get() {
                     expects = false;
-                    go_on(&mut respond);
+                    send_continue(&mut respond);
                 }
                 answered
             });
             answered.await.map(|answered| answered.map_or_else(Into::into, |answer| answer.into().map_into_boxed_body()))
         }
     };
-    let Some(answer) = answer else { return Ended::TakenBack };
-    let ended = send(answer, is_head, respond, waits.take).await;
-    let _ = timeout(waits.linger, body.pass_over()).await;
+    let Some(answer) = answer else { return Ended::Cancelled };
+    let ended = send(answer, is_head, respond, timeouts.stall).await;
+    let _ = timeout(timeouts.linger, body.discard()).await;
     ended
 }
 
 /// Tells a waiting client to send its body.
-fn go_on(respond: &mut SendResponse<Bytes>) {
-    let mut go_on = ::http::Response::new(());
-    *go_on.status_mut() = StatusCode::CONTINUE;
+fn send_continue(respond: &mut SendResponse<Bytes>) {
+    let mut head = ::http::Response::new(());
+    *head.status_mut() = StatusCode::CONTINUE;
     // If this fails, the request has ended.
-    let _ = respond.send_informational(go_on);
+    let _ = respond.send_informational(head);
 }
 
 /// Converts a request for actix; `None` if actix could not have read it.
@@ -117,12 +117,12 @@ fn converted(parts: &::http::request::Parts, peer: Option<SocketAddr>, body: &Bo
 struct Body {
     stream: Rc<RefCell<RecvStream>>,
     /// Whether the handler has begun to read.
-    is_asked: Rc<Cell<bool>>,
+    is_requested: Rc<Cell<bool>>,
 }
 
 impl Body {
     /// Reads and discards the rest.
-    async fn pass_over(mut self) {
+    async fn discard(mut self) {
         while let Some(Ok(_)) = self.next().await {}
     }
 }
@@ -131,7 +131,7 @@ impl Stream for Body {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.is_asked.set(true);
+        self.is_requested.set(true);
         let ended = |error: h2::Error| PayloadError::Incomplete(Some(io::Error::other(error)));
         let mut stream = self.stream.borrow_mut();
         Poll::Ready(ready!(stream.poll_data(cx)).map(|data| {
@@ -142,7 +142,7 @@ impl Stream for Body {
     }
 }
 
-async fn send(answer: Response<BoxBody>, is_head: bool, mut respond: SendResponse<Bytes>, take_wait: Duration) -> Ended {
+async fn send(answer: Response<BoxBody>, is_head: bool, mut respond: SendResponse<Bytes>, stall_wait: Duration) -> Ended {
     let (answer, body) = answer.into_parts();
     let says_close = answer.head().connection_type() == ConnectionType::Close;
     let size = body.size();
@@ -153,7 +153,7 @@ async fn send(answer: Response<BoxBody>, is_head: bool, mut respond: SendRespons
     };
     // A client that cancels while it is answered has already cost its run, so this does not count as cancelled.
     if let (Ok(stream), true) = (respond.send_response(head, !has_body), has_body) {
-        let _ = send_body(body, stream, take_wait).await;
+        let _ = send_body(body, stream, stall_wait).await;
     }
     Ended::Answered { says_close }
 }
@@ -182,7 +182,7 @@ fn head(answer: &ResponseHead, size: BodySize) -> Option<::http::Response<()>> {
 }
 
 /// Sends a body as fast as the client reads it.
-async fn send_body(body: BoxBody, mut stream: SendStream<Bytes>, take_wait: Duration) -> Result<(), h2::Error> {
+async fn send_body(body: BoxBody, mut stream: SendStream<Bytes>, stall_wait: Duration) -> Result<(), h2::Error> {
     let mut body = pin!(body);
     while let Some(bytes) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
         let Ok(mut bytes) = bytes else {
@@ -192,7 +192,7 @@ async fn send_body(body: BoxBody, mut stream: SendStream<Bytes>, take_wait: Dura
         while !bytes.is_empty() {
             stream.reserve_capacity(bytes.len().min(TURN_BYTES));
             while stream.capacity() == 0 {
-                let capacity = timeout(take_wait, poll_fn(|cx| stream.poll_capacity(cx))).await;
+                let capacity = timeout(stall_wait, poll_fn(|cx| stream.poll_capacity(cx))).await;
                 // Returning drops the stream, which resets it.
                 let Ok(Some(capacity)) = capacity else { return Ok(()) };
                 capacity?;

@@ -12,17 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{sleep, Sleep};
 
 /// A connection that fails after its client has read nothing for `wait`.
-pub(super) struct Taken<T> {
+pub(super) struct WriteTimeout<T> {
     io: T,
-    take_wait: Duration,
+    wait_max: Duration,
     /// Runs since the system last refused to take bytes.
-    wait: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<Sleep>>>,
     is_full: Rc<Cell<bool>>,
 }
 
-impl<T> Taken<T> {
-    pub(super) fn new(io: T, take_wait: Duration) -> Self {
-        Self { io, take_wait, wait: None, is_full: Rc::default() }
+impl<T> WriteTimeout<T> {
+    pub(super) fn new(io: T, wait_max: Duration) -> Self {
+        Self { io, wait_max, timer: None, is_full: Rc::default() }
     }
 
     /// Whether bytes wait until the client reads. The flag is shared, for an owner that has given the connection away.
@@ -34,22 +34,22 @@ impl<T> Taken<T> {
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         self.is_full.set(written.is_pending());
         if written.is_ready() {
-            self.wait = None;
+            self.timer = None;
             return written;
         }
-        let take_wait = self.take_wait;
-        ready!(self.wait.get_or_insert_with(|| Box::pin(sleep(take_wait))).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")))
+        let wait_max = self.wait_max;
+        ready!(self.timer.get_or_insert_with(|| Box::pin(sleep(wait_max))).as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads no bytes")))
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Taken<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Taken<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
         self.watch(cx, written)

@@ -17,24 +17,24 @@ pub(super) const PREFIX_BYTES: usize = 5;
 
 /// A service with a limit for its messages.
 #[derive(Clone)]
-pub(super) struct Bounded<S> {
+pub(super) struct MessageLimit<S> {
     service: S,
     bytes_max: usize,
     /// The end of the refusal's text, such as the flag that raises the limit.
     hint: &'static str,
 }
 
-impl<S> Bounded<S> {
+impl<S> MessageLimit<S> {
     pub(super) fn new(service: S, bytes_max: usize, hint: &'static str) -> Self {
         Self { service, bytes_max, hint }
     }
 }
 
-impl<S: NamedService> NamedService for Bounded<S> {
+impl<S: NamedService> NamedService for MessageLimit<S> {
     const NAME: &'static str = S::NAME;
 }
 
-impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
+impl<S: Service<Request<Body>>> Service<Request<Body>> for MessageLimit<S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;
@@ -45,8 +45,8 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (bytes_max, hint) = (self.bytes_max, self.hint);
-        let bounded = |body| Body::new(Messages { body, bytes_max, hint, prefix: Vec::new(), left: 0 });
-        self.service.call(request.map(bounded))
+        let limited = |body| Body::new(Messages { body, bytes_max, hint, prefix: Vec::new(), left: 0 });
+        self.service.call(request.map(limited))
     }
 }
 

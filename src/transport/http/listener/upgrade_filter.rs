@@ -28,15 +28,15 @@ const HEADERS_MAX: usize = 96;
 const HEAD_BYTES_MAX: usize = 128 << 10;
 /// The bytes that are read at once, if the buffer has less room than the minimum.
 const READ_BYTES: usize = 8 << 10;
-const READ_BYTES_LEAST: usize = 1 << 10;
+const READ_BYTES_MIN: usize = 1 << 10;
 /// An unused header name that is as long as `Upgrade`.
-const PASSED_OVER: &[u8; 7] = b"X-Offer";
+const HIDDEN_NAME: &[u8; 7] = b"X-Offer";
 
 /// A connection that actix-http reads without offers.
-pub(crate) struct Offers<T> {
+pub(crate) struct UpgradeFilter<T> {
     stream: T,
     /// Bytes that were read from the stream and not handed on yet.
-    held: BytesMut,
+    buffer: BytesMut,
     next: Next,
 }
 
@@ -46,37 +46,37 @@ enum Next {
     /// The connection's first head.
     FirstHead,
     /// The head of a later request on a followed connection.
-    Head,
+    LaterHead,
     /// The given number of bytes of a request on a followed connection.
     Request(u64),
     /// Bytes that are handed on unchanged until the connection ends.
     Anything,
 }
 
-impl<T> Offers<T> {
+impl<T> UpgradeFilter<T> {
     pub(crate) fn new(stream: T) -> Self {
-        Self { stream, held: BytesMut::new(), next: Next::FirstHead }
+        Self { stream, buffer: BytesMut::new(), next: Next::FirstHead }
     }
 
     /// Copies buffered bytes into `buf`, at most `most` of them. Returns their number.
-    fn hand_on(&mut self, most: u64, buf: &mut ReadBuf<'_>) -> u64 {
+    fn copy_buffered(&mut self, most: u64, buf: &mut ReadBuf<'_>) -> u64 {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let count = self.held.len().min(buf.remaining()).min(most);
-        buf.put_slice(&self.held[..count]);
-        self.held.advance(count);
+        let count = self.buffer.len().min(buf.remaining()).min(most);
+        buf.put_slice(&self.buffer[..count]);
+        self.buffer.advance(count);
         count as u64
     }
 }
 
-impl<T: AsyncRead + Unpin> Offers<T> {
+impl<T: AsyncRead + Unpin> UpgradeFilter<T> {
     /// Whether the client begins with HTTP/2. Reads only as many bytes as it needs to decide.
     ///
     /// # Errors
     /// Those of the connection.
     pub(crate) async fn begins_http2(&mut self) -> io::Result<bool> {
         loop {
-            let known = self.held.len().min(PREFACE.len());
-            if self.held[..known] != PREFACE[..known] {
+            let known = self.buffer.len().min(PREFACE.len());
+            if self.buffer[..known] != PREFACE[..known] {
                 return Ok(false);
             }
             if known == PREFACE.len() {
@@ -91,50 +91,50 @@ impl<T: AsyncRead + Unpin> Offers<T> {
 
     /// Reads more bytes into the buffer. False at the end of the stream.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.held.capacity() - self.held.len() < READ_BYTES_LEAST {
-            self.held.reserve(READ_BYTES);
+        if self.buffer.capacity() - self.buffer.len() < READ_BYTES_MIN {
+            self.buffer.reserve(READ_BYTES);
         }
-        let read = pin!(self.stream.read_buf(&mut self.held)).poll(cx);
+        let read = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
         read.map_ok(|count| count > 0)
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Offers<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for UpgradeFilter<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             match this.next {
-                Next::Anything if this.held.is_empty() => return Pin::new(&mut this.stream).poll_read(cx, buf),
+                Next::Anything if this.buffer.is_empty() => return Pin::new(&mut this.stream).poll_read(cx, buf),
                 Next::Anything => {
-                    this.hand_on(u64::MAX, buf);
-                    if this.held.is_empty() {
+                    this.copy_buffered(u64::MAX, buf);
+                    if this.buffer.is_empty() {
                         // The buffer is not needed again.
-                        this.held = BytesMut::new();
+                        this.buffer = BytesMut::new();
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Next::Request(0) => this.next = Next::Head,
+                Next::Request(0) => this.next = Next::LaterHead,
                 Next::Request(left) => {
-                    if this.held.is_empty() && !ready!(this.poll_more(cx))? {
+                    if this.buffer.is_empty() && !ready!(this.poll_more(cx))? {
                         return Poll::Ready(Ok(()));
                     }
-                    this.next = Next::Request(left - this.hand_on(left, buf));
+                    this.next = Next::Request(left - this.copy_buffered(left, buf));
                     return Poll::Ready(Ok(()));
                 }
-                Next::FirstHead | Next::Head => match pass_over(&mut this.held) {
-                    Seen::Part if ready!(this.poll_more(cx))? => {}
-                    Seen::Part | Seen::Unsure => this.next = Next::Anything,
-                    Seen::Whole { had_offer: false, .. } if this.next == Next::FirstHead => this.next = Next::Anything,
-                    Seen::Whole { bytes, .. } => this.next = Next::Request(bytes),
+                Next::FirstHead | Next::LaterHead => match hide_offers(&mut this.buffer) {
+                    Head::Partial if ready!(this.poll_more(cx))? => {}
+                    Head::Partial | Head::Unknown => this.next = Next::Anything,
+                    Head::Whole { had_offer: false, .. } if this.next == Next::FirstHead => this.next = Next::Anything,
+                    Head::Whole { bytes, .. } => this.next = Next::Request(bytes),
                 },
             }
         }
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Offers<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for UpgradeFilter<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.next == Next::FirstHead && self.held.is_empty() {
+        if self.next == Next::FirstHead && self.buffer.is_empty() {
             // This is actix-http's 408 to a client that has sent nothing, such as a pool that keeps a connection ready. The
             // client would take it for the answer to its next request.
             return Poll::Ready(Ok(buf.len()));
@@ -168,23 +168,23 @@ pub(in crate::transport) fn ends_connection(request: &HttpRequest) -> bool {
 
 /// The result of looking for a head at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum Head {
     /// The beginning of a head.
-    Part,
+    Partial,
     /// A whole head. `bytes` is the length of the request, its body included.
     Whole { bytes: u64, had_offer: bool },
     /// No head, or a request whose length is not certain.
-    Unsure,
+    Unknown,
 }
 
 /// Overwrites the offers in the head at the beginning of these bytes.
-fn pass_over(bytes: &mut [u8]) -> Seen {
+fn hide_offers(bytes: &mut [u8]) -> Head {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     let head = match request.parse(bytes) {
         Ok(Status::Complete(head)) => head,
-        Ok(Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Seen::Part,
-        Ok(Status::Partial) | Err(_) => return Seen::Unsure,
+        Ok(Status::Partial) if bytes.len() < HEAD_BYTES_MAX => return Head::Partial,
+        Ok(Status::Partial) | Err(_) => return Head::Unknown,
     };
     let start = bytes.as_ptr() as usize;
     let place = |part: &[u8]| part.as_ptr() as usize - start..part.as_ptr() as usize - start + part.len();
@@ -195,11 +195,11 @@ fn pass_over(bytes: &mut [u8]) -> Seen {
     let body = if request.method == Some("CONNECT") { None } else { body_bytes(request.headers) };
 
     let had_offer = !(names.is_empty() && tokens.is_empty());
-    names.into_iter().for_each(|name| bytes[name].copy_from_slice(PASSED_OVER));
+    names.into_iter().for_each(|name| bytes[name].copy_from_slice(HIDDEN_NAME));
     tokens.into_iter().for_each(|token| bytes[token].fill(b' '));
     match body.and_then(|body| body.checked_add(head as u64)) {
-        Some(bytes) => Seen::Whole { bytes, had_offer },
-        None => Seen::Unsure,
+        Some(bytes) => Head::Whole { bytes, had_offer },
+        None => Head::Unknown,
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
             let sent = sent.as_bytes().to_vec();
             let sending = async move { tokio::io::AsyncWriteExt::write_all(&mut client, &sent).await };
             let mut read = String::new();
-            let mut offers = Offers::new(server);
+            let mut offers = UpgradeFilter::new(server);
             let (sent, received) = futures::future::join(sending, offers.read_to_string(&mut read)).await;
             sent.and(received).unwrap();
             read
@@ -297,7 +297,7 @@ mod tests {
                 drop(client);
                 sent
             };
-            let mut offers = Offers::new(server);
+            let mut offers = UpgradeFilter::new(server);
             let reading = async {
                 let mut read = String::new();
                 let is_http2 = offers.begins_http2().await?;

@@ -158,7 +158,7 @@ impl Shared {
     pub(super) fn admin(&self, config: &Config) -> Result<Option<Listener>, Error> {
         let Some((host, port)) = &config.admin_address else { return Ok(None) };
         let not_found = |path: &str| {
-            let text = format!("no route {} on the admin port; models are served on the other port", quoted(path));
+            let text = format!("no route {} on the port for operation; models are served on the other port", quoted(path));
             Error::new(Code::NotFound, text)
         };
         let services = HttpServices {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::client::Request;
 use crate::origin::Origin;
@@ -74,11 +75,11 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
     check_error(&process.connect().call(&lengths(&[secure])).expect("an answer"), 400, "could not be reached: tls handshake eof");
     eprintln!("{} KiB resident before, {most} KiB at most", before);
     assert!(most - before < 64 << 10, "{before} KiB before, {most} KiB at most");
-    let refused = {
-        let gone = Origin::start();
-        gone.url("/x")
-    };
-    let response = process.connect().call(&lengths(&[refused])).expect("an answer");
+    // Bound, so that nobody else gets the port, and not listening.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    let port = bound.local_addr().expect("a port").as_socket().expect("an address").port();
+    let response = process.connect().call(&lengths(&[format!("http://127.0.0.1:{port}/x")])).expect("an answer");
     check_error(&response, 400, "could not be reached: connection refused");
 }
 

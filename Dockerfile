@@ -12,7 +12,7 @@ FROM ${BUILD_IMAGE} AS manifests
 COPY . /tfweb
 WORKDIR /tfweb
 RUN rm -rf target && find . -type f ! -name 'Cargo.*' ! -name main.rs ! -name lib.rs ! -name build.rs ! -path './benches/*' -delete \
-    && find . -name '*.rs' -exec sh -c 'echo "fn main() {}" >"$1"' - {} ';' && find . -type d -empty -delete
+    && for file in $(find . -name '*.rs'); do echo 'fn main() {}' >"$file"; done && find . -type d -empty -delete
 
 FROM ${BUILD_IMAGE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates gcc libc6-dev python3-pip
@@ -30,9 +30,9 @@ ARG BINARY
 WORKDIR /tfweb
 COPY --from=manifests /tfweb .
 # What cargo knows of the empty programs is deleted: it tells what is new by files' times, and a source may be older than this.
-RUN [ -n "${BINARY}" ] || { cargo build --release --features hdfs-native --locked && rm -r target/release/.fingerprint/tfweb*; }
+RUN [ -n "${BINARY}" ] || { cargo build --profile dist --features hdfs-native --locked && rm -r target/dist/.fingerprint/tfweb*; }
 COPY . .
-RUN if [ -z "${BINARY}" ]; then cargo build --release --features hdfs-native --locked && BINARY=target/release/tfweb; fi \
+RUN if [ -z "${BINARY}" ]; then cargo build --profile dist --features hdfs-native --locked && BINARY=target/dist/tfweb; fi \
     && install -D --strip "${BINARY}" /image/bin/tfweb
 
 FROM ${RUN_IMAGE}

@@ -56,10 +56,11 @@ image:
 wheel: | .venv/bin/python
 	.venv/bin/pip wheel --no-deps --wheel-dir target/wheels .
 
-# wrk makes the load (Debian: apt-get install wrk).
-bench: build .venv/tensorflow-$(TENSORFLOW)
+# Measures what the image and the wheel have. wrk makes the load (Debian: apt-get install wrk).
+bench: .venv/tensorflow-$(TENSORFLOW)
 	@command -v wrk >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y wrk; } || { echo 'make bench needs wrk'; exit 1; }
-	cargo build --release --locked --examples
+	cargo build --profile dist --locked
+	cargo build --profile dist --locked --examples
 	.venv/bin/python benches/run.py
 
 proto:

@@ -209,13 +209,13 @@ mod tests {
     #[test]
     fn version_that_still_grows_is_not_wanted() {
         let (mut versions, uri) = (Versions::default(), ModelUri::parse("m").unwrap());
-        versions.found(listing(0));
+        versions.set_listing(listing(0));
         for shard_bytes in 1..9 {
-            versions.found(listing(shard_bytes));
+            versions.set_listing(listing(shard_bytes));
             assert_eq!(versions.wanted(&uri, &VersionPolicy::All), [1], "2 has grown to {shard_bytes} bytes");
-            assert!(versions.is_settling(), "the keeper looks again soon");
+            assert!(versions.has_unstable(), "the watcher looks again soon");
         }
-        versions.found(listing(8));
+        versions.set_listing(listing(8));
         assert_eq!(versions.wanted(&uri, &VersionPolicy::All), [2, 1], "2 was the same at two looks");
     }
 }

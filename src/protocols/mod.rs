@@ -8,7 +8,7 @@ mod monitoring;
 mod native;
 mod parts;
 mod static_files;
-pub(crate) mod tf_serving;
+mod tf_serving;
 
 use std::sync::Arc;
 
@@ -48,6 +48,10 @@ const ALL: &[Entry] = &[
 impl Entry {
     const fn predicts(&self) -> bool {
         matches!(self.make, Make::HttpPredicting(_) | Make::GrpcPredicting(_))
+    }
+
+    fn id(&self) -> ProtocolId {
+        ProtocolId::all(NAMES).find(|id| id.name == self.name).expect("NAMES has all that predict; this is a bug")
     }
 }
 
@@ -93,10 +97,4 @@ pub fn grpc(parts: &Parts<'_>) -> Arc<[Arc<dyn GrpcProtocol>]> {
         Make::Http(_) | Make::HttpPredicting(_) => None,
     });
     made.collect()
-}
-
-impl Entry {
-    fn id(&self) -> ProtocolId {
-        ProtocolId::all(NAMES).find(|id| id.name == self.name).expect("NAMES has all that predict; this is a bug")
-    }
 }

@@ -1,7 +1,7 @@
 //! The use case of every protocol: [`predict`] runs a signature on the inputs of one request. Protocols share [`State`].
 //! [`Health`] knows whether the server works.
 
-pub mod fetch;
+mod fetch;
 mod health;
 mod predict;
 mod state;

@@ -27,6 +27,6 @@ fn each_line_of_the_page_names_its_tests() {
     let files = tree::read(root);
     let found = page::offenders(&page, &files);
     assert!(found.is_empty(), "ARCHITECTURE.md: {found:#?}");
-    let wrong = "\n## What holds\n\n- One thing. `a_test_that_nobody_wrote`\n- Another.\n\n## Why";
-    assert_eq!(page::offenders(wrong, &files).len(), 2);
+    let wrong = "nobody.rs\n## What holds\n\n- One thing. `a_test_that_nobody_wrote`\n- Another.\n\n## Why";
+    assert_eq!(page::offenders(wrong, &files).len(), 3);
 }

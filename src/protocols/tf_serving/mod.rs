@@ -4,5 +4,5 @@
 mod classify_regress;
 mod dtype_names;
 mod find;
-pub(crate) mod grpc;
+pub(super) mod grpc;
 pub(super) mod rest;

@@ -1,12 +1,15 @@
-//! ARCHITECTURE.md: each line of "What holds" names tests, and there are such tests.
+//! ARCHITECTURE.md: the files that it names are there. Each line of "What holds" names tests, and they are there too.
 
 use super::tree::Files;
 
-/// Lists the lines that name no test, and the tests that are not there.
+/// Lists the lines that name no test, and the tests and files that are not there.
 pub(super) fn offenders(page: &str, files: &Files) -> Vec<String> {
     let holds = page.split("\n## What holds\n").nth(1).expect("a section that says what holds");
     let holds = holds.split("\n## ").next().unwrap_or_default();
-    let mut found = Vec::new();
+    let words = page.split(|char: char| !char.is_ascii_alphanumeric() && !"_.".contains(char));
+    let is_file = |name: &&str| files.keys().any(|file| file.rsplit('/').next() == Some(name));
+    let named = words.filter(|word| word.ends_with(".rs")).filter(|name| !is_file(name));
+    let mut found: Vec<String> = named.map(|name| format!("no such file: {name}")).collect();
     for item in holds.split("\n- ").skip(1) {
         let item = item.split("\n\n").next().unwrap_or_default();
         let mut names = item.split('`').skip(1).step_by(2).filter(|name| is_test_name(name)).peekable();

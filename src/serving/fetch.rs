@@ -7,7 +7,7 @@ use tfweb_codec::json::PendingUrl;
 use tfweb_engine::{StringStorage, Strings, Tensor};
 
 /// Puts fetched bodies into the elements of their URLs. `pending` is sorted by input and element. This copies no bytes.
-pub fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
+pub(super) fn fill(inputs: &mut [Tensor], pending: &[PendingUrl], bodies: Vec<Bytes>) {
     let mut bodies = bodies.into_iter();
     for of_input in pending.chunk_by(|a, b| a.input == b.input) {
         let tensor = &mut inputs[of_input[0].input];

@@ -1,6 +1,7 @@
 //! The rules, each a function from files to the lines that tell who breaks it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::tree::{Crate, Files, Use};
 
@@ -79,27 +80,46 @@ fn entries(files: &Files) -> BTreeSet<String> {
     found
 }
 
-/// No file uses a file that, itself or around, uses it.
+/// No file uses a file that, itself or around, uses it. Of circles that share a file, the shortest is told.
 fn circles(sources: &Crate) -> BTreeSet<String> {
-    let mut edges: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut edges: Edges<'_> = BTreeMap::new();
     for named in sources.uses().filter(|named| !named.in_test && named.from.file != named.defined_in) {
         edges.entry(&named.from.file).or_default().insert(named.defined_in);
     }
-    let all = edges.iter().flat_map(|(from, into)| into.iter().map(move |to| (*from, *to)));
-    all.filter(|(from, to)| reaches(&edges, to, from)).map(|(from, to)| format!("circle: {from} uses {to}")).collect()
+    let mut found: Vec<Vec<&str>> = edges.keys().filter_map(|file| way_back(&edges, file)).collect();
+    found.sort_by_key(Vec::len);
+    let (mut told, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    for circle in found {
+        if circle.iter().all(|file| !seen.contains(file)) {
+            told.insert(format!("circle: {}", circle.join(" uses ")));
+        }
+        seen.extend(circle);
+    }
+    told
 }
 
-fn reaches(edges: &BTreeMap<&str, BTreeSet<&str>>, from: &str, to: &str) -> bool {
-    let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
-    while let Some(file) = open.pop() {
-        if file == to {
-            return true;
-        }
-        if seen.insert(file) {
-            open.extend(edges.get(file).into_iter().flatten());
+type Edges<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// The shortest way from a file back to itself.
+fn way_back<'a>(edges: &Edges<'a>, start: &'a str) -> Option<Vec<&'a str>> {
+    let (mut from, mut open): (BTreeMap<&str, &str>, VecDeque<&str>) = (BTreeMap::new(), VecDeque::from([start]));
+    while let Some(file) = open.pop_front() {
+        for &next in edges.get(file).into_iter().flatten() {
+            if next == start {
+                let mut way = vec![start, file];
+                while let Some(before) = from.get(way[way.len() - 1]) {
+                    way.push(before);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            if let Entry::Vacant(entry) = from.entry(next) {
+                entry.insert(file);
+                open.push_back(next);
+            }
         }
     }
-    false
+    None
 }
 
 /// No file uses what the top of a folder that it is in defines or re-exports.

@@ -1,4 +1,4 @@
-//! What the gRPC door costs: a bare tonic service that takes a Predict and drops it, and a load of large Predicts for it or for tfweb.
+//! The cost of gRPC: a bare tonic service that reads a Predict and drops it, and a load of large Predicts for it or for tfweb.
 //!
 //!     grpc_load bare PORT
 //!     grpc_load load PORT SECONDS CONNECTIONS

@@ -1,5 +1,5 @@
-//! What the benchmarks compare tfweb with: an actix-web handler that parses the same JSON with serde_json and answers, and
-//! does nothing else.
+//! The server that the benchmarks compare tfweb with: its actix-web handlers parse the same JSON with serde_json and answer. They
+//! do nothing else.
 //!
 //! `POST /` takes `{"x": [number, …]}` and answers `{"y": [x / 2 + 2, …]}`; `POST /pixels` takes `{"x": nested lists}` and
 //! answers the first three numbers. Listens on the port given.

@@ -1,4 +1,4 @@
-//! What the image benchmark compares tfweb with: a loop around the session with no server at all.
+//! The loop that the image benchmark compares tfweb with: it runs the session, with no server around it.
 //!
 //! `raw_session MODEL IMAGE THREADS BATCH SECONDS` runs the model's `serving_default` on batches of the image from that many
 //! threads side by side, and prints images per second.

@@ -43,7 +43,7 @@ pub struct Config {
     pub tags: Vec<String>,
     /// The maximum number of rows in one session run, at least 1.
     pub batch_rows_max: usize,
-    /// What the protocols are asked to do.
+    /// The settings of the protocols.
     pub protocols: protocols::Settings,
     /// Whether answers let pages of other origins read them.
     pub cors: bool,

@@ -41,7 +41,7 @@ pub struct PredictResponse {
         ::prost::alloc::string::String,
         super::TensorProto,
     >,
-    /// What ran: with the version that was found and the signature's name.
+    /// The model, version and signature that ran.
     #[prost(message, optional, tag = "2")]
     pub model_spec: ::core::option::Option<ModelSpec>,
 }
@@ -54,7 +54,7 @@ pub struct ExampleList {
 pub struct ExampleListWithContext {
     #[prost(message, repeated, tag = "1")]
     pub examples: ::prost::alloc::vec::Vec<super::Example>,
-    /// What all examples have in common.
+    /// The features that all examples share.
     #[prost(message, optional, tag = "2")]
     pub context: ::core::option::Option<super::Example>,
 }
@@ -234,7 +234,7 @@ pub mod prediction_service_server {
             tonic::Response<super::MultiInferenceResponse>,
             tonic::Status,
         >;
-        /// What the signatures of a model take and give.
+        /// The inputs and outputs of a model's signatures.
         async fn get_model_metadata(
             &self,
             request: tonic::Request<super::GetModelMetadataRequest>,
@@ -609,7 +609,7 @@ pub struct ModelConfigList {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ModelConfig {
-    /// What routes call the model.
+    /// The name of the model in routes.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Where its versions are: any URI that --model takes.

@@ -18,7 +18,7 @@ use crate::protocols::tf_serving::find::Wanted;
 use crate::serving::{self, Call, State};
 use crate::transport::http::{large_body, Body, HttpCall};
 
-/// What a path calls.
+/// The model, the version and the method that a path names.
 pub(super) struct Called {
     pub(super) name: String,
     pub(super) version: Wanted,

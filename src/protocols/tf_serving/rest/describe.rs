@@ -1,5 +1,5 @@
-//! Describes models: the states of their versions, and what a version's signatures take and give. Written as protocol
-//! buffers are written as JSON: numbers of 64 bits as text, indented by one.
+//! Describes models: the states of their versions, and what a version's signatures take and give. The
+//! JSON is that of protocol buffers: 64-bit numbers are text, and each level is indented by one space.
 
 use std::collections::BTreeMap;
 

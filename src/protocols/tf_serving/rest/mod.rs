@@ -1,4 +1,4 @@
-//! TensorFlow Serving's REST API, so that its clients need not change.
+//! TensorFlow Serving's REST API. Its clients work without a change.
 //!
 //! | route | answer |
 //! |---|---|
@@ -8,9 +8,9 @@
 //! | `GET …/metadata` | what a version takes and gives |
 //! | `GET /v1/models` | every model; TensorFlow Serving has no such list |
 //!
-//! What it says, refuses and checks first is TensorFlow Serving's contract, wherever that differs from our own API: shapes are
-//! not checked against the signature, floats have its digits, NaN and infinities are bare tokens. Beyond it: `output_filter` in
-//! the body picks outputs. Errors are `{"error": "…"}`.
+//! Checks, their order and the texts of errors are TensorFlow Serving's. Where its contract differs from tfweb's own API, the
+//! contract counts: the signature does not check shapes, floats have TensorFlow Serving's digits, NaN and infinities are bare
+//! tokens. tfweb adds one thing: `output_filter` in the body selects outputs. Errors are `{"error": "…"}`.
 
 mod call;
 mod decimal;

@@ -1,4 +1,4 @@
-//! What a path asks for. The path is taken as it came, query and all, since that is what TensorFlow Serving's patterns match.
+//! Reads paths. A path is read as it came, with its query, because TensorFlow Serving's patterns match it so.
 
 use actix_web::http::Method;
 use tfweb_engine::{quoted, Error};
@@ -6,14 +6,16 @@ use tfweb_engine::{quoted, Error};
 use crate::protocols::tf_serving::classify_regress::Task;
 use crate::protocols::tf_serving::find::Wanted;
 
-/// What to do.
+/// The method behind the colon of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
+    /// `:predict`.
     Predict,
+    /// `:classify` or `:regress`.
     Examples(Task),
 }
 
-/// A request by its path.
+/// The request that a path makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// All models.
@@ -38,7 +40,7 @@ pub(super) fn parse(method: &Method, path: &str) -> Result<Route, Error> {
     route.unwrap_or_else(|| Err(Error::invalid(format!("Malformed request: {method} {path}"))))
 }
 
-/// What stands behind `/v1/models`.
+/// Gives the rest of a path that begins with `/v1/models`.
 fn split(path: &str) -> Option<&str> {
     const START: &str = "/v1/models";
     let (start, rest) = path.split_at_checked(START.len())?;

@@ -143,8 +143,7 @@ def containers(pod, names, where):
 
 
 def flags(names, where):
-    source = "".join(path.read_text() for path in (ROOT / "src").rglob("config*/**/*.rs"))
-    source += (ROOT / "src/config.rs").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "src/config").glob("*.rs"))
     for name in names:
         known = f'env = "{name}"' in source if name.startswith("TFWEB_") else f'long = "{name.lstrip("-")}"' in source
         if not known:

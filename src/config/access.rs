@@ -17,7 +17,7 @@ pub struct AccessFlags {
     /// Token that callers must send as `Authorization: Bearer TOKEN`. The flag may repeat; in the variable, commas separate tokens. Without any token everybody may call
     #[structopt(long = "api_token", env = "TFWEB_API_TOKEN", value_name = "TOKEN", number_of_values = 1, hide_env_values = true)]
     pub api_token: Vec<String>,
-    /// File with such tokens, one on each line. tfweb reads it again when it changes
+    /// File with tokens that callers may send, one on each line. tfweb reads it again when it changes
     #[structopt(long = "api_token_file", env = "TFWEB_API_TOKEN_FILE", value_name = "FILE", parse(from_os_str))]
     pub api_token_file: Option<PathBuf>,
     /// Token for administrators, who may add, move and remove models, and also call them. Without such a token nobody may change models over the network

@@ -19,7 +19,7 @@ pub struct HttpFlags {
     /// Maximum size of a request's body in bytes, after decompression. A larger body is answered with 413
     #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
-    /// Take one JSON object as one example: its values have no batch dimension, and neither have those of the answer
+    /// Take one JSON object as one example: its values, and those of the answer, have no batch dimension
     #[structopt(long = "batch_transpose")]
     pub batch_transpose: bool,
     /// Send no CORS headers. Browsers then block requests from pages of other origins

@@ -31,7 +31,7 @@ pub struct ModelFlags {
     /// Versions to serve: latest, latest:N, all, or numbers separated by commas
     #[structopt(long = "version_policy", env = "TFWEB_VERSION_POLICY", value_name = "POLICY", default_value = "latest")]
     pub version_policy: String,
-    /// Names of versions, such as stable=123,canary=124
+    /// Names of versions of each --model, such as stable=123,canary=124
     #[structopt(
         long = "version_labels",
         env = "TFWEB_VERSION_LABELS",

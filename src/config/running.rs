@@ -31,7 +31,7 @@ pub struct RunFlags {
     /// Number of session runs that one model executes at the same time. Default: the number of cores, but at most 4
     #[structopt(long = "run_threads", env = "TFWEB_RUN_THREADS", value_name = "THREADS", parse(try_from_str = number))]
     pub run_threads: Option<usize>,
-    /// Where TensorFlow executes the operations of a run: in the thread of the run (caller), in TensorFlow's thread pool (pool), or where a trial at load is faster (auto)
+    /// Where TensorFlow executes the operations of a run. caller: in the thread of the run. pool: in TensorFlow's thread pool. auto: tfweb tries both at load and takes the faster
     #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", value_name = "WHERE", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
     pub inter_op: String,
     /// libtensorflow, or the directory that contains it. Default: tfweb searches Python's environments and /usr/local/lib

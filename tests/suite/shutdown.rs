@@ -40,13 +40,15 @@ fn begin(connection: &mut Connection, request: &Request) -> io::Result<()> {
 /// Begins `count` requests that each take about `loops` milliseconds.
 fn in_flight(process: &Process, count: usize, loops: usize) -> Vec<Connection> {
     let request = Request::post("/slow", json!({ "loops": [loops] }).to_string());
-    let send = |_| {
-        let mut connection = process.connect();
-        begin(&mut connection, &request).unwrap();
-        connection.send_bytes(&request.body).unwrap();
-        connection
-    };
-    (0..count).map(send).collect()
+    (0..count).map(|_| send(process, &request)).collect()
+}
+
+/// Sends a request whose head the server has read, and waits for no answer.
+fn send(process: &Process, request: &Request) -> Connection {
+    let mut connection = process.connect();
+    begin(&mut connection, request).unwrap();
+    connection.send_bytes(&request.body).unwrap();
+    connection
 }
 
 #[track_caller]
@@ -266,7 +268,9 @@ fn it_serves_on_while_it_drains() {
 #[test]
 fn what_takes_too_long_is_cut_off_and_said() {
     let mut process = Process::serve(&format!("{KITCHEN} --drain_timeout_ms 1000"));
-    let _connections = in_flight(&process, 2, 60_000);
+    let _native = in_flight(&process, 1, 60_000);
+    let body = json!({ "signature_name": "slow", "inputs": { "loops": [60_000] } });
+    let _rest = send(&process, &Request::post("/v1/models/kitchen:predict", body.to_string()));
     let start = Instant::now();
     process.signal("TERM");
     let (status, stderr) = process.ended();

@@ -40,10 +40,11 @@ pub(super) async fn answer(
     if http.request.headers().contains_key(EXPECT) {
         find(&state.catalog, &called.name, &called.version)?;
     }
-    let body = http.body(deadline).await?;
+    // It counts as a body that the server holds until the answer; for a thread that reads it, even if the client has gone away.
+    let body = Arc::new(http.body(deadline).await?);
     let mut run = Run { state, measurement, begun: Instant::now(), deadline };
     match called.verb {
-        Verb::Predict => run.predict(body, called).await,
+        Verb::Predict => run.predict(Arc::clone(&body), called).await,
         Verb::Examples(task) => run.examples(&body, &called, task).await,
     }
 }
@@ -57,8 +58,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn predict(&mut self, body: Body, called: Called) -> Result<Vec<u8>, Error> {
-        // Its room is taken for as long as another thread reads it, even if the client has gone away.
+    async fn predict(&mut self, body: Arc<Body>, called: Called) -> Result<Vec<u8>, Error> {
         let (catalog, bytes) = (Arc::clone(&self.state.catalog), body.bytes.len());
         let read = move || predict::read(&body.bytes, &catalog, &called.name, &called.version);
         let Predict { version, servable, asked } = large_body::read(bytes, self.deadline, read).await?;

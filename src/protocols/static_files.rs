@@ -7,7 +7,7 @@ use actix_files::Files;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::middleware::{from_fn, Next};
+use actix_web::middleware::{from_fn, Compress, Next};
 use actix_web::{guard, web, HttpRequest, HttpResponse};
 
 use super::parts::Parts;
@@ -37,7 +37,9 @@ fn make(parts: &Parts<'_>, prefix: &'static str) -> Option<Arc<dyn HttpProtocol>
 
 impl HttpProtocol for StaticFiles {
     fn mount(self: Arc<Self>, routes: &mut Routes<'_>) {
-        routes.add_service(self.prefix, web::scope("").wrap(from_fn(refused_as_unknown)).service(files(&self.directory)));
+        // Files are compressed, refusals are not: they are short.
+        let compressed = web::scope("").wrap(Compress::default()).wrap(from_fn(refused_as_unknown));
+        routes.add_service(self.prefix, compressed.service(files(&self.directory)));
     }
 }
 

@@ -131,6 +131,7 @@ impl Shared {
             draining,
             is_observed: models.telemetry.observes(),
             not_found: |path| Error::new(Code::NotFound, format!("no route {}; see GET / and GET /models", quoted(path))),
+            has_unknown_options: true,
         };
         Self { state: Arc::new(state), answers: Arc::new(answers), telemetry: Arc::clone(&models.telemetry) }
     }
@@ -164,7 +165,12 @@ impl Shared {
         let services = HttpServices {
             protocols: protocols::http(&self.parts(config, true)),
             access: None,
-            answers: Arc::new(Answers { not_found, is_observed: false, ..Answers::clone(&self.answers) }),
+            answers: Arc::new(Answers {
+                not_found,
+                has_unknown_options: false,
+                is_observed: false,
+                ..Answers::clone(&self.answers)
+            }),
             telemetry: None,
         };
         let listener = Listener::start(host, *port, &ListenerSettings::admin(), &services);

@@ -222,4 +222,9 @@ fn a_socket_that_was_left_behind_is_taken_over() {
     assert!(stderr.iter().any(|line| line.contains("cannot listen on --grpc_socket_path")), "{stderr:#?}");
     drop(server);
     assert!(!path.exists(), "it leaves nothing behind");
+    // Nor a file that is no socket.
+    std::fs::write(&path, "precious").expect("a file");
+    let (status, stderr) = Process::start(&second, &[]).ended();
+    assert_eq!(status.code(), Some(1), "{stderr:#?}");
+    assert_eq!(std::fs::read(&path).expect("the file"), b"precious");
 }

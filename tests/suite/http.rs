@@ -355,6 +355,10 @@ fn a_static_file_larger_than_a_packet_comes_whole() {
         assert_eq!((response.status, response.header("content-type")), (200, Some("image/png")), "{target}");
         assert!(response.body == bytes, "{target}");
     }
+    for target in ["/web/.hidden", "/.hidden"] {
+        let refused = server.call(&Request::get(target).header("Accept-Encoding", "gzip"));
+        assert_eq!((refused.status, refused.header("content-encoding")), (404, None), "{target}: it is too short to be compressed");
+    }
     let part = server.call(&Request::get("/image.png").header("Range", "bytes=10-19"));
     assert_eq!((part.status, part.body.as_slice()), (206, &bytes[10..20]));
 }

@@ -80,6 +80,9 @@ fn the_port_for_operation_tells_how_the_server_is() {
     for target in ["/metrics", "/stats"] {
         assert_eq!((status_of(operations, target, ""), status_of(process.address(), target, "Bearer one")), (200, 404), "{target}");
     }
+    let asked =
+        Request::new("OPTIONS", "/models").header("Origin", "https://a.example").header("Access-Control-Request-Method", "POST");
+    assert_eq!(Connection::open(operations).and_then(|mut connection| connection.call(&asked)).expect("an answer").status, 404);
     let (status, said) = get(operations, "/models");
     assert!(status == 404 && said["error"].as_str().is_some_and(|text| text.contains("port for operation")), "{said}");
     let flags = format!("--host 127.0.0.1 --port 1 --admin_port {}", operations.port());

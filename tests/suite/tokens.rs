@@ -48,7 +48,7 @@ fn requests_without_a_token_are_refused_in_the_doors_own_words() {
 #[test]
 fn health_and_preflights_need_no_token() {
     let server = RunningServer::start(&format!("{FLAGS} --api_token one"));
-    for path in ["/livez", "/readyz"] {
+    for path in ["/livez", "/readyz", "/%6civez", "/ready%7a"] {
         assert_eq!(server.call(&Request::get(path)).status, 200, "{path}");
     }
     let preflight = |path: &str| {

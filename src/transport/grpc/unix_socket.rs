@@ -1,23 +1,28 @@
 //! The UNIX socket of `--grpc_socket_path`.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use futures::stream::{self, Stream};
 
-/// Listens on a socket. Replaces a socket that an ended server has left, but not one that another process listens on.
+/// Listens on a socket. Replaces a socket that an ended server has left, but not one that another process listens on, nor a file
+/// of another kind.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
-            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-                UnixListener::bind(path)
-            }
-            _ => Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
         bound => bound,
     }
+}
+
+/// Whether a path is a socket on which nobody listens. A connection to a file of another kind is refused too.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// The connections to a socket.

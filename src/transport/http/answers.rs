@@ -42,6 +42,8 @@ pub struct Answers {
     pub is_observed: bool,
     /// Makes the error for a path that does not exist.
     pub not_found: fn(&str) -> Error,
+    /// Whether OPTIONS of an unknown path is answered like that of a route. The admin port, which no page calls, answers 404.
+    pub has_unknown_options: bool,
 }
 
 impl Answers {
@@ -99,7 +101,7 @@ impl Answers {
     /// Answers a request for a path that does not exist.
     #[must_use]
     pub fn unknown_path(&self, request: &HttpRequest) -> HttpResponse {
-        if request.method() == Method::OPTIONS {
+        if self.has_unknown_options && request.method() == Method::OPTIONS {
             return self.options(request, UNKNOWN_PATH_METHODS);
         }
         respond(&(self.not_found)(request.path()))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::dev::{RequestHead, Url};
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::http::Method;
 use actix_web::web::ServiceConfig;
@@ -32,10 +33,14 @@ impl Gate {
         config.service(web::scope("").guard(guard::fn_guard(is_refused)).default_service(web::to(refuse)));
     }
 
-    fn refuses(&self, head: &actix_web::dev::RequestHead) -> bool {
+    fn refuses(&self, head: &RequestHead) -> bool {
         // A browser sends a preflight without a token, to ask whether it may send one.
         let is_preflight = || head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let is_open = || self.protocols.iter().any(|protocol| protocol.is_open(head.uri.path()));
+        // The path as routes read it: `/%6civez` is `/livez`.
+        let is_open = || {
+            let url = Url::new(head.uri.clone());
+            self.protocols.iter().any(|protocol| protocol.is_open(url.path()))
+        };
         self.may_call(&head.headers).is_err() && !(self.answers.cors && is_preflight()) && !is_open()
     }
 

@@ -8,7 +8,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{HttpServiceFactory, RequestHead, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderValue, ALLOW};
 use actix_web::http::{Method, StatusCode};
-use actix_web::middleware::{from_fn, Compress, Next};
+use actix_web::middleware::{from_fn, Next};
 use actix_web::web::ServiceConfig;
 use actix_web::{guard, web, HttpRequest, HttpResponse, Resource};
 use tfweb_engine::{Code, Error};
@@ -88,9 +88,9 @@ impl<'a> Routes<'a> {
         self.config.service(resource.guard(guard::fn_guard(move |context| guard(context.head()))));
     }
 
-    /// Adds a service of actix-web under a prefix. Its answers are compressed for clients that accept gzip.
+    /// Adds a service of actix-web under a prefix.
     pub fn add_service(&mut self, prefix: &str, service: impl HttpServiceFactory + 'static) {
-        self.config.service(web::scope(prefix).wrap(Compress::default()).wrap(from_fn(finish)).service(service));
+        self.config.service(web::scope(prefix).wrap(from_fn(finish)).service(service));
     }
 
     // One handler for all methods. With a route for each method, actix-web would try them in turn at every request.

@@ -10,7 +10,7 @@ use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
 use tfweb_engine::tensorflow::SavedModelSession;
 use tfweb_engine::{quoted, Code, Error, Session};
-use tfweb_limits::Admission;
+use tfweb_limits::Ledger;
 use tfweb_store::Env;
 use tokio::sync::Semaphore;
 
@@ -22,7 +22,7 @@ use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
 use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
-use crate::transport::{watched_file, BodyLimits, RequestIds, BODIES_BYTES_MAX};
+use crate::transport::{requests_bytes_max, watched_file, BodyLimits, RequestIds};
 
 /// The models with the thread of their actors, their metrics and their traces.
 pub struct Models {
@@ -105,6 +105,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
+        let largest = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max).max(config.body_bytes_max);
+        let ledger = Ledger::new(requests_bytes_max(largest));
         let health = Health {
             catalog: Arc::clone(&models.catalog),
             stuck_after: config.stuck_after,
@@ -121,11 +123,12 @@ impl Shared {
             fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
             request_timeout: config.request_timeout,
             requests: Arc::new(RequestFigures::new(protocols::NAMES)),
+            ledger: Arc::clone(&ledger),
             registry: Arc::clone(&models.registry),
             health,
         };
         let answers = Answers {
-            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, budget: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
+            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
             cors: config.cors,
             request_ids: Arc::new(RequestIds::default()),
             draining,

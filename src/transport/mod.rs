@@ -6,6 +6,7 @@ pub mod grpc;
 pub mod http;
 mod http2_limits;
 mod request_id;
+mod sockets;
 pub mod tls;
 pub mod tokens;
 pub mod watched_file;

@@ -9,7 +9,6 @@ mod request_id;
 mod sockets;
 pub mod tls;
 pub mod tokens;
-pub mod watched_file;
 
 pub use body_limits::{BodyLimits, BODIES_BYTES_MAX};
 pub use request_id::RequestIds;

@@ -50,7 +50,12 @@ impl Models {
     pub fn loader(&self, config: &Config) -> Loader {
         let (tags, inter_op) = (config.tags.clone(), config.inter_op);
         let load: Load = Arc::new(move |directory: &Path| {
-            let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            let session = SavedModelSession::load(directory, &tags, inter_op)?;
+            for (signature, reason) in session.untried() {
+                let (directory, name) = (directory.display(), quoted(&signature.name));
+                tracing::info!("`{directory}`, signature {name}: not tried at load: {reason}");
+            }
+            let session: Arc<dyn Session> = Arc::new(session);
             warmup::replay(&*session, directory)?;
             Ok(Loaded { session, defaults: defaults::read(directory, &tags)? })
         });

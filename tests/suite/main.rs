@@ -75,4 +75,5 @@ mod tls;
 mod tokens;
 mod traces;
 mod transcripts;
+mod trials;
 mod urls;

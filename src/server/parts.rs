@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
 use crate::observe::metrics::Registry;
-use crate::observe::{RequestFigures, Telemetry};
+use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
@@ -41,7 +41,7 @@ impl Models {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let arbiter = Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle());
+        exit_on_actor_panic(&arbiter.handle(), log::end_process);
         Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
     }
 

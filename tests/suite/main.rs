@@ -39,6 +39,7 @@ mod batching;
 mod client;
 mod collector;
 mod container;
+mod exits;
 mod fetcher;
 mod frames;
 mod fuzz;

@@ -10,10 +10,12 @@
 //! - `registry`: which of TensorFlow's operations have no state.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
+//! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
 mod dtypes;
 mod elements;
+mod exit;
 mod library;
 mod memory;
 mod probe;
@@ -22,6 +24,7 @@ mod saved_model_session;
 mod transfer;
 
 pub use abort::delay_abort;
+pub use exit::exit_at_once;
 pub use library::{load_library, version};
 pub use probe::InterOp;
 pub use saved_model_session::SavedModelSession;

@@ -75,7 +75,4 @@ def engine() -> None:
         "raw_bools": signature(
             lambda data: {"bools": tf.io.decode_raw(data, tf.bool)},
             data=strings),
-        "parsed_bools": signature(
-            lambda data: {"bools": tf.io.parse_tensor(data[0], tf.bool)},
-            data=strings),
     })

@@ -3,6 +3,7 @@
 //!
 //! - `library`: finds libtensorflow and opens it, once in a process.
 //! - `dtypes`: the names of dtypes in the C API and in the crate `tensorflow`.
+//! - `c`: the functions of the C API on tensors; in tests those of `fake_c`.
 //! - `memory`: tensors in TensorFlow's memory.
 //! - `elements`: scalars and strings as TensorFlow lays them out.
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
@@ -13,9 +14,12 @@
 //! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
+mod c;
 mod dtypes;
 mod elements;
 mod exit;
+#[cfg(test)]
+mod fake_c;
 mod library;
 mod memory;
 mod probe;

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
 use crate::observe::metrics::Registry;
-use crate::observe::{RequestFigures, Telemetry};
+use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
@@ -42,7 +42,7 @@ impl Models {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let arbiter = Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle());
+        exit_on_actor_panic(&arbiter.handle(), log::end_process);
         Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
     }
 
@@ -51,7 +51,12 @@ impl Models {
     pub fn loader(&self, config: &Config) -> Loader {
         let (tags, inter_op) = (config.tags.clone(), config.inter_op);
         let load: Load = Arc::new(move |directory: &Path| {
-            let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            let session = SavedModelSession::load(directory, &tags, inter_op)?;
+            for (signature, reason) in session.untried() {
+                let (directory, name) = (directory.display(), quoted(&signature.name));
+                tracing::info!("`{directory}`, signature {name}: not tried at load: {reason}");
+            }
+            let session: Arc<dyn Session> = Arc::new(session);
             warmup::replay(&*session, directory)?;
             Ok(Loaded { session, defaults: defaults::read(directory, &tags)? })
         });

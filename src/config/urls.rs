@@ -20,7 +20,7 @@ const TIMEOUT_MS_LIMIT: usize = 3_600_000;
 #[derive(StructOpt, Clone, Debug)]
 #[structopt(name = "URL inputs")]
 pub struct UrlFlags {
-    /// Host or network that URLs may lead to although its address is not public: HOST, HOST:PORT or ADDRESS/PREFIX. The flag may repeat; in the variable, commas separate hosts
+    /// Host or network that URLs may lead to although its address is not public: HOST, HOST:PORT or ADDRESS/PREFIX; *.example.org stands for all hosts below example.org. The flag may repeat; in the variable, commas separate hosts
     #[structopt(long = "url_allow", env = "TFWEB_URL_ALLOW", value_name = "HOST", number_of_values = 1)]
     pub url_allow: Vec<String>,
     /// The only hosts that URLs may name, separated by commas; *.example.org stands for all hosts below example.org. Default: any host

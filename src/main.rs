@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use tfweb::config::{drop_service_links, Config, Flags, Usage};
+use tfweb::config::{tidy_variables, Config, Flags, Usage};
 use tfweb::observe::log::Log;
 
 /// One thread decodes a request and another one answers it. The system's allocator is slow when memory moves between threads.
@@ -17,8 +17,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE_EXIT: u8 = 2;
 
 fn main() -> ExitCode {
-    drop_service_links();
-    let flags = match Flags::parse(std::env::args()) {
+    tidy_variables();
+    let flags = match Flags::parse(std::env::args_os()) {
         Ok(flags) => flags,
         Err(usage) => return print(&usage),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use structopt::StructOpt;
 
-use super::values::{number, Usage};
+use super::values::{number, switch, Usage};
 
 /// The flags of HTTP as typed.
 #[derive(StructOpt, Clone, Debug)]
@@ -20,10 +20,10 @@ pub struct HttpFlags {
     #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
     /// Take one JSON object as one example: its values, and those of the answer, have no batch dimension
-    #[structopt(long = "batch_transpose")]
+    #[structopt(long = "batch_transpose", env = "TFWEB_BATCH_TRANSPOSE", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub batch_transpose: bool,
     /// Send no CORS headers. Browsers then block requests from pages of other origins
-    #[structopt(long = "no_cors")]
+    #[structopt(long = "no_cors", env = "TFWEB_NO_CORS", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub no_cors: bool,
     /// Directory of files to serve under /web/, and at every other path that no route takes
     #[structopt(long = "static_path", env = "TFWEB_STATIC_PATH", value_name = "DIR", parse(from_os_str))]

@@ -9,7 +9,7 @@ use tfweb_engine::tensorflow::InterOp;
 
 use super::flags::Flags;
 use super::operations::Drain;
-use super::values::{at_least_one, Usage};
+use super::values::{at_least_one, host, list, Usage};
 use crate::models::config_file::ModelConfigFile;
 use crate::models::ModelSpec;
 use crate::observe::log::LogFormat;
@@ -96,7 +96,7 @@ impl Config {
             admin_address: operations.admin_address(&http.host)?,
             cache_dir: models.cache_dir,
             strict_readiness: models.strict_readiness,
-            tags: models.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            tags: list("--tags", &models.tags)?,
             batch_rows_max: at_least_one("batch_size", run.batch_size)?,
             protocols: protocols::Settings {
                 batch_transpose: http.batch_transpose,
@@ -106,7 +106,7 @@ impl Config {
             },
             cors: !http.no_cors,
             body_bytes_max: at_least_one("request_size", http.request_size)?,
-            host: http.host,
+            host: host("host", &http.host)?,
             port: http.port,
             queue_requests_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
@@ -118,7 +118,7 @@ impl Config {
             grpc: grpc.settings()?,
             stuck_after: stuck_after(request_timeout),
             drain: operations.drain(request_timeout)?,
-            log_format: telemetry.format(),
+            log_format: telemetry.format()?,
             telemetry: telemetry.settings()?,
         })
     }

@@ -65,8 +65,8 @@ impl Flags {
         variables::check()?;
         let matches = matches.map_err(|error| Usage::wrong(reason(&error.message, &line)))?;
         let mut flags = Self::from_clap(&matches);
-        let lists = [&mut flags.models.model, &mut flags.urls.url_allow, &mut flags.access.api_token];
-        for (name, values) in ["model", "url_allow", "api_token"].into_iter().zip(lists) {
+        let lists = [&mut flags.models.model, &mut flags.urls.url_allow, &mut flags.access.api_token, &mut flags.http.cors_origin];
+        for (name, values) in ["model", "url_allow", "api_token", "cors_origin"].into_iter().zip(lists) {
             repeated(&matches, name, values)?;
         }
         flags.fall_back(&line)?;

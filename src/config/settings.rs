@@ -15,6 +15,7 @@ use crate::models::ModelSpec;
 use crate::observe::log::LogFormat;
 use crate::serving::stuck_after;
 use crate::transport::grpc as grpc_listener;
+use crate::transport::http::Cors;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 use crate::{observe, protocols};
@@ -45,8 +46,8 @@ pub struct Config {
     pub batch_rows_max: usize,
     /// The settings of the protocols.
     pub protocols: protocols::Settings,
-    /// Whether answers let pages of other origins read them.
-    pub cors: bool,
+    /// The pages of other origins that may call the server.
+    pub cors: Cors,
     /// The maximum size of one body in bytes, after decompression.
     pub body_bytes_max: usize,
     /// The address to listen on.
@@ -104,7 +105,7 @@ impl Config {
                 grpc_typed_values: grpc.grpc_typed_values,
                 has_admin_port: operations.admin_port.is_some(),
             },
-            cors: !http.no_cors,
+            cors: http.cors()?,
             body_bytes_max: at_least_one("request_size", http.request_size)?,
             host: host("host", &http.host)?,
             port: http.port,

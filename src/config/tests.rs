@@ -9,6 +9,7 @@ use structopt::StructOpt;
 use super::*;
 use crate::models::config_file::ModelConfigFile;
 use crate::models::VersionPolicy;
+use crate::transport::http::Cors;
 
 fn config(line: &str) -> Result<Config, Usage> {
     let args = std::iter::once("tfweb").chain(line.split_whitespace()).map(str::to_owned);
@@ -28,7 +29,7 @@ fn defaults_are_the_documented_ones() {
         (config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max),
         (32, 10_485_760, 8080, 1024)
     );
-    assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), true));
+    assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), Cors::Nobody));
     assert_eq!(config.tags, ["serve"]);
     let grpc = config.grpc.unwrap();
     assert_eq!((grpc.port, grpc.is_default_port, grpc.message_bytes_max), (50051, true, 64 << 20));
@@ -38,7 +39,7 @@ fn defaults_are_the_documented_ones() {
 #[test]
 fn hyphens_are_underscores() {
     let config = config("--model a-b --batch-size=4 --no-cors --tags serve,gpu").unwrap();
-    assert_eq!((config.batch_rows_max, config.cors, config.tags.len()), (4, false, 2));
+    assert_eq!((config.batch_rows_max, config.cors, config.tags.len()), (4, Cors::Nobody, 2));
     assert_eq!(config.models[0].name, "a-b", "values keep their hyphens");
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use super::command_line::SWITCHES;
 use super::*;
 
+use crate::transport::http::Cors;
 use structopt::StructOpt;
 
 /// Reads the words of a command line, with `·` for a space.
@@ -70,6 +71,18 @@ fn switches_take_true_and_false() {
     refused("--batch_transpose=", "--batch_transpose: expected a value, got nothing");
     refused("--no_url --no_url=false", "'--no_url <SWITCH>' was provided more than once");
     assert!(config("--model m --no_url").unwrap().fetch.is_none() && config("--model m --no_url=off").unwrap().fetch.is_some());
+}
+
+#[test]
+fn origins_are_named_or_there_is_no_cors() {
+    let cors = |line: &str| config(format!("--model m {line}").trim()).unwrap().cors;
+    assert_eq!((cors(""), cors("--no_cors"), cors("--cors_origin *")), (Cors::Nobody, Cors::Nobody, Cors::Everybody));
+    let named = cors("--cors_origin https://a.example --cors-origin=http://b.example:81 --no_cors=false");
+    assert_eq!(named, Cors::new(&["https://a.example".into(), "http://b.example:81".into()]).unwrap());
+    refused("--no_cors --cors_origin *", "--no_cors: expected no --cors_origin with it");
+    refused("--no_cors=false", "--no_cors: expected --cors_origin with false");
+    refused("--cors_origin null", "--cors_origin: expected an origin such as");
+    refused("--cors_origin https://a.example/", "without a path");
 }
 
 #[test]

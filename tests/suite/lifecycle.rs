@@ -148,6 +148,7 @@ fn a_wrong_variable_is_named() {
     for (variable, value, expect) in [
         ("TFWEB_PORT", "http", "TFWEB_PORT: expected a whole number, got `http`"),
         ("TFWEB_NO_URL", "perhaps", "TFWEB_NO_URL: expected true or false, got `perhaps`"),
+        ("TFWEB_NO_CORS", "false", "--no_cors: expected --cors_origin with false"),
         ("TFWEB_LOG", "loud", "TFWEB_LOG: expected off, error, warn, info, debug or trace, got `loud`"),
     ] {
         check_refused(HALF_PLUS_TWO, &[(variable, value)], 2, &[expect]);

@@ -21,7 +21,7 @@ use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
-use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
+use crate::transport::http::{Answers, Cors, HttpServices, Listener, ListenerSettings, HTTP2};
 use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
 use crate::watched_files;
 
@@ -135,7 +135,7 @@ impl Shared {
         };
         let answers = Answers {
             bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
-            cors: config.cors,
+            cors: config.cors.clone(),
             request_ids: Arc::new(RequestIds::default()),
             draining,
             is_observed: models.telemetry.observes(),
@@ -177,6 +177,7 @@ impl Shared {
             answers: Arc::new(Answers {
                 not_found,
                 has_unknown_options: false,
+                cors: Cors::Nobody,
                 is_observed: false,
                 ..Answers::clone(&self.answers)
             }),

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use tfweb::config::{drop_service_links, Config, Flags, Usage};
+use tfweb::config::{tidy_variables, Config, Flags, Usage};
 use tfweb::observe::log::{self, Log};
 
 /// One thread decodes a request and another one answers it. The system's allocator is slow when memory moves between threads.
@@ -22,8 +22,8 @@ const FAILURE_EXIT: u8 = 1;
 const PANIC_EXIT: u8 = 101;
 
 fn main() -> ExitCode {
-    drop_service_links();
-    let flags = match Flags::parse(std::env::args()) {
+    tidy_variables();
+    let flags = match Flags::parse(std::env::args_os()) {
         Ok(flags) => flags,
         Err(usage) => return print(&usage),
     };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use tfweb_engine::Error;
+use tfweb_limits::Holding;
 
 use super::parts::{follow_files, Models, Shared};
 use super::signals::Signals;
@@ -120,7 +121,7 @@ impl Server {
             (Ok(ended), 0) => ended?,
             (_, grpc) => {
                 self.shared.telemetry.stop().await;
-                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.budget.requests()));
+                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.ledger.shares(Holding::Received)));
             }
         }
         // The admin port closes last, so that operators can watch the stop.

@@ -10,7 +10,7 @@ use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
 use tfweb_engine::tensorflow::SavedModelSession;
 use tfweb_engine::{quoted, Code, Error, Session};
-use tfweb_limits::Admission;
+use tfweb_limits::Ledger;
 use tfweb_store::Env;
 use tokio::sync::Semaphore;
 
@@ -21,8 +21,9 @@ use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
-use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
-use crate::transport::{watched_file, BodyLimits, RequestIds, BODIES_BYTES_MAX};
+use crate::transport::http::{Answers, Cors, HttpServices, Listener, ListenerSettings, HTTP2};
+use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
+use crate::watched_files;
 
 /// The models with the thread of their actors, their metrics and their traces.
 pub struct Models {
@@ -110,6 +111,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
+        let largest = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max).max(config.body_bytes_max);
+        let ledger = Ledger::new(requests_bytes_max(largest));
         let health = Health {
             catalog: Arc::clone(&models.catalog),
             stuck_after: config.stuck_after,
@@ -126,12 +129,13 @@ impl Shared {
             fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
             request_timeout: config.request_timeout,
             requests: Arc::new(RequestFigures::new(protocols::NAMES)),
+            ledger: Arc::clone(&ledger),
             registry: Arc::clone(&models.registry),
             health,
         };
         let answers = Answers {
-            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, budget: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
-            cors: config.cors,
+            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
+            cors: config.cors.clone(),
             request_ids: Arc::new(RequestIds::default()),
             draining,
             is_observed: models.telemetry.observes(),
@@ -173,6 +177,7 @@ impl Shared {
             answers: Arc::new(Answers {
                 not_found,
                 has_unknown_options: false,
+                cors: Cors::Nobody,
                 is_observed: false,
                 ..Answers::clone(&self.answers)
             }),
@@ -206,11 +211,12 @@ fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
 pub(super) fn follow_files(config: &Config) {
     if let Some(tls) = config.tls.clone() {
         tls.warn_if_expiring();
-        watched_file::follow("TLS", move || tls.reread());
+        watched_files::follow("TLS", tls.paths(), move |contents| tls.take(contents));
     }
     for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
-        if let Some(tokens) = tokens.clone().filter(|tokens| tokens.has_file()) {
-            watched_file::follow(what, move || tokens.reread());
+        let Some(tokens) = tokens.clone() else { continue };
+        if let Some(path) = tokens.file() {
+            watched_files::follow(what, vec![path], move |contents| tokens.take(contents));
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::batch::merged_dims;
 use crate::error::{Code, Error};
 use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
-use crate::saved_model::tag_sets;
+use crate::saved_model;
 use crate::session::Session;
 use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
@@ -65,9 +65,9 @@ impl SavedModelSession {
     /// `load_library` must have been called before.
     ///
     /// # Errors
-    /// `NotFound`, which lists the model's tag sets, if none is `tags`; otherwise TensorFlow's error.
+    /// Those of [`saved_model::check`]; otherwise TensorFlow's error.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
-        check_tags(directory, tags)?;
+        saved_model::check(directory, tags)?;
         let failed = |status: Status| {
             let Error { code, message } = error_of(&status);
             Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()))
@@ -215,24 +215,6 @@ impl Method {
             Fetch::Input(_) => None,
         })
     }
-}
-
-fn check_tags(directory: &Path, tags: &[String]) -> Result<(), Error> {
-    let sets = tag_sets(directory);
-    let same = |set: &Vec<String>| set.len() == tags.len() && tags.iter().all(|tag| set.contains(tag));
-    if sets.is_empty() || sets.iter().any(same) {
-        return Ok(());
-    }
-    let there: Vec<String> = sets.iter().map(|set| format!("`{}`", set.join(","))).collect();
-    Err(Error::new(
-        Code::NotFound,
-        format!(
-            "`{}` has no graph with exactly the tags `{}`; it has {}; choose with --tags",
-            directory.display(),
-            tags.join(","),
-            there.join(" and ")
-        ),
-    ))
 }
 
 /// Reads the inputs or the outputs of a signature, sorted by name: the spec of each, and its place in the graph.

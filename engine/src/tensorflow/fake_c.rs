@@ -9,7 +9,7 @@ use std::{mem, ptr, slice};
 
 use tensorflow_sys_runtime::{TF_DataType, TF_TString, TF_Tensor};
 
-/// What the next allocation does.
+/// The result of the next allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Succeeds,

@@ -43,7 +43,7 @@ pub fn serve(config: &Config) -> Result<u8, Error> {
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
-    // Not dropped: the drop waits for tasks that block, such as reading a file of a network that is gone.
+    // Not dropped: the drop waits for tasks that block, such as reading a file on a network that does not answer.
     let actix_system = ManuallyDrop::new(actix::System::new());
     actix_system.block_on(async {
         let system = |error: std::io::Error| Error::internal(error.to_string());

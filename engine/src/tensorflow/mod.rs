@@ -7,6 +7,7 @@
 //! - `elements`: scalars and strings as TensorFlow lays them out.
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
 //! - `probe`: tries each signature when a model is loaded.
+//! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
 
@@ -16,6 +17,7 @@ mod elements;
 mod library;
 mod memory;
 mod probe;
+mod run_options;
 mod saved_model_session;
 mod transfer;
 

@@ -1,11 +1,12 @@
 //! Runs that fail, and the requests that get the error.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tfweb_engine::fake::Behaviour;
 use tfweb_engine::{Code, Error, Tensor};
 
-use super::support::{behind_a_held_run, column, soon, start, start_own, values, POLICY};
+use super::support::{behind_a_held_run, column, floats, soon, start, start_own, values, POLICY};
 use crate::model_handle::Policy;
 
 #[actix::test]
@@ -55,10 +56,10 @@ async fn a_broken_session_is_not_run_for_ever() {
 }
 
 /// Gives the values, or an error that names the first negative one.
-fn damaged(code: Code) -> impl Fn(&[f32], std::time::Duration) -> Result<Vec<Tensor>, Error> + Send + Sync {
-    move |values, _| match values.iter().find(|value| **value < 0.0) {
+fn damaged(code: Code) -> impl Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync {
+    move |x, _| match floats(x).iter().find(|value| **value < 0.0) {
         Some(value) => Err(Error::new(code, format!("{value} is damaged"))),
-        None => Ok(column(values)),
+        None => Ok(vec![x.clone()]),
     }
 }
 
@@ -84,8 +85,8 @@ async fn each_bad_request_fails_alone_whatever_the_code() {
 async fn a_session_that_breaks_is_found_out_with_an_input_that_has_run_well() {
     for code in [Code::Internal, Code::DataLoss] {
         let runs = AtomicUsize::new(0);
-        let breaks = move |values: &[f32], _| match runs.fetch_add(1, Ordering::Relaxed) {
-            0 => Ok(column(values)),
+        let breaks = move |x: &Tensor, _| match runs.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(vec![x.clone()]),
             _ => Err(Error::new(code, "the session is broken")),
         };
         let (own, handle) = start_own(POLICY, breaks);

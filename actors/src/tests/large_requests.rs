@@ -8,7 +8,7 @@ use tfweb_engine::fake::Behaviour;
 use tfweb_engine::{Code, Tensor};
 use tfweb_limits::Deadline;
 
-use super::support::{behind_a_held_run, column, soon, start, start_own, until, until_queued, values, POLICY};
+use super::support::{behind_a_held_run, column, floats, soon, start, start_own, until, until_queued, values, POLICY};
 use crate::model_handle::Policy;
 
 #[actix::test]
@@ -81,10 +81,9 @@ async fn a_large_request_of_any_shape_takes_turns_with_others() {
     let empty = vec![Tensor::from_vec::<f32>(&[1 << 20, 0], vec![])];
     for inputs in [narrow, wide, empty] {
         let dims = inputs[0].dims().to_vec();
-        let (own, handle) = start_own(Policy { queue_bytes_max: 1 << 30, ..POLICY }, |values, _| Ok(column(values)));
+        let (own, handle) = start_own(Policy { queue_bytes_max: 1 << 30, ..POLICY }, |x, _| Ok(vec![x.clone()]));
         own.fake.hold();
-        // Its outputs matter to nobody here.
-        let large = async { drop(handle.predict(inputs, soon(), None).await) };
+        let large = handle.predict(inputs, soon(), None);
         let small = async {
             until(|| !own.fake.run_rows().is_empty()).await;
             let small = handle.predict(column(&[7.0]), soon(), None);
@@ -94,7 +93,8 @@ async fn a_large_request_of_any_shape_takes_turns_with_others() {
             };
             futures::join!(small, release).0
         };
-        let ((), small) = futures::join!(large, small);
+        let (large, small) = futures::join!(large, small);
+        assert_eq!(large.unwrap().outputs[0].dims(), dims);
         assert_eq!(values(small), [7.0], "{dims:?}");
         let before = own.run_values().iter().position(|run| run.contains(&7.0)).unwrap();
         let rows = &own.fake.run_rows()[..before];
@@ -104,10 +104,10 @@ async fn a_large_request_of_any_shape_takes_turns_with_others() {
 
 #[actix::test]
 async fn parts_whose_outputs_are_not_their_rows_give_way_to_one_run_of_all() {
-    let sum = |values: &[f32], _| Ok(column(&[values.iter().sum()]));
-    let widest = |values: &[f32], _| {
-        let width = values.iter().copied().fold(0.0, f32::max) as usize;
-        Ok(vec![Tensor::from_vec(&[values.len(), width], vec![1.0_f32; values.len() * width])])
+    let sum = |x: &Tensor, _| Ok(column(&[floats(x).iter().sum()]));
+    let widest = |x: &Tensor, _| {
+        let (rows, width) = (floats(x).len(), floats(x).iter().copied().fold(0.0, f32::max) as usize);
+        Ok(vec![Tensor::from_vec(&[rows, width], vec![1.0_f32; rows * width])])
     };
     let input: Vec<f32> = (1..=100_i16).map(f32::from).collect();
     for run_threads in [1, 2] {

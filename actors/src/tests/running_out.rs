@@ -5,10 +5,10 @@ use std::sync::{mpsc, Arc, Mutex};
 use std::time::Duration;
 
 use tfweb_engine::fake::{Behaviour, FakeSession};
-use tfweb_engine::{Code, Error};
+use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
-use super::support::{behind_a_held_run, column, soon, start_observed, start_own, until, until_queued, values, POLICY};
+use super::support::{behind_a_held_run, column, floats, soon, start_observed, start_own, until, until_queued, values, POLICY};
 use crate::observer::{ObservedRun, RunObserver, TraceLink};
 
 fn in_ms(ms: u64) -> Deadline {
@@ -17,7 +17,7 @@ fn in_ms(ms: u64) -> Deadline {
 
 #[actix::test]
 async fn a_run_has_the_time_of_the_request_that_has_most() {
-    let (own, handle) = start_own(POLICY, |values, _| Ok(column(values)));
+    let (own, handle) = start_own(POLICY, |x, _| Ok(vec![x.clone()]));
     let requests = [50_000, 200_000, 100_000].map(|ms| handle.predict(column(&[1.0]), in_ms(ms), None));
     behind_a_held_run(&own.fake, &handle, requests.into()).await.into_iter().for_each(|answer| drop(answer.unwrap()));
     let time = own.run_times()[1];
@@ -26,9 +26,9 @@ async fn a_run_has_the_time_of_the_request_that_has_most() {
 
 #[actix::test]
 async fn a_run_that_was_ended_for_its_time_is_not_begun_again() {
-    let ends = |values: &[f32], time| {
-        if values.iter().all(|value| *value >= 0.0) {
-            return Ok(column(values));
+    let ends = |x: &Tensor, time| {
+        if floats(x).iter().all(|value| *value >= 0.0) {
+            return Ok(vec![x.clone()]);
         }
         std::thread::sleep(time);
         Err(Error::new(Code::DeadlineExceeded, "Timed out waiting for notification"))
@@ -51,11 +51,11 @@ async fn a_run_that_was_ended_for_its_time_is_not_begun_again() {
 async fn a_run_that_nobody_waits_for_gives_its_place_to_another_thread() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
-    let sticks = move |values: &[f32], _| {
-        if values[0] < 0.0 {
+    let sticks = move |x: &Tensor, _| {
+        if floats(x)[0] < 0.0 {
             let _ = held.lock().unwrap().recv();
         }
-        Ok(column(values))
+        Ok(vec![x.clone()])
     };
     let (own, handle) = start_own(POLICY, sticks);
     let late = handle.predict(column(&[-1.0]), in_ms(20), None).await.unwrap_err();

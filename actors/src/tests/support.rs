@@ -33,7 +33,7 @@ pub(super) fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, 
     (fake, handles.into_iter().next().unwrap())
 }
 
-/// A session whose outputs a test computes from the values of each run. It notes the values of the runs and their times.
+/// A session whose outputs a test computes from the rows of each run. It notes the values of the runs and their times.
 pub(super) struct Own<F> {
     pub(super) fake: FakeSession,
     outputs: F,
@@ -52,7 +52,7 @@ impl<F> Own<F> {
     }
 }
 
-impl<F: Fn(&[f32], Duration) -> Result<Vec<Tensor>, Error> + Send + Sync> Session for Own<F> {
+impl<F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync> Session for Own<F> {
     fn signatures(&self) -> &[Signature] {
         self.fake.signatures()
     }
@@ -63,16 +63,15 @@ impl<F: Fn(&[f32], Duration) -> Result<Vec<Tensor>, Error> + Send + Sync> Sessio
 
     fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
         let x = self.fake.run(signature, requests)?.remove(0);
-        let values = x.as_slice::<f32>().unwrap();
-        self.runs.lock().unwrap().push((values.to_vec(), time));
-        (self.outputs)(values, time)
+        self.runs.lock().unwrap().push((floats(&x).to_vec(), time));
+        (self.outputs)(&x, time)
     }
 }
 
 /// Starts a session with outputs of the test's own.
 pub(super) fn start_own<F>(policy: Policy, outputs: F) -> (Arc<Own<F>>, ModelHandle)
 where
-    F: Fn(&[f32], Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
+    F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
 {
     let own = Arc::new(Own { fake: FakeSession::new(Behaviour::Slow(Duration::ZERO)), outputs, runs: Mutex::default() });
     let handles = start_session(own.clone(), policy, Arc::new(NoObserver));
@@ -96,6 +95,10 @@ fn start_session(session: Arc<dyn Session>, policy: Policy, observer: Arc<dyn Ru
 
 pub(super) fn column(values: &[f32]) -> Vec<Tensor> {
     vec![Tensor::from_vec(&[values.len()], values.to_vec())]
+}
+
+pub(super) fn floats(tensor: &Tensor) -> &[f32] {
+    tensor.as_slice().unwrap()
 }
 
 pub(super) fn soon() -> Deadline {

@@ -20,12 +20,14 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> R
         Form::Columns | Form::Example => encode::columns(specs, outputs),
         Form::Examples(rows) => match odd(rows) {
             None => encode::examples(specs, outputs, rows),
-            Some((spec, output)) => return Err(Error::invalid(format!(
+            Some((spec, output)) => {
+                return Err(Error::invalid(format!(
                 "output {:?}: expected a row for each of {rows} examples, got shape {:?}; send the examples one by one, or all as \
                      one object of columns",
                 spec.name,
                 output.dims()
-            ))),
+            )))
+            }
         },
     })
 }

@@ -139,14 +139,14 @@ impl Runner<'_> {
     /// Whether the session fails for every input, and not for the one that gave `error`.
     ///
     /// A session that has run another request of the batch works. Otherwise it has to run an input that is known to be good, which
-    /// no observer is told of.
+    /// no observer is told of. A signature that may change the model gets no such run, and so runs each request of the batch.
     fn is_broken(&mut self, error: &Error, deadline: Deadline) -> bool {
         if let Some(works) = self.works {
             return !works;
         }
         let decides_nothing = self.search.is_empty() && error.code != Code::DataLoss;
         match self.runs.proof() {
-            _ if decides_nothing => false,
+            _ if decides_nothing || !self.session.may_be_tried(self.signature) => false,
             Proof::Input(inputs) => {
                 let proof = self.try_run(&[inputs], deadline.left());
                 // A proof that had no time left proves nothing.

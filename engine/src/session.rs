@@ -32,6 +32,12 @@ pub trait Session: Send + Sync {
         self.run(signature, requests)
     }
 
+    /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
+    fn may_be_tried(&self, signature: usize) -> bool {
+        let _ = signature;
+        true
+    }
+
     /// The warning for the model's owner, if the trial of the signature at load has failed.
     fn warning(&self, signature: usize) -> Option<&str> {
         let _ = signature;

@@ -117,3 +117,14 @@ async fn what_is_known_to_work_is_a_copy_of_little() {
     assert_eq!(handle.predict(wide(-1.0), soon(), None).await.unwrap_err().code, Code::DataLoss);
     assert_eq!(own.run_values().len(), 2, "more than a megabyte is not kept, and without proof the session works");
 }
+
+#[actix::test]
+async fn a_signature_that_may_change_the_model_runs_nothing_that_nobody_sent() {
+    let (own, handle) = start_own(POLICY, damaged(Code::Internal));
+    own.may_be_tried.store(false, Ordering::Relaxed);
+    let requests = (1..7_i16).map(|i| handle.predict(column(&[f32::from(-i)]), soon(), None)).collect();
+    let answers = behind_a_held_run(&own.fake, &handle, requests).await;
+    let messages: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err().message).collect();
+    assert_eq!(messages, [1, 2, 3, 4, 5, 6].map(|i| format!("-{i} is damaged")));
+    assert_eq!(own.run_values().iter().filter(|run| run.contains(&0.0)).count(), 1, "{:?}", own.run_values());
+}

@@ -1,6 +1,7 @@
 //! Starts models on a fake session, and sends requests behind a run that is held.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, 
 pub(super) struct Own<F> {
     pub(super) fake: FakeSession,
     outputs: F,
+    /// What the session says of its signature.
+    pub(super) may_be_tried: AtomicBool,
     runs: Mutex<Vec<(Vec<f32>, Duration)>>,
 }
 
@@ -57,6 +60,10 @@ impl<F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync> Sessi
         self.fake.signatures()
     }
 
+    fn may_be_tried(&self, _: usize) -> bool {
+        self.may_be_tried.load(Ordering::Relaxed)
+    }
+
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
         self.run_within(signature, requests, Duration::MAX)
     }
@@ -73,7 +80,8 @@ pub(super) fn start_own<F>(policy: Policy, outputs: F) -> (Arc<Own<F>>, ModelHan
 where
     F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
 {
-    let own = Arc::new(Own { fake: FakeSession::new(Behaviour::Slow(Duration::ZERO)), outputs, runs: Mutex::default() });
+    let fake = FakeSession::new(Behaviour::Slow(Duration::ZERO));
+    let own = Arc::new(Own { fake, outputs, may_be_tried: AtomicBool::new(true), runs: Mutex::default() });
     let handles = start_session(own.clone(), policy, Arc::new(NoObserver));
     (own, handles.into_iter().next().unwrap())
 }

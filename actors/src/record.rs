@@ -1,4 +1,4 @@
-//! What the run threads remember of a signature: how many of its requests fail, and an input that ran well.
+//! The memory that run threads share of a signature: the share of its requests that fail, and an input that ran well.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 

@@ -1,8 +1,8 @@
 //! The search for the requests that make a batch fail. Pure.
 //!
 //! A run that fails tells only that one of its requests is bad, and a run that ends well answers all of its requests. So the search
-//! halves a group that failed until a bad request is alone. What was not in the last run that failed may be good, and goes back to
-//! the requests of which nothing is known. The first runs hold as many requests as are likely to be good together
+//! halves a group that failed until a bad request is alone. The requests outside the last run that failed may be good, and go back
+//! to those of which nothing is known. The first runs hold as many requests as are likely to be good together
 //! ([`FailureShare`]): where a quarter of the requests is bad, a group of 32 fails almost surely, and its run is wasted.
 
 use std::collections::VecDeque;

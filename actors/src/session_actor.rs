@@ -55,7 +55,7 @@ struct RunReport {
     credit: RunCredit,
 }
 
-/// What a run thread does.
+/// The work of a run thread.
 #[derive(Clone, Copy)]
 enum Work {
     /// It waits for a batch.
@@ -69,7 +69,7 @@ enum Work {
 /// Owns the session's run threads. See the [module](self).
 pub(crate) struct SessionActor {
     threads: Vec<mpsc::Sender<RunBatch>>,
-    /// What each thread does.
+    /// The work of each thread.
     work: Vec<Work>,
     /// The free threads. The last to become free is on top, for its caches are warm.
     idle: Vec<usize>,
@@ -212,7 +212,7 @@ fn run_batches(
 ) {
     while let Ok(RunBatch { credit, signature, requests }) = batches.recv() {
         // A panic drops the requests that have no answer yet, and with each the place of its answer, which its caller is told of.
-        // What run threads share stays valid, for no panic comes in the middle of a change.
+        // The state that run threads share stays valid, for no panic comes in the middle of a change.
         let work = AssertUnwindSafe(|| run_batch(session, signature, requests, &signatures[signature]));
         if catch_unwind(work).is_err() {
             tracing::error!("a run thread panicked and goes on; its requests failed; this is a bug");

@@ -38,7 +38,7 @@ pub(super) fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, 
 pub(super) struct Own<F> {
     pub(super) fake: FakeSession,
     outputs: F,
-    /// What the session says of its signature.
+    /// The session's own word on its signature.
     pub(super) may_be_tried: AtomicBool,
     runs: Mutex<Vec<(Vec<f32>, Duration)>>,
 }

@@ -47,8 +47,10 @@ mod outbox;
 mod pace;
 mod part_size;
 mod parts;
+mod record;
 mod request;
 mod run;
+mod search;
 mod session_actor;
 mod supervision;
 #[cfg(test)]

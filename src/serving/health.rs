@@ -1,8 +1,9 @@
 //! Whether the server is alive, and whether it takes requests.
 //!
-//! A supervisor restarts a server whose `/livez` is 503. This must happen if the server is stuck: a session run cannot be
-//! interrupted, so a run that never ends keeps its thread. It must not happen if the server is only slow. A model counts as stuck
-//! when each of its run threads has been in the same run for longer than `stuck_after`, and requests have come meanwhile.
+//! A supervisor restarts a server whose `/livez` is 503. This must happen if the server is stuck: TensorFlow cannot end a run in the
+//! middle of an operation, so an operation that never ends keeps its thread. It must not happen if the server is only slow. A model
+//! counts as stuck when each of its run threads, with the spare ones that took over, has been in the same run for longer than
+//! `stuck_after`, and requests have come meanwhile.
 //! `stuck_after` is many times the time limit of a request, so the clients of that run have long had a 504. An actors' thread
 //! counts as stuck when its heartbeat has been silent for half a minute. Its messages take microseconds.
 

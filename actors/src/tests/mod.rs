@@ -4,6 +4,7 @@ mod batching;
 mod failures;
 mod large_requests;
 mod observing;
+mod running_out;
 mod support;
 mod waiting;
 mod watchdog;

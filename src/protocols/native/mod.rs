@@ -182,7 +182,7 @@ impl Native {
         let start = Instant::now();
         let encoded = answer::encode(signature, decoded.form, &outputs);
         measurement.took(Stage::Encode, start);
-        Ok(encoded)
+        encoded
     }
 }
 

@@ -95,7 +95,7 @@ async fn follow_start(updates: Vec<Update>, catalog: &Catalog, url: &str) -> Err
         }
     }
     // A request may have added another model meanwhile.
-    let has_none = catalog.models().iter().all(|model| model.served().next().is_none());
+    let has_none = catalog.serves_none();
     match reason {
         Some(error) if has_none && count == 1 => return error,
         Some(error) if count == 1 => tracing::warn!("{error}"),

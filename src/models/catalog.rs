@@ -42,6 +42,12 @@ impl Catalog {
         self.models.store(Arc::new(models));
     }
 
+    /// Whether no model can be called.
+    #[must_use]
+    pub fn serves_none(&self) -> bool {
+        self.models.load().iter().all(|model| model.served().next().is_none())
+    }
+
     /// All models at this moment.
     #[must_use]
     pub fn models(&self) -> Arc<Vec<Arc<Model>>> {

@@ -108,8 +108,8 @@ impl Versions {
     pub(super) fn worse_than_served(&self, uri: &ModelUri, version: &Version) -> Option<String> {
         // Of the same origin, a version takes over from those below it. Numbers of two origins cannot be compared.
         let takes_over = |number: u64, source: &Source| source.uri != *uri || number <= version.number;
-        let served = self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.served.as_ref()?)));
-        let (_, (_, old)) = served.filter(|(number, (source, _))| takes_over(*number, source)).next_back()?;
+        let mut served = self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.served.as_ref()?)));
+        let (_, (_, old)) = served.rfind(|(number, (source, _))| takes_over(*number, source))?;
         version.servables.iter().find_map(|servable| {
             let (name, warning) = (&servable.handle.signature().name, servable.warning.as_ref()?);
             let before = old.servables.iter().find(|old| old.handle.signature().name == *name)?;

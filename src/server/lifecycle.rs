@@ -16,6 +16,7 @@ use super::signals::Signals;
 use crate::config::{Config, Drain};
 use crate::models::ModelSet;
 use crate::observe::log;
+use crate::serving::Readiness;
 use crate::transport::grpc::GrpcListener;
 use crate::transport::http::Listener;
 
@@ -71,7 +72,8 @@ impl Server {
     }
 
     /// Serves until a signal comes, then stops. Gives the exit code of the process. A second signal ends the process at once. Before
-    /// the first signal, it ends without a stop when `failed` gives the reason why there is nothing to serve.
+    /// the first signal, it ends without a stop when `failed` gives the reason why there is nothing to serve. It also ends so at a
+    /// signal that comes before any model was served.
     ///
     /// # Errors
     /// That of `failed`; if a listener fails.
@@ -80,6 +82,11 @@ impl Server {
             name = signals.next() => name,
             error = failed => return Err(error),
         };
+        let state = &self.shared.state;
+        if state.health.readiness() == Readiness::Loading && state.catalog.serves_none() {
+            tracing::info!("{name}: stopping before any model was served");
+            return Ok(0);
+        }
         let Drain { delay, timeout } = self.drain;
         let limit = timeout.as_millis();
         tracing::info!("{name}: no longer ready; serving for {} ms more, then finishing the requests in flight", delay.as_millis());

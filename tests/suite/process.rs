@@ -36,6 +36,10 @@ impl Process {
             }
         }
         // Many run at once: those that are not asked about it leave gRPC's port alone.
+        // So does HTTP's port, unless the test is about `PORT`.
+        if !variables.iter().any(|(name, _)| *name == "PORT") {
+            command.env("TFWEB_PORT", "0");
+        }
         command.env("TFWEB_GRPC_PORT", "0").args(flags.split_whitespace()).envs(variables.iter().copied());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");

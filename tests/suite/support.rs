@@ -176,7 +176,7 @@ impl RunningServer {
             let set = Arc::new(models.set(config));
             let (open, opened) = oneshot::channel();
             let updates = set.start(&config.models, &opened.shared());
-            open.send(()).expect("somebody waits for it");
+            let _ = open.send(());
             futures::future::join_all(updates).await;
             Some(set)
         })

@@ -12,10 +12,9 @@ use tfweb_engine::tensorflow::SavedModelSession;
 use tfweb_engine::{quoted, Code, Error, Session};
 use tfweb_limits::Ledger;
 use tfweb_store::Env;
-use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
+use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec, Turns};
 use crate::observe::metrics::Registry;
 use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
@@ -74,7 +73,7 @@ impl Models {
             registry: Arc::clone(&self.registry),
             tracer: self.telemetry.tracer().cloned(),
             cache: OnceLock::new(),
-            load_permits: Semaphore::new(1),
+            turns: Turns::default(),
         }
     }
 

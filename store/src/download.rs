@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use opendal::Operator;
@@ -12,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::OnceCell;
 
 use super::cache::{Lock, Manifest, ManifestFile, OriginCache, UnfinishedSnapshot};
-use super::connect::{connect, explain};
+use super::connect::{connect, explain, for_listing, ANSWER_BYTES_MAX};
 use super::http;
 use super::listing::{File, Listing, Version, FILES_MAX};
 use super::lock::{blocking, lock};
@@ -20,10 +21,10 @@ use super::operator::OperatorConfig;
 use super::progress::Progress;
 use super::uri::ModelUri;
 
+/// The time limit of a listing. One of `FILES_MAX` files takes a hundred pages, each a fraction of a second.
+const LISTING_TIME_MAX: Duration = Duration::from_secs(300);
 /// The most files that are read at once. It hides the latency of a store.
 const FILES_AT_ONCE: usize = 8;
-/// A larger file is read in several ranges at once, because stores limit the speed of each connection.
-const RANGED_BYTES_MIN: u64 = 32 << 20;
 /// The bytes of a range. With the limits of ranges and files, at most 128 MiB are in memory.
 const RANGE_BYTES: usize = 4 << 20;
 /// The most ranges of a file that are read at once.
@@ -59,24 +60,34 @@ impl Store {
 
     /// Lists the versions in the store.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
-        let operator = self.operator().await?;
+        let files = tokio::time::timeout(LISTING_TIME_MAX, self.files()).await.unwrap_or_else(|_| {
+            let message = format!("`{}`: cannot list: it took more than {} s", self.uri, LISTING_TIME_MAX.as_secs());
+            Err(Error::new(Code::Unavailable, message))
+        });
+        Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files?)
+    }
+
+    /// Lists the files in the store.
+    async fn files(&self) -> Result<Vec<File>, Error> {
+        let operator = for_listing(self.operator().await?, &self.client);
         let failed = |error: opendal::Error| explain(&self.uri, "cannot list", &error);
         let mut entries = operator.lister_with("/").recursive(true).await.map_err(failed)?;
-        let mut files = Vec::new();
+        let (mut files, mut count) = (Vec::new(), 0);
         while let Some(entry) = entries.try_next().await.map_err(failed)? {
-            let metadata = entry.metadata();
-            if !metadata.is_file() {
-                continue;
-            }
-            if files.len() == FILES_MAX {
+            // Directories count too. A store may repeat one without end.
+            count += 1;
+            if count > FILES_MAX {
                 let message = format!("`{}`: more than {FILES_MAX} files; is it the place of one model?", self.uri);
                 return Err(Error::invalid(message));
             }
-            let modified = || metadata.last_modified().map(|time| time.to_string());
-            let stamp = metadata.etag().map(str::to_owned).or_else(modified).unwrap_or_default();
-            files.push(File { path: entry.path().to_owned(), size: metadata.content_length(), stamp });
+            let metadata = entry.metadata();
+            if metadata.is_file() {
+                let modified = || metadata.last_modified().map(|time| time.to_string());
+                let stamp = metadata.etag().map(str::to_owned).or_else(modified).unwrap_or_default();
+                files.push(File { path: entry.path().to_owned(), size: metadata.content_length(), stamp });
+            }
         }
-        Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files)
+        Ok(files)
     }
 
     /// Downloads a complete version into the cache.
@@ -157,9 +168,10 @@ impl Store {
         let mut output = tokio::fs::File::create_new(into.join(&file.path)).await.map_err(unwritable)?;
         if file.size > 0 {
             let reader = operator.reader_with(&path);
-            let reader = if file.size > RANGED_BYTES_MIN { reader.chunk(RANGE_BYTES).concurrent(RANGES_AT_ONCE) } else { reader };
+            let reader = if file.size > ANSWER_BYTES_MAX { reader.chunk(RANGE_BYTES).concurrent(RANGES_AT_ONCE) } else { reader };
             let mut stream = reader.await.map_err(failed)?.into_stream(0..file.size).await.map_err(failed)?;
-            while let Some(buffer) = stream.try_next().await.map_err(failed)? {
+            // A store that sends more than the file has is not read to its end.
+            while let Some(buffer) = stream.try_next().await.map_err(failed)?.filter(|_| written <= file.size) {
                 for bytes in buffer {
                     output.write_all(&bytes).await.map_err(unwritable)?;
                     written += bytes.len() as u64;

@@ -5,7 +5,7 @@
 //! and used where it is. This crate loads no model, watches no origin, and knows no model names.
 //!
 //! - `uri`, `env`, `operator`, `listing`: read URIs, variables and lists of files. They are pure.
-//! - `http`, `connect`: make the clients of stores.
+//! - `http`, `limited`, `connect`: make the clients of stores.
 //! - `download`, `archive`, `unpack`, `local`: stores, archives and local directories.
 //! - `cache`, `lock`, `progress`: write files into the cache, and log the progress.
 
@@ -18,6 +18,7 @@ mod connect;
 mod download;
 mod env;
 mod http;
+mod limited;
 mod listing;
 mod local;
 mod lock;

@@ -218,11 +218,7 @@ impl Watcher {
         let version = listing.version(number).expect("wanted from this listing; this is a bug");
         let source = Source { uri: self.spec.uri.clone(), fingerprint: version.fingerprint() };
         let origin = self.origin.as_ref().expect("looked at before; this is a bug");
-        let loaded = match origin.download(version).await {
-            Ok(directory) => self.loader.load(&self.spec.name, number, directory).await,
-            Err(error) => Err(error),
-        };
-        match loaded {
+        match self.loader.bring(&self.spec.name, origin, version).await {
             Ok(version) => {
                 log_loaded(&self.spec.name, &version);
                 self.versions.mark_served(source, version);

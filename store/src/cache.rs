@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use ring::digest::{digest, SHA256};
-use tfweb_engine::{Code, Error};
+use tfweb_engine::{regular_file, Code, Error};
 
 use super::env::Env;
 use super::manifest::{has_bytes, sync, Manifest, Published};
@@ -31,6 +31,8 @@ const UNUSED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The most characters of a model's name in the name of its directory. File systems allow 255 for the whole name.
 const NAME_CHARS_MAX: usize = 64;
 
+/// The most bytes of a manifest. It describes at most `FILES_MAX` files.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// The digits of the hash in the name of an origin's directory.
 const DIRECTORY_HASH_DIGITS: usize = 16;
 
@@ -146,7 +148,8 @@ impl OriginCache {
     /// On a file system without locks, all processes may write at once. Their temporary names differ, and the last rename finds
     /// the snapshot already there.
     pub(super) fn try_lock(&self, version: &str) -> io::Result<Option<Lock>> {
-        let file = OsFile::options().create(true).append(true).open(self.directory.join(format!("{version}{LOCK}")))?;
+        let path = self.directory.join(format!("{version}{LOCK}"));
+        let file = regular_file::open_with(OsFile::options().create(true).append(true), &path)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file })),
@@ -206,13 +209,13 @@ impl OriginCache {
     }
 
     fn published(&self, name: &str) -> Option<Published> {
-        let text = fs::read(self.manifest_path(name)).ok()?;
+        let text = regular_file::read(&self.manifest_path(name), MANIFEST_BYTES_MAX).ok()?;
         serde_json::from_slice::<Published>(&text).ok().filter(|published| published.manifest.identity == self.identity)
     }
 
     /// Marks a snapshot as used now.
     pub(super) fn touch(&self, name: &str) {
-        if let Ok(file) = OsFile::options().append(true).open(self.manifest_path(name)) {
+        if let Ok(file) = regular_file::open_with(OsFile::options().append(true), &self.manifest_path(name)) {
             let _ = file.set_modified(SystemTime::now());
         }
     }

@@ -4,15 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine;
+use md5::{Digest, Md5};
 use tfweb_engine::Code;
 use tfweb_store::Env;
 
-use crate::archives::{page, zipped};
+use crate::archives::{page, tarred, zipped};
 use crate::client::Request;
 use crate::hostile_store::{Etags, HostileStore, Lists};
 use crate::process::{resident_kib, Process};
 use crate::store::{newest, run, Local};
-use crate::store_servers::{files, model, FileServer};
+use crate::store_servers::{files, model, FileServer, Page};
 use crate::support::is_alone;
 
 const MODEL: &str = "s3://bucket/m";
@@ -109,6 +111,17 @@ fn a_damaged_file_of_an_archive_is_downloaded_again() {
     assert_eq!(run(newest(&origin)).unwrap(), directory);
     check_whole(&directory);
     assert_eq!(server.heads().len(), 3, "the first, one that found it unchanged, and one that was not asked whether it had");
+}
+
+#[test]
+fn an_archive_of_other_bytes_is_seen_by_its_servers_md5() {
+    let (server, local) = (FileServer::start(), Local::new());
+    let content = tarred(&model(), "half_plus_two");
+    let md5 = base64::prelude::BASE64_STANDARD.encode(Md5::digest(&content));
+    server.put("/m.tgz", Page { md5: md5.leak(), lies: 1, ..page(content, "\"1\"") });
+    let url = format!("http://{}/m.tgz", server.address);
+    check_whole(&run(newest(&local.open(&url, &Env::of(&[])))).unwrap_or_else(|error| panic!("{error}")));
+    assert_eq!(server.heads().len(), 2);
 }
 
 #[test]

@@ -64,22 +64,6 @@ pub struct Permit {
     bytes: usize,
 }
 
-impl Permit {
-    /// Admits `bytes` more bytes of the same request.
-    ///
-    /// # Errors
-    /// [`Full`] if the bytes would pass the limit. They are not counted then.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), Full> {
-        let before = self.admission.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before > self.bytes && before.saturating_add(bytes) > self.admission.bytes_max {
-            self.admission.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(Full::Bytes(before, self.admission.bytes_max));
-        }
-        self.bytes += bytes;
-        Ok(())
-    }
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.requests.fetch_sub(1, Ordering::Relaxed);
@@ -111,20 +95,5 @@ mod tests {
         let _half = admission.try_acquire(50).unwrap();
         let _rest = admission.try_acquire(50).unwrap();
         assert_eq!(admission.try_acquire(1).unwrap_err(), Full::Bytes(100, 100));
-    }
-
-    #[test]
-    fn growth_counts_against_the_others() {
-        let admission = Admission::new(10, 100);
-        let mut first = admission.try_acquire(0).unwrap();
-        first.grow(500).unwrap();
-        let mut second = admission.try_acquire(0).unwrap_err();
-        assert_eq!(second, Full::Bytes(500, 100));
-        drop(first);
-        let mut third = admission.try_acquire(60).unwrap();
-        let _fourth = admission.try_acquire(30).unwrap();
-        second = third.grow(20).unwrap_err();
-        assert_eq!(second, Full::Bytes(90, 100));
-        third.grow(10).unwrap();
     }
 }

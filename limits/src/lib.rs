@@ -9,12 +9,14 @@
 mod admission;
 mod deadline;
 mod inflate;
+mod ledger;
 
 use std::time::Duration;
 
 pub use admission::{Admission, Full, Permit};
 pub use deadline::{Deadline, Stage};
 pub use inflate::{Encoding, InflateError, Inflater};
+pub use ledger::{Holding, Ledger, NoRoom, Share};
 
 /// The most URLs of one request. One caller with more URLs would keep a slow origin busy for itself.
 pub const REQUEST_URLS_MAX: usize = 256;

@@ -10,19 +10,19 @@ use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
 use tfweb_engine::tensorflow::SavedModelSession;
 use tfweb_engine::{quoted, Code, Error, Session};
-use tfweb_limits::Admission;
+use tfweb_limits::Ledger;
 use tfweb_store::Env;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
 use crate::observe::metrics::Registry;
-use crate::observe::{RequestFigures, Telemetry};
+use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
-use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
-use crate::transport::{BodyLimits, RequestIds, BODIES_BYTES_MAX};
+use crate::transport::http::{Answers, Cors, HttpServices, Listener, ListenerSettings, HTTP2};
+use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
 use crate::watched_files;
 
 /// The models with the thread of their actors, their metrics and their traces.
@@ -42,7 +42,7 @@ impl Models {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let arbiter = Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle());
+        exit_on_actor_panic(&arbiter.handle(), log::end_process);
         Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
     }
 
@@ -51,7 +51,12 @@ impl Models {
     pub fn loader(&self, config: &Config) -> Loader {
         let (tags, inter_op) = (config.tags.clone(), config.inter_op);
         let load: Load = Arc::new(move |directory: &Path| {
-            let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            let session = SavedModelSession::load(directory, &tags, inter_op)?;
+            for (signature, reason) in session.untried() {
+                let (directory, name) = (directory.display(), quoted(&signature.name));
+                tracing::info!("`{directory}`, signature {name}: not tried at load: {reason}");
+            }
+            let session: Arc<dyn Session> = Arc::new(session);
             warmup::replay(&*session, directory)?;
             Ok(Loaded { session, defaults: defaults::read(directory, &tags)? })
         });
@@ -106,6 +111,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
+        let largest = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max).max(config.body_bytes_max);
+        let ledger = Ledger::new(requests_bytes_max(largest));
         let health = Health {
             catalog: Arc::clone(&models.catalog),
             stuck_after: config.stuck_after,
@@ -122,12 +129,13 @@ impl Shared {
             fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
             request_timeout: config.request_timeout,
             requests: Arc::new(RequestFigures::new(protocols::NAMES)),
+            ledger: Arc::clone(&ledger),
             registry: Arc::clone(&models.registry),
             health,
         };
         let answers = Answers {
-            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, budget: Admission::new(usize::MAX, BODIES_BYTES_MAX) },
-            cors: config.cors,
+            bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
+            cors: config.cors.clone(),
             request_ids: Arc::new(RequestIds::default()),
             draining,
             is_observed: models.telemetry.observes(),
@@ -169,6 +177,7 @@ impl Shared {
             answers: Arc::new(Answers {
                 not_found,
                 has_unknown_options: false,
+                cors: Cors::Nobody,
                 is_observed: false,
                 ..Answers::clone(&self.answers)
             }),

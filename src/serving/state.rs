@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tfweb_actors::fetcher::FetcherHandle;
+use tfweb_limits::Ledger;
 
 use super::health::Health;
 use crate::models::{Catalog, ModelSet};
@@ -22,6 +23,8 @@ pub struct State {
     pub request_timeout: Duration,
     /// Counts predictions.
     pub requests: Arc<RequestFigures>,
+    /// Counts the memory of all requests.
+    pub ledger: Arc<Ledger>,
     /// The metrics of every version.
     pub registry: Arc<Registry>,
     /// Knows the state of the server.

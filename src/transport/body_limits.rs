@@ -1,27 +1,32 @@
-//! The limits of request bodies over HTTP and gRPC.
+//! The limits of request bodies over HTTP and gRPC, and the memory of all requests.
 
 use std::sync::Arc;
 
 use tfweb_engine::{Code, Error};
-use tfweb_limits::{Admission, Full};
+use tfweb_limits::{Ledger, NoRoom};
 
-/// The most bytes of all request bodies together, from the first byte read to the answer.
-pub const BODIES_BYTES_MAX: usize = 1 << 30;
+/// The most bytes that all requests hold together: heads, bodies, what they become, and answers until they are sent.
+const REQUESTS_BYTES_MAX: usize = 1 << 30;
+/// How many requests of the largest size have room at least, if --request_size is raised.
+const LARGEST_REQUESTS: usize = 4;
 
 /// The limits of request bodies.
 #[derive(Clone)]
 pub struct BodyLimits {
     /// The most bytes of one body, compressed and inflated.
     pub body_bytes_max: usize,
-    /// The memory budget of all bodies together.
-    pub budget: Arc<Admission>,
+    /// The memory of all requests.
+    pub ledger: Arc<Ledger>,
 }
 
-/// The error for a body that does not fit into the budget.
-pub(super) fn over_budget(full: Full) -> Error {
-    let text = match full {
-        Full::Bytes(bytes, max) => format!("{bytes} bytes of {max}"),
-        Full::Requests(requests) => format!("{requests} requests"),
-    };
-    Error::new(Code::Unavailable, format!("the server holds as many request bodies as it may ({text}); retry after 1 s"))
+/// The most bytes that all requests hold together, if one body has at most `body_bytes_max`.
+#[must_use]
+pub fn requests_bytes_max(body_bytes_max: usize) -> usize {
+    REQUESTS_BYTES_MAX.max(body_bytes_max.saturating_mul(LARGEST_REQUESTS))
+}
+
+/// The error for bytes that do not fit into the ledger.
+pub(super) fn no_room(NoRoom { held, bytes_max }: NoRoom) -> Error {
+    let text = format!("the server holds as many bytes for requests as it may ({held} of {bytes_max}); retry after 1 s");
+    Error::new(Code::Unavailable, text)
 }

@@ -10,5 +10,5 @@ mod sockets;
 pub mod tls;
 pub mod tokens;
 
-pub use body_limits::{BodyLimits, BODIES_BYTES_MAX};
+pub use body_limits::{requests_bytes_max, BodyLimits};
 pub use request_id::RequestIds;

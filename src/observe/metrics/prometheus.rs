@@ -7,6 +7,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{text, DescriptorEncoder};
 use prometheus_client::registry::{Registry, Unit};
 use tfweb_actors::fetcher::Outcome;
+use tfweb_limits::{Holding, Ledger};
 
 use super::histogram::Histogram;
 use super::openmetrics::{Labels, Page};
@@ -49,6 +50,7 @@ impl Collector for Collected {
         rows(&mut page, &series)?;
         models(&mut page, scrape)?;
         fetches(&mut page, scrape)?;
+        memory(&mut page, &scrape.ledger)?;
         process(&mut page, &scrape.tensorflow)
     }
 }
@@ -183,6 +185,15 @@ fn fetches(page: &mut Page<'_, '_>, scrape: &Scrape) -> fmt::Result {
     page.counter("tfweb_url_fetch", help, Some(&Unit::Bytes))?.count(&[], fetches.bytes as f64)?;
     page.gauge("tfweb_url_fetches_in_flight", "Fetches under way", None)?.set(&[], fetches.in_flight as f64)?;
     page.gauge("tfweb_url_fetches_waiting", "Fetches that wait for their turn", None)?.set(&[], fetches.waiting as f64)
+}
+
+fn memory(page: &mut Page<'_, '_>, ledger: &Ledger) -> fmt::Result {
+    let mut family = page.gauge("tfweb_request_memory", "Memory that all requests hold, by what it holds", Some(&Unit::Bytes))?;
+    for holding in Holding::ALL {
+        family.set(&[("holding", holding.name())], ledger.bytes(holding) as f64)?;
+    }
+    let help = "The most memory that all requests may hold";
+    page.gauge("tfweb_request_memory_max", help, Some(&Unit::Bytes))?.set(&[], ledger.bytes_max() as f64)
 }
 
 fn process(page: &mut Page<'_, '_>, tensorflow: &str) -> fmt::Result {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tfweb_actors::fetcher::FetchObservation;
+use tfweb_limits::Ledger;
 
 use super::registry::VersionMetrics;
 use crate::observe::requests::RequestFigures;
@@ -14,6 +15,8 @@ pub struct Scrape {
     pub versions: Vec<Arc<VersionMetrics>>,
     /// The metrics of requests that belong to no signature.
     pub requests: Arc<RequestFigures>,
+    /// Counts the memory of all requests.
+    pub ledger: Arc<Ledger>,
     /// All models.
     pub models: Vec<ModelState>,
     /// The names of all states of versions.

@@ -43,6 +43,7 @@ fn scrape(state: &State) -> Scrape {
     Scrape {
         versions: state.registry.all(),
         requests: Arc::clone(&state.requests),
+        ledger: Arc::clone(&state.ledger),
         models: state.catalog.models().iter().map(|model| model_state(model)).collect(),
         states: models::State::NAMES,
         fetches: state.fetcher.as_ref().map(FetcherHandle::observe),

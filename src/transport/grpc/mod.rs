@@ -1,7 +1,7 @@
 //! The gRPC listener, and the common path of all calls.
 //!
 //! A [`GrpcListener`] serves protocols, and each adds its services to [`Services`]. Every call passes the check of its token. Its
-//! messages are limited, and counted into the memory budget, before a service sees them.
+//! messages are limited, and counted into the memory of all requests, before a service sees them.
 
 mod call;
 mod connections;

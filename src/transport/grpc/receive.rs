@@ -1,5 +1,5 @@
-//! Receives the messages of a service whose calls take one message and give one. Counts the bytes into the memory budget of all
-//! bodies as they arrive, inflates compressed messages, and ends calls whose time is over.
+//! Receives the messages of a service whose calls take one message and give one. Counts the bytes into the memory of all requests
+//! as they arrive, inflates compressed messages, and ends calls whose time is over.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use http_body::Frame;
-use tfweb_limits::{Deadline, Encoding, InflateError, Inflater, Permit, Stage};
+use tfweb_limits::{Deadline, Encoding, Holding, InflateError, Inflater, Share, Stage};
 use tokio::time::{sleep_until, Sleep};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
@@ -19,7 +19,7 @@ use tonic::Status;
 
 use super::call::refusal;
 use super::message_limit::{self, PREFIX_BYTES};
-use crate::transport::body_limits::{over_budget, BodyLimits};
+use crate::transport::body_limits::{no_room, BodyLimits};
 
 /// The headers of gRPC over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
@@ -89,10 +89,7 @@ where
         let time = asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
         let deadline = Deadline::of(now, time);
         head.extensions.insert(deadline);
-        let budget = match self.limits.budget.try_acquire(0) {
-            Ok(budget) => Arc::new(Mutex::new(budget)),
-            Err(full) => return Answering { state: State::Refused(refusal(&over_budget(full))), over: None },
-        };
+        let share = Arc::new(Mutex::new(self.limits.ledger.empty(Holding::Received)));
         // tonic refuses an encoding that is not known here.
         let name = head.headers.get(ENCODING).and_then(|name| name.to_str().ok());
         let encoding = name.and_then(Encoding::named).filter(|encoding| *encoding != Encoding::Identity);
@@ -102,9 +99,9 @@ where
         let bytes_max = self.limits.body_bytes_max;
         let inflating = encoding.map(|encoding| Inflating { encoding, bytes_max, prefix: Vec::new(), left: 0, inflater: None });
         let message =
-            Message { body, budget: Arc::clone(&budget), received: 0, bytes_max, inflating, inflated: None, deadline, over: None };
+            Message { body, share: Arc::clone(&share), received: 0, bytes_max, inflating, inflated: None, deadline, over: None };
         let answer = self.service.call(Request::from_parts(head, Body::new(message)));
-        Answering { state: State::Called(answer, budget), over: asked.map(|asked| Deadline::of(now, asked)) }
+        Answering { answer, share, over: asked.map(|asked| Deadline::of(now, asked)) }
     }
 }
 
@@ -124,43 +121,34 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// The answer to a call, with the call's share of the memory budget.
+/// The answer to a call, with the call's share of the memory of all requests.
 pub(super) struct Answering<F> {
-    state: State<F>,
+    answer: F,
+    #[allow(dead_code, reason = "it is held")]
+    share: Arc<Mutex<Share>>,
     /// The end of the time that the caller gave.
     over: Option<Deadline>,
-}
-
-enum State<F> {
-    Refused(Status),
-    Called(F, #[allow(dead_code, reason = "it is held")] Arc<Mutex<Permit>>),
 }
 
 impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answering<F> {
     type Output = Result<Response<Body>, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let status = match &mut self.state {
-            State::Refused(status) => status.clone(),
-            State::Called(answer, _) => {
-                if let Poll::Ready(answer) = Pin::new(answer).poll(context) {
-                    return Poll::Ready(answer);
-                }
-                // tonic's own timer wakes this task at that time.
-                if self.over.is_none_or(|over| !over.has_passed(Instant::now())) {
-                    return Poll::Pending;
-                }
-                refusal(&Deadline::passed(Stage::Unknown))
-            }
-        };
-        Poll::Ready(Ok(status.into_http()))
+        if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(context) {
+            return Poll::Ready(answer);
+        }
+        // tonic's own timer wakes this task at that time.
+        if self.over.is_none_or(|over| !over.has_passed(Instant::now())) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(refusal(&Deadline::passed(Stage::Unknown)).into_http()))
     }
 }
 
 /// A message that arrives.
 struct Message {
     body: Body,
-    budget: Arc<Mutex<Permit>>,
+    share: Arc<Mutex<Share>>,
     /// The bytes so far.
     received: usize,
     bytes_max: usize,
@@ -213,15 +201,15 @@ impl http_body::Body for Message {
 }
 
 impl Message {
-    /// Takes a share of the memory budget for more bytes.
+    /// Takes a share of the memory of all requests for more bytes.
     fn take(&mut self, bytes: usize) -> Result<(), Status> {
         self.received += bytes;
         // The prefix limits one message, but a client can send messages without end.
         if self.received > self.bytes_max + PREFIX_BYTES {
             return Err(too_large(self.bytes_max));
         }
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.grow(bytes).map_err(|full| refusal(&over_budget(full)))
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        share.grow(bytes).map_err(|full| refusal(&no_room(full)))
     }
 }
 

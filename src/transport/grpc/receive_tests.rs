@@ -9,7 +9,7 @@ use futures::channel::mpsc::{unbounded, UnboundedReceiver, UnboundedSender};
 use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
 use http_body::Body as _;
-use tfweb_limits::Admission;
+use tfweb_limits::{Holding, Ledger};
 use tonic::codegen::BoxFuture;
 use tonic::Code;
 
@@ -99,18 +99,18 @@ fn read(answer: &Response<Body>) -> Result<usize, Code> {
 }
 
 struct TestService {
-    budget: Arc<Admission>,
+    ledger: Arc<Ledger>,
     answers: bool,
     time: Duration,
 }
 
 impl TestService {
-    fn new(budget: usize) -> Self {
-        Self { budget: Admission::new(usize::MAX, budget), answers: true, time: LONG }
+    fn new(bytes_max: usize) -> Self {
+        Self { ledger: Ledger::new(bytes_max), answers: true, time: LONG }
     }
 
     fn call(&self, headers: &[(&str, &str)]) -> Call {
-        let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, budget: Arc::clone(&self.budget) };
+        let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, ledger: Arc::clone(&self.ledger) };
         let (pieces, receiver) = unbounded();
         let mut request = Request::builder();
         for (name, value) in headers {
@@ -153,9 +153,9 @@ async fn a_message_has_its_room_until_it_is_answered() {
     second.send(vec![0; 20]);
     assert_eq!(second.poll(), Some(Err(Code::Unavailable)));
     drop(first);
-    assert_eq!(service.budget.requests(), 1);
+    assert_eq!(service.ledger.shares(Holding::Received), 1);
     drop(second);
-    assert_eq!(service.budget.requests(), 0);
+    assert_eq!(service.ledger.shares(Holding::Received), 0);
 }
 
 #[actix_web::test]
@@ -190,7 +190,7 @@ async fn a_caller_whose_time_is_over_is_told_so() {
 
 #[actix_web::test]
 async fn time_counts_from_the_arrival() {
-    let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, budget: Admission::new(usize::MAX, 100) };
+    let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, ledger: Ledger::new(100) };
     let service = Receive::new(Reader { answers: true }, limits, LONG);
     let arrival = Arrival(Instant::now());
     let request = || Request::builder().header(TIMEOUT, "10S").body(Body::empty()).unwrap();

@@ -1,4 +1,4 @@
-//! Reads the body of a request, within its limit of bytes, the request's time, and the memory budget of all bodies. Inflates a
+//! Reads the body of a request, within its limit of bytes, the request's time, and the memory of all requests. Inflates a
 //! compressed body.
 
 use actix_web::error::PayloadError;
@@ -7,19 +7,19 @@ use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tfweb_engine::{quoted, Code, Error};
-use tfweb_limits::{Deadline, Encoding, InflateError, Inflater, Permit, Stage};
+use tfweb_limits::{Deadline, Encoding, Holding, InflateError, Inflater, Share, Stage};
 
-use crate::transport::body_limits::{over_budget, BodyLimits};
+use crate::transport::body_limits::{no_room, BodyLimits};
 
 /// The most bytes of a compressed body that is inflated on the listener's thread. A larger one goes to another thread, so that
 /// other requests need not wait.
 const INFLATE_INLINE_BYTES_MAX: usize = 16 << 10;
 
-/// A body with its share of the memory budget.
+/// A body with its share of the memory of all requests.
 pub struct Body {
     /// The inflated bytes.
     pub bytes: Bytes,
-    _budget: Permit,
+    _share: Share,
 }
 
 /// The encodings that a body may have, for the header `Accept-Encoding`.
@@ -31,7 +31,7 @@ pub(super) struct UnknownEncoding;
 /// Reads the body of a request.
 ///
 /// # Errors
-/// `OutOfRange` over the limit; `Unavailable` over the budget; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
+/// `OutOfRange` over the limit; `Unavailable` without room; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
 /// unknown encoding; `Cancelled` where the client stopped sending.
 pub(super) async fn read(
     request: &HttpRequest,
@@ -48,8 +48,8 @@ pub(super) async fn read(
     if declared > limits.body_bytes_max {
         return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));
     }
-    let mut budget = limits.budget.try_acquire(declared).map_err(over_budget)?;
-    let reading = collect(payload, declared, limits.body_bytes_max, &mut budget);
+    let mut share = limits.ledger.take(Holding::Received, declared).map_err(no_room)?;
+    let reading = collect(payload, declared, limits.body_bytes_max, &mut share);
     let bytes = deadline.limit(reading).await.map_err(|_| Deadline::passed(Stage::ReadBody))??;
     let bytes = match encoding {
         Encoding::Identity => bytes,
@@ -60,14 +60,14 @@ pub(super) async fn read(
             } else {
                 web::block(move || inflate(encoding, &bytes, max)).await.map_err(|error| Error::internal(error.to_string()))?
             }?;
-            budget.grow(inflated.len()).map_err(over_budget)?;
+            share.grow(inflated.len()).map_err(no_room)?;
             inflated
         }
     };
-    Ok(Body { bytes, _budget: budget })
+    Ok(Body { bytes, _share: share })
 }
 
-async fn collect(mut payload: web::Payload, declared: usize, max: usize, budget: &mut Permit) -> Result<Bytes, Error> {
+async fn collect(mut payload: web::Payload, declared: usize, max: usize, share: &mut Share) -> Result<Bytes, Error> {
     let mut bytes = BytesMut::new();
     let mut first = Bytes::new();
     while let Some(chunk) = payload.next().await {
@@ -76,7 +76,7 @@ async fn collect(mut payload: web::Payload, declared: usize, max: usize, budget:
         if total > max {
             return Err(too_large("more", max));
         }
-        budget.grow(total.saturating_sub(declared).min(chunk.len())).map_err(over_budget)?;
+        share.grow(total.saturating_sub(declared).min(chunk.len())).map_err(no_room)?;
         // Most bodies are one chunk, and need no copy. Only several chunks are copied together.
         if first.is_empty() && bytes.is_empty() {
             first = chunk;

@@ -26,7 +26,7 @@ impl HttpCall {
     /// Reads the body, within its limits and until the deadline.
     ///
     /// # Errors
-    /// `OutOfRange` over the limit; `Unavailable` over the budget; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
+    /// `OutOfRange` over the limit; `Unavailable` without room; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
     /// unknown encoding; `Cancelled` where the client stopped sending.
     pub async fn body(&mut self, deadline: Deadline) -> Result<Body, Error> {
         let payload = self.payload.take().ok_or_else(|| Error::internal("a body is read once; this is a bug"))?;

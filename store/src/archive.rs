@@ -112,7 +112,11 @@ impl Archive {
             let damaged = self.cache.snapshot(&name);
             tracing::warn!("{}: the files in `{}` are damaged and are downloaded again", self.uri, damaged.display());
             let (cache, lock) = (self.cache.clone(), lock(&self.cache, SNAPSHOT).await?);
-            blocking(move || Ok(cache.discard(&name, &lock))).await?;
+            blocking(move || {
+                cache.discard(&name, &lock);
+                Ok(())
+            })
+            .await?;
             self.list().await?;
         }
         Err(self.error(

@@ -23,7 +23,7 @@ const ERROR_BYTES_MAX: u64 = 64 << 10;
 pub(super) struct LimitedTransport {
     inner: ReqwestTransport,
     answer_bytes_max: u64,
-    /// What all answers together may still have.
+    /// The bytes that all answers together may still have.
     left: Arc<AtomicU64>,
 }
 

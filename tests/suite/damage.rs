@@ -65,7 +65,7 @@ fn etags_that_are_no_md5_are_found_out() {
         check_whole(&run(newest(&origin)).unwrap_or_else(|error| panic!("{error}")));
         let reads = store.reads().len();
         assert!((4..=4 + rereads_max).contains(&reads), "{reads}");
-        // What is known of the store saves the second reading of all that comes later.
+        // tfweb knows the store now, and reads later files once.
         store.put("m/1/assets/vocabulary", b"a".to_vec());
         run(newest(&origin)).unwrap();
         assert_eq!(store.reads(), ["vocabulary"]);

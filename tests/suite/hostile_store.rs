@@ -26,7 +26,7 @@ pub(crate) enum Lists {
     Never,
 }
 
-/// What stands behind the name of an object's etag.
+/// The meaning of an object's etag.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Etags {
     /// The MD5 of the content, as for objects that were uploaded whole.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use actix::ArbiterHandle;
 use futures::channel::oneshot;
 use tfweb_actors::{start_model, ModelHandle, Policy, SignatureFigures};
-use tfweb_engine::{Error, Session, Tensor};
-use tfweb_store::{Cache, Env};
+use tfweb_engine::{Code, Error, Session, Tensor};
+use tfweb_store::{Cache, Env, Origin, Version as ListedVersion};
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::timeout;
 
@@ -80,9 +80,26 @@ impl Loader {
         Ok(self.cache.get_or_init(|| cache).clone())
     }
 
+    /// Downloads and loads a version. If it does not load, its origin may have sent wrong bytes, so it is downloaded again, once.
+    pub(super) async fn bring(&self, model: &str, origin: &Origin, version: &ListedVersion) -> Result<Arc<Version>, Error> {
+        let directory = origin.download(version).await?;
+        let error = match self.load(model, version.number, directory).await {
+            Err(error) if !matches!(error.code, Code::Unavailable | Code::ResourceExhausted) => error,
+            loaded => return loaded,
+        };
+        match origin.download_again(version).await {
+            Ok(Some(directory)) => {
+                tracing::warn!("model {model:?} version {}: {error}; a second download gave other files", version.number);
+                self.load(model, version.number, directory).await
+            }
+            Ok(None) => Err(error),
+            Err(again) => Err(Error::new(again.code, format!("{error}; it could not be downloaded again: {again}"))),
+        }
+    }
+
     /// Loads a version on a thread of its own, when it is its turn. Requests find the version only after the watcher
     /// has put it into the catalog.
-    pub(super) async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
+    async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
         let closed = |error: AcquireError| Error::internal(error.to_string());
         let turn = self.turns.beginning.acquire().await.map_err(closed)?;
         let place = Arc::clone(&self.turns.running).acquire_owned().await.map_err(closed)?;

@@ -187,10 +187,7 @@ impl Supply {
         let version = listing.version(number).expect("wanted from this listing; this is a bug");
         let source = Source { uri: self.spec.uri.clone(), fingerprint: version.fingerprint() };
         let origin = self.origin.as_ref().expect("looked at before; this is a bug");
-        let loaded = match origin.download(version).await {
-            Ok(directory) => self.loader.load(&self.spec.name, number, directory).await,
-            Err(error) => Err(error),
-        };
+        let loaded = self.loader.bring(&self.spec.name, origin, version).await;
         match loaded.and_then(|version| self.checked(version)) {
             Ok(version) => {
                 log_loaded(&self.spec.name, &version);

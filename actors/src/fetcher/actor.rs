@@ -4,7 +4,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ use super::failure::Failure;
 use super::hosts::{Hosts, SHARE};
 use super::policy::FetchPolicy;
 use super::rules::{without_secrets, Rules};
+use crate::supervision::contain;
 
 /// The result of one fetch.
 type Fetched = Result<Bytes, Failure>;
@@ -75,8 +75,8 @@ impl FetcherActor {
         let entry = TableEntry { flights: Rc::clone(&self.flights), url: url.clone(), counters: Some(Arc::clone(&counters)) };
         let fetch = async move {
             let mut entry = entry;
-            let fetched = AssertUnwindSafe(downloader.fetch(entry.url.clone())).catch_unwind().await;
-            let fetched = fetched.unwrap_or_else(|_| Err(Failure::panicked()));
+            let fetched = contain(downloader.fetch(entry.url.clone())).await;
+            let fetched = fetched.unwrap_or_else(|| Err(Failure::panicked()));
             entry.counters = None;
             match &fetched {
                 Ok(bytes) => {

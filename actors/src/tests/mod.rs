@@ -4,6 +4,7 @@ mod batching;
 mod failures;
 mod large_requests;
 mod observing;
+mod supervision;
 mod support;
 mod waiting;
 mod watchdog;

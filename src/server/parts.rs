@@ -125,7 +125,7 @@ impl Shared {
         let state = State {
             catalog: Arc::clone(&models.catalog),
             models: set,
-            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
+            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy, Arc::clone(&ledger))),
             request_timeout: config.request_timeout,
             requests: Arc::new(RequestFigures::new(protocols::NAMES)),
             ledger: Arc::clone(&ledger),

@@ -40,6 +40,7 @@ mod client;
 mod collector;
 mod container;
 mod exits;
+mod fetch_sharing;
 mod fetcher;
 mod frames;
 mod fuzz;

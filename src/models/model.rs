@@ -161,6 +161,7 @@ impl Model {
                 | Code::FailedPrecondition
                 | Code::ResourceExhausted
                 | Code::Unimplemented
+                | Code::DataLoss
                 | Code::Internal => "it cannot be loaded",
             });
         }

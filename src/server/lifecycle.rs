@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Arbiter;
+use tfweb_actors::start_arbiter;
 use tfweb_engine::Error;
 use tfweb_limits::Holding;
 
@@ -46,7 +47,7 @@ impl Server {
     /// `Unavailable` if a listener cannot open its address.
     pub fn start(config: &Config, models: Models, set: Option<Arc<ModelSet>>) -> Result<Self, Error> {
         // The fetcher has a thread of its own, so that a fetch does not delay a model's next batch.
-        let fetching = Arbiter::new();
+        let fetching = start_arbiter(log::end_process);
         let shared = Shared::new(config, &models, set, &fetching);
         let (http, grpc, admin) = (shared.http(config)?, shared.grpc(config)?, shared.admin(config)?);
         follow_files(config);

@@ -44,6 +44,7 @@ mod container;
 mod copies;
 mod damage;
 mod exits;
+mod fetch_sharing;
 mod fetcher;
 mod frames;
 mod fuzz;

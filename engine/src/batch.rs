@@ -32,7 +32,7 @@ pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> 
                 first[input].dims()
             )));
         }
-        // Only tensors without elements can have so many rows.
+        // Only tensors without elements can reach this: their rows take no memory.
         let too_many = || Error::invalid("several requests have more rows together than can be counted");
         dims[0] = dims[0].checked_add(tensor.dims()[0]).ok_or_else(too_many)?;
     }

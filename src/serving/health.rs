@@ -61,8 +61,10 @@ impl Health {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let models = self.catalog.models();
-        let served = models.iter().filter(|model| model.served().next().is_some()).count();
-        let is_enough = if self.is_strict { served == models.len() } else { served > 0 || models.is_empty() };
+        let mut expected = models.iter().filter(|model| !model.is_candidate);
+        let is_served = |model: &Arc<Model>| model.served().next().is_some();
+        let is_enough =
+            if self.is_strict || expected.clone().next().is_none() { expected.all(is_served) } else { expected.any(is_served) };
         match (self.draining.load(Ordering::Relaxed), is_enough) {
             (true, _) => Readiness::Draining,
             (false, _) if !self.stuck().is_empty() => Readiness::Stuck,

@@ -5,6 +5,7 @@ mod failures;
 mod large_requests;
 mod observing;
 mod running_out;
+mod supervision;
 mod support;
 mod waiting;
 mod watchdog;

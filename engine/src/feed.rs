@@ -26,8 +26,9 @@ use crate::shape::{Dims, PartialShape};
 /// All inputs of a run must broadcast to fewer elements than this, where a size of 0 counts as 1. It is half of TensorFlow's limit.
 const BROADCAST_ELEMENTS_MAX: u64 = 1 << 62;
 /// The greatest product of the sizes beside zeros of an input without elements. Such an input costs nothing to send, and yet
-/// kernels make outputs for its rows and loop over them. So it may claim about as many rows as a request with elements can hold.
-const EMPTY_PRODUCT_MAX: u64 = 1 << 24;
+/// kernels make outputs for its rows and loop over them, and other requests wait for that. So it may claim no more rows than a request
+/// with elements usually holds.
+const EMPTY_PRODUCT_MAX: u64 = 1 << 20;
 
 /// The shapes that may be fed to one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ pub(crate) fn check_feeds<'a>(inputs: impl Iterator<Item = (&'a str, &'a FeedSha
             odd.get_or_insert_with(error);
         }
         if feed.is_too_empty(dims) {
-            let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^24" };
+            let most = if feed.needs_elements { "no size of 0" } else { "sizes beside 0 whose product is at most 2^20" };
             return Err(Error::invalid(format!("input {name:?}: expected {most}, got shape {dims:?}")));
         }
         largest = largest.max(product(dims).unwrap_or(u64::MAX));
@@ -183,7 +184,7 @@ mod tests {
         let check = |dims: &[&[usize]], expect: Option<String>| check(&any[..dims.len()], dims, expect.as_deref());
         check(&[&[1 << 31, 1], &[(1 << 31) - 1]], None);
         check(&[&[1 << 31, 1], &[1 << 31]], too_many("[2147483648, 2147483648]"));
-        check(&[&[0, 1 << 24, 1], &[1 << 38]], too_many("[1, 16777216, 274877906944]"));
+        check(&[&[0, 1 << 20, 1], &[1 << 42]], too_many("[1, 1048576, 4398046511104]"));
         check(&[&[usize::MAX], &[2, 1]], too_many("[2, 18446744073709551615]"));
         check(&[&[7, 1 << 20][..]; 600], None);
         check(&[&[32, 512, 512, 3], &[32, 128], &[], &[0]], None);
@@ -195,11 +196,11 @@ mod tests {
         check(&large, &[&[0, 1 << 20, 1 << 20]], None);
         let any = [FeedShape::ANY];
         check(&any, &[&[0, 0]], None);
-        check(&any, &[&[1 << 12, 0, 1 << 12]], None);
-        check(&any, &[&[1 << 12, 0, (1 << 12) + 1]], Some("whose product is at most 2^24, got shape [4096, 0, 4097]"));
-        check(&any, &[&[1, 1 << 58, 0]], Some("product is at most 2^24"));
-        check(&any, &[&[usize::MAX, 0, usize::MAX]], Some("product is at most 2^24"));
-        check(&any, &[&[(1 << 24) + 1]], None);
+        check(&any, &[&[1 << 10, 0, 1 << 10]], None);
+        check(&any, &[&[1 << 10, 0, (1 << 10) + 1]], Some("whose product is at most 2^20, got shape [1024, 0, 1025]"));
+        check(&any, &[&[1, 1 << 58, 0]], Some("product is at most 2^20"));
+        check(&any, &[&[usize::MAX, 0, usize::MAX]], Some("product is at most 2^20"));
+        check(&any, &[&[(1 << 20) + 1]], None);
     }
 
     #[test]

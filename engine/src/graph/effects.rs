@@ -5,9 +5,10 @@
 
 use std::collections::HashSet;
 
+use prost::encoding::decode_key;
 use prost::Message;
 
-use super::proto::OpList;
+use super::proto::OpDef;
 
 /// Operations with state that they only read, or that ends with the run. Operations that only call functions are among them: what
 /// the functions do counts by itself.
@@ -69,9 +70,17 @@ const UNDECLARED: &[&str] = &[
 ///
 /// An operation that takes a variable of TensorFlow 1 by reference is not among them: the registry calls `Assign` stateless.
 pub(crate) fn stateless_operations(registry: &[u8]) -> Result<HashSet<String>, prost::DecodeError> {
-    let OpList { operations } = OpList::decode(registry)?;
-    let stateless = operations.into_iter().filter(|op| !op.is_stateful && !op.arguments.iter().any(|argument| argument.is_ref));
-    Ok(stateless.map(|op| op.name).collect())
+    let mut stateless = HashSet::new();
+    // The list has no field but its operations. Each is decoded by itself, since all together take megabytes.
+    let mut rest = registry;
+    while !rest.is_empty() {
+        decode_key(&mut rest)?;
+        let op = OpDef::decode_length_delimited(&mut rest)?;
+        if !op.is_stateful && !op.arguments.iter().any(|argument| argument.is_ref) {
+            stateless.insert(op.name);
+        }
+    }
+    Ok(stateless)
 }
 
 /// Whether an operation of type `op` may change the state of the model or of its surroundings.
@@ -82,14 +91,15 @@ pub(super) fn may_change_state(op: &str, stateless: &HashSet<String>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proto::{ArgDef, OpDef};
+    use super::super::proto::ArgDef;
     use super::*;
 
     #[test]
     fn an_operation_with_state_is_harmless_only_by_name() {
         let op = |name: &str, is_stateful, is_ref| {
             let arguments = vec![ArgDef::default(), ArgDef { is_ref, ..ArgDef::default() }];
-            OpDef { name: name.into(), arguments, is_stateful }
+            // Field 1 of an OpList.
+            [vec![0x0a], OpDef { name: name.into(), arguments, is_stateful }.encode_length_delimited_to_vec()].concat()
         };
         let operations = [
             op("Mul", false, false),
@@ -99,7 +109,7 @@ mod tests {
             op("ReadVariableOp", true, false),
             op("TensorArrayWriteV3", true, false),
         ];
-        let stateless = stateless_operations(&OpList { operations: operations.into() }.encode_to_vec()).unwrap();
+        let stateless = stateless_operations(&operations.concat()).unwrap();
         for harmless in ["Mul", "ReadVariableOp", "TensorArrayWriteV3"] {
             assert!(!may_change_state(harmless, &stateless), "{harmless}");
         }

@@ -81,9 +81,3 @@ pub(super) struct ArgDef {
     #[prost(bool, tag = "16")]
     pub(super) is_ref: bool,
 }
-
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct OpList {
-    #[prost(message, repeated, tag = "1")]
-    pub(super) operations: Vec<OpDef>,
-}

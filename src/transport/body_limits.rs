@@ -9,6 +9,10 @@ use tfweb_limits::{Ledger, NoRoom};
 const REQUESTS_BYTES_MAX: usize = 1 << 30;
 /// How many requests of the largest size have room at least, if --request_size is raised.
 const LARGEST_REQUESTS: usize = 4;
+/// What every HTTP request takes of it, beside its head. It covers all that the request holds in pieces of at most `SMALL_BYTES`.
+pub(super) const REQUEST_BYTES: usize = 16 << 10;
+/// The most bytes of a body, of what it becomes, or of an answer that take no share of their own.
+pub(super) const SMALL_BYTES: usize = 4 << 10;
 
 /// The limits of request bodies.
 #[derive(Clone)]

@@ -13,7 +13,6 @@ use tfweb_engine::Error;
 
 use super::body::{UnknownEncoding, ENCODINGS};
 use super::error::{respond, Failure};
-use super::listener::upgrade_filter::ends_connection;
 use crate::observe::log;
 use crate::transport::body_limits::BodyLimits;
 use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
@@ -79,7 +78,7 @@ impl Answers {
         if self.cors && request.headers().contains_key(header::ORIGIN) {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
         }
-        if self.draining.load(Ordering::Relaxed) || ends_connection(request) {
+        if self.draining.load(Ordering::Relaxed) {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
     }

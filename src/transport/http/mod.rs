@@ -12,6 +12,7 @@ mod gate;
 pub mod large_body;
 mod listener;
 mod observe;
+mod pace;
 mod protocol;
 mod routes;
 pub mod server_timing;

@@ -1,5 +1,6 @@
 //! Offers to upgrade a connection: by hand, and by Java's default client, which makes one with each request.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;

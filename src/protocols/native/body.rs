@@ -11,6 +11,9 @@ use serde::de::IgnoredAny;
 use tfweb_codec::json::{self, Decoded, Form};
 use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
+/// The most memory that decoding takes for each byte of a body: the elements of lists of `1,`, and of text `""`, in vectors that have
+/// grown and move. `a_body_becomes_no_more_than_is_counted` measures it.
+pub(super) const DECODED_FACTOR: usize = 12;
 /// The most parts of a form: more than the rows of a usual batch, and few enough to keep in memory.
 const PARTS_MAX: usize = 4096;
 

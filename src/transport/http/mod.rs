@@ -19,7 +19,6 @@ pub mod server_timing;
 mod services;
 
 pub use answers::Answers;
-pub use body::Body;
 pub use call::HttpCall;
 pub use compress::{compress, may_compress};
 pub use listener::{Listener, ListenerSettings, HTTP2};

@@ -11,6 +11,10 @@ use super::{explain, raw};
 use crate::models::{Catalog, Version, DEFAULT_SIGNATURE};
 use crate::protocols::tf_serving::find::Wanted;
 
+/// The most memory that decoding takes for each byte of a body: the elements of lists of `1,`, and of text `""`, in vectors that have
+/// grown and move. `a_body_becomes_no_more_than_is_counted` measures it.
+pub(super) const DECODED_FACTOR: usize = 12;
+
 /// A predict whose version and signature are known.
 pub(super) struct Predict {
     pub(super) version: Arc<Version>,

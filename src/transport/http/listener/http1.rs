@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{pin, Pin};
+use std::pin::pin;
 use std::rc::Rc;
 
 use ::http::header::CONNECTION;
@@ -55,7 +55,7 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
             ended = &mut connection => break ended.is_err_and(|error| error.is_timeout()),
             () = &mut told, if !activity.is_stopping() => {
                 activity.set_stopping();
-                Pin::new(&mut connection).graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
                 limit = Some(Instant::now() + timeouts.linger);
             }
             () = sleep_until(limit.unwrap_or(begun)), if limit.is_some() => {

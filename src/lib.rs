@@ -37,6 +37,7 @@ use server::{model_specs, Models, Server, Signals};
 /// # Errors
 /// One line about what cannot be found, loaded or listened on. The server starts if at least one model can be loaded.
 pub fn serve(config: &Config) -> Result<(), Error> {
+    transport::descriptors::raise();
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());

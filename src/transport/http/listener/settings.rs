@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::transport::descriptors;
+
 /// The settings of an HTTP listener.
 #[derive(Clone)]
 pub struct ListenerSettings {
@@ -30,7 +32,8 @@ impl ListenerSettings {
     /// The settings of the port that serves models.
     #[must_use]
     pub fn main(tls: Option<rustls::ServerConfig>, stop_seconds: u64) -> Self {
-        Self { tls, workers: None, connections_max: CONNECTIONS_MAX, keep_alive: KEEP_ALIVE, stop_seconds }
+        let connections_max = descriptors::connections_max(CONNECTIONS_MAX);
+        Self { tls, workers: None, connections_max, keep_alive: KEEP_ALIVE, stop_seconds }
     }
 
     /// The settings of the admin port: plain HTTP and one thread, because its answers take no time. It stops at once.

@@ -101,7 +101,6 @@ impl Ledger {
     }
 
     /// Takes a share of no bytes, which may grow.
-    #[must_use]
     pub fn empty(self: &Arc<Self>, holding: Holding) -> Share {
         self.counts(holding).shares.fetch_add(1, Ordering::Relaxed);
         Share { ledger: Arc::clone(self), holding, bytes: 0 }

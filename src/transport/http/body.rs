@@ -24,9 +24,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const BYTES_PER_SECOND: u32 = 4 << 10;
 /// The most bytes to which a body is inflated on the listener's thread. A larger one goes to another thread, so that other
 /// requests need not wait.
-const INFLATE_INLINE_BYTES_MAX: usize = 128 << 10;
+const INFLATE_INLINE_BYTES_MAX: usize = 32 << 10;
 /// The compressed bytes that are inflated at once. They become at most a thousand times as many.
-const INFLATE_STEP_BYTES: usize = 256;
+const INFLATE_STEP_BYTES: usize = 128;
 
 /// The encodings that a body may have, for the header `Accept-Encoding`.
 pub(super) const ENCODINGS: &str = "gzip, deflate, identity";
@@ -224,3 +224,7 @@ fn broken(error: PayloadError) -> Error {
     }
     Error::invalid(format!("the body cannot be read: {error}"))
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

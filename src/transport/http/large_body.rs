@@ -1,6 +1,6 @@
 //! Decodes large bodies, and encodes large answers, on other threads. Ten megabytes of JSON take a good part of a second, and every
-//! other request of the same HTTP thread would wait. What a body becomes, and an answer until it is sent, count into the memory of
-//! all requests.
+//! other request of the same HTTP thread would wait. Decoded tensors, and answers until they are sent, count into the memory of all
+//! requests.
 
 use std::future::Future;
 use std::sync::{Arc, LazyLock};
@@ -16,7 +16,7 @@ use crate::transport::body_limits::{no_room, SMALL_BYTES};
 
 /// The most bytes of a body that is decoded on the HTTP thread, and of outputs that are encoded there. That takes about a
 /// millisecond, and another thread costs some ten microseconds.
-const INLINE_BYTES_MAX: usize = 128 << 10;
+pub const INLINE_BYTES_MAX: usize = 128 << 10;
 /// The memory of a string in a tensor, beside its bytes.
 const STRING_BYTES: usize = 32;
 

@@ -13,6 +13,8 @@ pub mod large_body;
 mod listener;
 mod observe;
 mod pace;
+#[cfg(test)]
+pub(crate) mod peak;
 mod protocol;
 mod routes;
 pub mod server_timing;

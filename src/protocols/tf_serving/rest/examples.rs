@@ -194,3 +194,37 @@ pub(super) fn results(task: Task, signature: &Signature, outputs: &[Tensor], row
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::http::peak;
+
+    fn serialized(body: &[u8]) -> usize {
+        let mut quoted = String::new();
+        document::read(body, &mut quoted).and_then(|document| serialize(&document)).map_or(0, |examples| examples.len())
+    }
+
+    #[test]
+    fn a_body_becomes_no_more_than_is_counted() {
+        if !peak::is_alone("protocols::tf_serving::rest::examples::tests::a_body_becomes_no_more_than_is_counted") {
+            return;
+        }
+        let examples = |example: &str| format!(r#"{{"examples":{}}}"#, peak::list(example));
+        // Names of features that are as short as they can be.
+        let features: Vec<String> = (0..114_689_u32).map(|i| format!(r#""{i:x}":1"#)).collect();
+        let texts: Vec<String> = (0..114_689_u32).map(|i| format!(r#""{i:x}":"""#)).collect();
+        let lists = |element: &str| format!(r#"{{"examples":[{{"a":{}}}]}}"#, peak::list(element));
+        let bodies = vec![
+            examples("{}"),
+            examples(r#"{"":1}"#),
+            examples(r#"{"":[]}"#),
+            format!(r#"{{"examples":[{{{}}}]}}"#, features.join(",")),
+            format!(r#"{{"examples":[{{{}}}]}}"#, texts.join(",")),
+            lists("1"),
+            lists("\"\""),
+            lists(r#"{"b64":""}"#),
+        ];
+        peak::check(DECODED_FACTOR, bodies, |body| serialized(body));
+    }
+}

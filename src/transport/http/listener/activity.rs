@@ -1,11 +1,11 @@
-//! What a connection does at the moment. Its parts note it, and whoever may end the connection looks at it.
+//! The state of a connection. The connection's parts note it, and it tells when the connection may end.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use tokio::time::Instant;
 
-/// What a connection does at the moment.
+/// The state of a connection.
 pub(super) struct Activity {
     /// The requests that have come and are not answered.
     running: Cell<u32>,

@@ -1,4 +1,4 @@
-//! What the connections of a worker share: the handler of requests, and limits.
+//! The connections of a worker share these: the handler of requests, and limits.
 
 use std::sync::Arc;
 

@@ -133,3 +133,7 @@ fn keeps_open(version: Version, headers: &HeaderMap) -> bool {
     };
     !says("close") && (version == Version::HTTP_11 || says("keep-alive"))
 }
+
+#[cfg(test)]
+#[path = "http1_tests.rs"]
+mod tests;

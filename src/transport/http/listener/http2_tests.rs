@@ -142,7 +142,7 @@ async fn an_old_connection_is_told_to_go_after_what_it_has_asked() {
         while let Some((kind, payload)) = next(&mut io).await {
             if kind == GOAWAY && std::mem::take(&mut asks) {
                 assert_eq!(payload[4..8], u32::from(Reason::NO_ERROR).to_be_bytes());
-                // What is asked at the same moment is answered. Only then does the request end that is still open.
+                // A request of the same moment is answered. The open request ends after it.
                 io.write_all(&[get(3, "/"), frame(RST_STREAM, 0, 1, &CANCEL)].concat()).await.unwrap();
             }
             if kind == DATA {

@@ -24,6 +24,6 @@ pub(super) async fn close<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, wait: Du
         }
         Ok::<_, std::io::Error>(())
     };
-    // Whatever happens, the connection ends.
+    // After an error the connection ends too.
     let _ = timeout(wait, closing).await;
 }

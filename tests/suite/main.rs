@@ -45,6 +45,7 @@ mod fuzz;
 mod gated;
 mod grpc;
 mod grpc_client;
+mod hostile_clients;
 mod hostile_origin;
 mod http;
 mod http2;

@@ -1,6 +1,7 @@
 # make run            serve the digits demo on :8080
 # make build          .venv with TensorFlow, and target/release/tfweb
 # make test           everything the suite needs, and the suite
+# make memcheck       the engine's tests under valgrind, which checks what its unsafe code does with memory
 # make check          formatting, lints, documentation, licences, the files in deploy/ and .github/
 # make image          the container image tfweb
 # make wheel          the Python wheel, in target/wheels
@@ -22,7 +23,7 @@ TENSORFLOW_WHEEL := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: run build test check image wheel bench models proto requirements clean
+.PHONY: run build test memcheck check image wheel bench models proto requirements clean
 
 run: build
 	@echo
@@ -38,6 +39,13 @@ build: .venv/tensorflow-$(TENSORFLOW)
 
 test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
 	cargo test --workspace --locked --features hdfs-native
+
+# The tests use a fake of TensorFlow's C API, so this needs no libtensorflow.
+memcheck:
+	@command -v valgrind >/dev/null || { echo 'make memcheck needs valgrind (Debian: apt-get install valgrind)'; exit 1; }
+	cargo test --locked -p tfweb-engine --lib --config 'target."cfg(unix)".runner = $(VALGRIND)' -- --test-threads=1
+VALGRIND := ["valgrind", "--quiet", "--error-exitcode=1", "--leak-check=full", "--show-leak-kinds=definite", \
+	"--errors-for-leak-kinds=definite"]
 
 check: .venv/check-deploy .venv/check-github
 	cargo fmt --all --check

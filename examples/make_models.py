@@ -15,6 +15,8 @@
                       tf.Examples, of the methods classify and regress
     operations        tests/models/operations/1, operations that check few of
                       the shapes and values they are given
+    engine            tests/models/engine/1, signatures that change state, take
+                      long, or give bytes that are no bools
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 
@@ -26,6 +28,7 @@ it runs outside Python (broken_variables shows this).
 import shutil
 import sys
 
+from engine_models import engine
 from operation_models import operations
 from saving import EXAMPLES, SEED, save, signature
 from test_models import (
@@ -182,7 +185,7 @@ def digits() -> None:
 
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
-                    examples, operations, broken_variables)}
+                    examples, operations, broken_variables, engine)}
 
 
 def main() -> None:

@@ -22,7 +22,9 @@ pub mod server;
 pub mod serving;
 pub mod status;
 pub mod transport;
+pub mod watched_files;
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,16 +34,19 @@ use tfweb_engine::Error;
 use config::Config;
 use server::{model_specs, Models, Server, Signals};
 
-/// Loads the models and serves them until a signal comes.
+/// Loads the models and serves them until a signal comes. Gives the exit code of the process. The process should end then without
+/// exit handlers ([`observe::log::end_process`]), since TensorFlow may still run operations.
 ///
 /// # Errors
 /// One line about what cannot be found, loaded or listened on. The server starts if at least one model can be loaded.
-pub fn serve(config: &Config) -> Result<(), Error> {
+pub fn serve(config: &Config) -> Result<u8, Error> {
     transport::descriptors::raise();
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
-    actix::System::new().block_on(async {
+    // Not dropped: the drop waits for tasks that block, such as reading a file of a network that is gone.
+    let actix_system = ManuallyDrop::new(actix::System::new());
+    actix_system.block_on(async {
         let system = |error: std::io::Error| Error::internal(error.to_string());
         let mut signals = Signals::listen().map_err(system)?;
         let models = Models::new(config)?;
@@ -51,7 +56,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
             updates = set.start(&specs) => updates,
             name = signals.next() => {
                 tracing::info!("{name}: stopping before any model was served");
-                return Ok(());
+                return Ok(0);
             }
         };
         match updates.as_slice() {

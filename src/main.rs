@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use tfweb::config::{drop_service_links, Config, Flags, Usage};
-use tfweb::observe::log::Log;
+use tfweb::config::{tidy_variables, Config, Flags, Usage};
+use tfweb::observe::log::{self, Log};
 
 /// One thread decodes a request and another one answers it. The system's allocator is slow when memory moves between threads.
 /// TensorFlow keeps its own allocator.
@@ -15,10 +16,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit code for wrong flags that most commands use.
 const USAGE_EXIT: u8 = 2;
+/// The exit code if the server cannot start.
+const FAILURE_EXIT: u8 = 1;
+/// The exit code after a panic of the main thread, as Rust gives it.
+const PANIC_EXIT: u8 = 101;
 
 fn main() -> ExitCode {
-    drop_service_links();
-    let flags = match Flags::parse(std::env::args()) {
+    tidy_variables();
+    let flags = match Flags::parse(std::env::args_os()) {
         Ok(flags) => flags,
         Err(usage) => return print(&usage),
     };
@@ -36,13 +41,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let served = tfweb::serve(&config).inspect_err(|error| log.fatal(error));
-    log.finish();
-    if served.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    // A return from here would run the exit handlers under TensorFlow's threads. So would a panic.
+    let code = match catch_unwind(AssertUnwindSafe(|| tfweb::serve(&config))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            log.fatal(&error);
+            FAILURE_EXIT
+        }
+        Err(_) => PANIC_EXIT,
+    };
+    log::end_process(code)
 }
 
 /// Exits with 0 if the server of these flags is ready, and else with 1. Docker reserves the other codes.

@@ -9,7 +9,7 @@ use std::sync::Once;
 use actix::ArbiterHandle;
 
 /// The process's exit code after an actor's panic: EX_SOFTWARE of sysexits.h.
-const EXIT_CODE: i32 = 70;
+const EXIT_CODE: u8 = 70;
 
 static HOOK: Once = Once::new();
 
@@ -17,8 +17,9 @@ thread_local! {
     static RUNS_ACTORS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes a panic on `arbiter`'s thread end the process, after the usual message.
-pub fn exit_on_actor_panic(arbiter: &ArbiterHandle) {
+/// Makes a panic on `arbiter`'s thread end the process by `end_process`, after the usual message. `end_process` gets the exit code.
+/// The first call in a process decides which function that is.
+pub fn exit_on_actor_panic(arbiter: &ArbiterHandle, end_process: fn(u8) -> !) {
     arbiter.spawn_fn(|| RUNS_ACTORS.set(true));
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -27,10 +28,9 @@ pub fn exit_on_actor_panic(arbiter: &ArbiterHandle) {
             if runs_actors {
                 tracing::error!("an actor panics; the process ends so that it can be started anew");
             }
-            // The hook before this one waits until the log is written, so it comes after that line.
             before(info);
             if runs_actors {
-                std::process::exit(EXIT_CODE);
+                end_process(EXIT_CODE);
             }
         }));
     });

@@ -32,7 +32,9 @@ pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> 
                 first[input].dims()
             )));
         }
-        dims[0] += tensor.dims()[0];
+        // Only tensors without elements can have so many rows.
+        let too_many = || Error::invalid("several requests have more rows together than can be counted");
+        dims[0] = dims[0].checked_add(tensor.dims()[0]).ok_or_else(too_many)?;
     }
     Ok(dims)
 }
@@ -132,6 +134,12 @@ mod tests {
         let wide = vec![Tensor::from_vec(&[1, 2], vec![1.0_f32, 2.0])];
         let wider = vec![Tensor::from_vec(&[1, 3], vec![1.0_f32, 2.0, 3.0])];
         assert!(merge(&[&wide, &wider], 0).unwrap_err().message.contains("cannot be stacked"));
+    }
+
+    #[test]
+    fn rows_that_cannot_be_counted_are_refused() {
+        let many = vec![Tensor::from_vec::<f32>(&[usize::MAX, 0], vec![])];
+        assert!(merged_dims(&[&many, &many], 0).unwrap_err().message.contains("more rows"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The session computes a simple function and records the rows of every run. A test can hold its runs, so that requests gather
 //! behind them.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::batch;
@@ -38,9 +38,17 @@ pub enum Behaviour {
 pub struct FakeSession {
     signatures: Vec<Signature>,
     behaviour: Behaviour,
-    held: Mutex<bool>,
+    progress: Mutex<Progress>,
+    /// Tells of every change of the progress. A Condvar serves only one mutex.
     changed: Condvar,
-    runs: Mutex<Vec<(usize, usize)>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Whether runs wait at their start.
+    is_held: bool,
+    /// The signature and the rows of every run begun so far.
+    runs: Vec<(usize, usize)>,
 }
 
 impl FakeSession {
@@ -64,36 +72,30 @@ impl FakeSession {
             inputs: vec![spec("x")],
             outputs: vec![spec("y")],
         };
-        Self {
-            signatures: names.iter().map(signature).collect(),
-            behaviour,
-            held: Mutex::new(false),
-            changed: Condvar::new(),
-            runs: Mutex::new(Vec::new()),
-        }
+        Self { signatures: names.iter().map(signature).collect(), behaviour, progress: Mutex::default(), changed: Condvar::new() }
     }
 
     /// Makes every run wait at its start until [`FakeSession::release`] is called.
     pub fn hold(&self) {
-        *lock(&self.held) = true;
+        self.progress().is_held = true;
     }
 
     /// Lets the waiting runs and all later runs go on.
     pub fn release(&self) {
-        *lock(&self.held) = false;
+        self.progress().is_held = false;
         self.changed.notify_all();
     }
 
     /// The rows of every run begun so far, in order.
     #[must_use]
     pub fn run_rows(&self) -> Vec<usize> {
-        lock(&self.runs).iter().map(|&(_, rows)| rows).collect()
+        self.progress().runs.iter().map(|&(_, rows)| rows).collect()
     }
 
     /// The index of the signature of every run begun so far, in order.
     #[must_use]
     pub fn run_signatures(&self) -> Vec<usize> {
-        lock(&self.runs).iter().map(|&(signature, _)| signature).collect()
+        self.progress().runs.iter().map(|&(signature, _)| signature).collect()
     }
 
     /// Waits until `count` runs have begun.
@@ -101,12 +103,16 @@ impl FakeSession {
     /// # Panics
     /// If that takes longer than ten seconds.
     pub fn wait_for_runs(&self, count: usize) {
-        let runs = lock(&self.runs);
-        let (runs, timeout) = self
+        let (progress, timeout) = self
             .changed
-            .wait_timeout_while(runs, Duration::from_secs(10), |runs| runs.len() < count)
+            .wait_timeout_while(self.progress(), Duration::from_secs(10), |progress| progress.runs.len() < count)
             .unwrap_or_else(PoisonError::into_inner);
-        assert!(!timeout.timed_out(), "expected {count} runs, got {runs:?}");
+        assert!(!timeout.timed_out(), "expected {count} runs, got {:?}", progress.runs);
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // A run that panics on purpose holds no lock, and the progress is valid at every moment.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,9 +124,10 @@ impl Session for FakeSession {
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
         let x = batch::merge(requests, 0)?;
         let values = x.as_slice::<f32>().ok_or_else(|| Error::invalid("expected float32"))?;
-        lock(&self.runs).push((signature, x.rows().unwrap_or(0)));
+        let mut progress = self.progress();
+        progress.runs.push((signature, x.rows().unwrap_or(0)));
         self.changed.notify_all();
-        drop(self.changed.wait_while(lock(&self.held), |held| *held));
+        drop(self.changed.wait_while(progress, |progress| progress.is_held));
 
         let negative = values.iter().any(|&value| value < 0.0);
         match self.behaviour {
@@ -139,11 +146,6 @@ impl Session for FakeSession {
             Behaviour::Echo | Behaviour::FailsOnNegative | Behaviour::PanicsOnNegative => Ok(vec![x]),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A run that panics on purpose holds no lock, and the values behind the locks are valid at every moment.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A SavedModel on disk: its directory, its version, its tag sets.
+//! A SavedModel on disk: its directory, its version, its tag sets, and whether its variables are there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::error::{Code, Error};
+use crate::regular_file;
 
-/// The largest saved_model.pb that is read for its tag sets: protobuf's limit for one message.
-const LISTED_BYTES_MAX: u64 = 2 << 30;
+/// The largest saved_model.pb that is read here: protobuf's limit for one message.
+const READ_BYTES_MAX: u64 = 2 << 30;
+/// The file that lists the variables of a SavedModel.
+const VARIABLES: &str = "variables/variables.index";
 
 /// The directory of a SavedModel, and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,19 +60,50 @@ fn version_of(path: &Path) -> Option<u64> {
     name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
 }
 
-/// Lists the tag sets of the SavedModel in `directory`. Empty if the file is in text format, too large or damaged.
-#[must_use]
-pub fn tag_sets(directory: &Path) -> Vec<Vec<String>> {
-    let file = directory.join("saved_model.pb");
-    if fs::metadata(&file).map_or(true, |metadata| metadata.len() > LISTED_BYTES_MAX) {
-        return Vec::new();
+/// Checks that the SavedModel in `directory` has a graph with exactly the tags `tags`, and that the variables are there which this
+/// graph restores. A file in text format, a file that is too large and a damaged one pass: TensorFlow judges them.
+///
+/// TensorFlow loads a graph without its variables. Each run then fails, so a copy that is not finished would look like a model.
+///
+/// # Errors
+/// `NotFound` that lists the tag sets of the model; `FailedPrecondition` that names the missing file.
+pub fn check(directory: &Path, tags: &[String]) -> Result<(), Error> {
+    let graphs = graphs(directory);
+    let has_tags = |graph: &&MetaGraph| graph.tags().len() == tags.len() && tags.iter().all(|tag| graph.tags().contains(tag));
+    let Some(graph) = graphs.iter().find(has_tags) else {
+        return if graphs.is_empty() { Ok(()) } else { Err(no_tags(directory, tags, &graphs)) };
+    };
+    // Every writer that names an operation which restores also writes this file, for a model without variables too.
+    let restores = graph.saver.as_ref().is_some_and(|saver| !saver.restore_operation.is_empty());
+    if !restores || directory.join(VARIABLES).is_file() {
+        return Ok(());
     }
-    let model = fs::read(file).ok().and_then(|bytes| SavedModel::decode(bytes.as_slice()).ok());
-    let graphs = model.map(|model| model.meta_graphs).unwrap_or_default();
-    graphs.into_iter().map(|graph| graph.meta_info.unwrap_or_default().tags).collect()
+    let text = format!("`{}` is not complete: its graph restores variables, and {VARIABLES} is missing", directory.display());
+    Err(Error::new(Code::FailedPrecondition, text))
 }
 
-// The fields that are read, numbered as in tensorflow/core/protobuf/saved_model.proto and meta_graph.proto. prost skips all others.
+fn no_tags(directory: &Path, tags: &[String], graphs: &[MetaGraph]) -> Error {
+    let found: Vec<String> = graphs.iter().map(|graph| format!("`{}`", graph.tags().join(","))).collect();
+    Error::new(
+        Code::NotFound,
+        format!(
+            "`{}` has no graph with exactly the tags `{}`; it has {}; choose with --tags",
+            directory.display(),
+            tags.join(","),
+            found.join(" and ")
+        ),
+    )
+}
+
+/// Reads the graphs of the SavedModel in `directory`. Empty if the file is in text format, too large or damaged.
+fn graphs(directory: &Path) -> Vec<MetaGraph> {
+    let file = directory.join("saved_model.pb");
+    let model = regular_file::read(&file, READ_BYTES_MAX).ok().and_then(|bytes| SavedModel::decode(bytes.as_slice()).ok());
+    model.map(|model| model.meta_graphs).unwrap_or_default()
+}
+
+// The fields that are read, numbered as in saved_model.proto, meta_graph.proto and saver.proto of tensorflow/core/protobuf. prost
+// skips all others.
 
 #[derive(Message)]
 struct SavedModel {
@@ -81,12 +115,26 @@ struct SavedModel {
 struct MetaGraph {
     #[prost(message, optional, tag = "1")]
     meta_info: Option<MetaInfo>,
+    #[prost(message, optional, tag = "3")]
+    saver: Option<Saver>,
+}
+
+impl MetaGraph {
+    fn tags(&self) -> &[String] {
+        self.meta_info.as_ref().map_or(&[], |info| &info.tags)
+    }
 }
 
 #[derive(Message)]
 struct MetaInfo {
     #[prost(string, repeated, tag = "4")]
     tags: Vec<String>,
+}
+
+#[derive(Message)]
+struct Saver {
+    #[prost(string, tag = "3")]
+    restore_operation: String,
 }
 
 #[cfg(test)]
@@ -114,8 +162,31 @@ mod tests {
     }
 
     #[test]
-    fn tag_sets_are_read() {
-        assert_eq!(tag_sets(&models().join("half_plus_two/1")), [["serve"]]);
-        assert!(tag_sets(&models()).is_empty());
+    fn a_graph_needs_its_tags_and_its_variables() {
+        let check = |directory: &Path, tags: &[&str]| {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            super::check(directory, &tags).map_err(|error| error.message)
+        };
+        let model = models().join("half_plus_two/1");
+        assert_eq!(check(&model, &["serve"]), Ok(()));
+        let error = check(&model, &["serve", "gpu"]).unwrap_err();
+        assert!(error.contains("no graph with exactly the tags `serve,gpu`; it has `serve`"), "{error}");
+        assert_eq!(check(&models(), &["serve"]), Ok(()), "there is no file to judge");
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(model.join("saved_model.pb"), copy.path().join("saved_model.pb")).unwrap();
+        for variables in ["no directory", "an empty directory"] {
+            let error = check(copy.path(), &["serve"]).unwrap_err();
+            assert!(
+                error.ends_with("its graph restores variables, and variables/variables.index is missing"),
+                "{variables}: {error}"
+            );
+            fs::create_dir_all(copy.path().join("variables")).unwrap();
+        }
+        // A graph of constants restores nothing.
+        let saver = None;
+        let meta_info = Some(MetaInfo { tags: vec!["serve".into()] });
+        let constants = SavedModel { meta_graphs: vec![MetaGraph { meta_info, saver }] };
+        fs::write(copy.path().join("saved_model.pb"), constants.encode_to_vec()).unwrap();
+        assert_eq!(check(copy.path(), &["serve"]), Ok(()));
     }
 }

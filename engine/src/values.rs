@@ -11,8 +11,14 @@ use crate::dtype::DType;
 use crate::packed::Packed;
 use crate::storage::{Storage, StringStorage};
 
-/// A Rust type of the elements of a dtype. Each dtype that is served has one, except `string`.
-pub trait Scalar: NoUninit + Default + fmt::Debug + PartialEq + Send + Sync {
+mod sealed {
+    /// Other crates cannot implement it, nor what needs it.
+    pub trait Sealed {}
+}
+
+/// A Rust type of the elements of a dtype. Each dtype that is served has one, except `string`. Other crates cannot implement it:
+/// unsafe code relies on it that a type has the size of its dtype.
+pub trait Scalar: NoUninit + Default + fmt::Debug + PartialEq + Send + Sync + sealed::Sealed {
     /// The dtype whose elements have the same bits as this type.
     const DTYPE: DType;
 
@@ -43,6 +49,8 @@ pub trait Scalar: NoUninit + Default + fmt::Debug + PartialEq + Send + Sync {
 
 macro_rules! scalar {
     ($($type:ty => $variant:ident),* $(,)?) => {$(
+        impl sealed::Sealed for $type {}
+
         impl Scalar for $type {
             const DTYPE: DType = DType::$variant;
             const TAKES_ANY_BITS: bool = true;
@@ -79,6 +87,8 @@ scalar! {
     i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
     u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64,
 }
+
+impl sealed::Sealed for bool {}
 
 impl Scalar for bool {
     const DTYPE: DType = DType::Bool;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use structopt::StructOpt;
 
-use super::values::{number, within, Usage};
+use super::values::{number, switch, within, Usage};
 use crate::transport::grpc::Settings;
 
 /// The port that gRPC servers use by convention, unless the flag is given.
@@ -26,7 +26,7 @@ pub struct GrpcFlags {
     #[structopt(long = "grpc_message_size", env = "TFWEB_GRPC_MESSAGE_SIZE", value_name = "BYTES", default_value = "67108864", parse(try_from_str = number))]
     pub grpc_message_size: usize,
     /// Answer with the values of a tensor in the field of its dtype (float_val, ...), as TensorFlow Serving does, and not in tensor_content
-    #[structopt(long = "grpc_typed_values")]
+    #[structopt(long = "grpc_typed_values", env = "TFWEB_GRPC_TYPED_VALUES", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub grpc_typed_values: bool,
 }
 

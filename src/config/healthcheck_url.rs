@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::flags::Flags;
-use super::values::Usage;
+use super::values::{host, Usage};
 
 impl Flags {
     /// The URL at which a server with these flags answers whether it is ready.
@@ -17,7 +17,7 @@ impl Flags {
             None if self.access.tls_client_ca.is_some() => {
                 return Err(wrong("expected --admin_port, since --tls_client_ca refuses a health check, which has no certificate"));
             }
-            None => (if self.access.tls_cert.is_some() { "https" } else { "http" }, self.http.host.clone(), self.http.port),
+            None => (if self.access.tls_cert.is_some() { "https" } else { "http" }, host("host", &self.http.host)?, self.http.port),
         };
         if port == 0 {
             return Err(wrong("expected the port that the server listens on, got 0"));

@@ -19,7 +19,7 @@ Serves TensorFlow SavedModels over HTTP and gRPC.
 Usage: tfweb --model URI [FLAG]...
 
 Each flag except --healthcheck can also be set by an environment variable: --batch_size by TFWEB_BATCH_SIZE.
-The variable of a flag without a value takes true or false. A flag on the command line overrides its variable.
+A flag without a value takes true or false too: --no_url=false. A flag on the command line overrides its variable.
 tfweb accepts hyphens in place of underscores: --batch-size.";
 
 /// The flags of each topic. The name of a topic is its heading.
@@ -47,5 +47,6 @@ pub(super) fn help() -> String {
         topic.write_help(&mut text).expect("a template of clap's own keys, written to memory");
         text.truncate(text.trim_ascii_end().len());
     }
-    String::from_utf8(text).expect("the help of each flag is text")
+    // Switches have a value for clap, and users leave it out.
+    String::from_utf8(text).expect("the help of each flag is text").replace(" <SWITCH>", "")
 }

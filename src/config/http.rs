@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use structopt::StructOpt;
 
-use super::values::{number, Usage};
+use super::values::{number, switch, Usage};
+use crate::transport::http::Cors;
 
 /// The flags of HTTP as typed.
 #[derive(StructOpt, Clone, Debug)]
@@ -20,17 +21,32 @@ pub struct HttpFlags {
     #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
     pub request_size: usize,
     /// Take one JSON object as one example: its values, and those of the answer, have no batch dimension
-    #[structopt(long = "batch_transpose")]
+    #[structopt(long = "batch_transpose", env = "TFWEB_BATCH_TRANSPOSE", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub batch_transpose: bool,
-    /// Send no CORS headers. Browsers then block requests from pages of other origins
-    #[structopt(long = "no_cors")]
-    pub no_cors: bool,
+    /// Origin whose pages may call the server from a browser, such as https://app.example.org, or * for all pages. The flag may repeat; in the variable, commas separate origins. Default: none
+    #[structopt(long = "cors_origin", env = "TFWEB_CORS_ORIGIN", value_name = "ORIGIN", number_of_values = 1)]
+    pub cors_origin: Vec<String>,
+    /// Let pages of no other origin call the server from a browser. This is the default; the flag stays for old command lines
+    #[structopt(long = "no_cors", env = "TFWEB_NO_CORS", value_name = "SWITCH", parse(try_from_str = switch))]
+    pub no_cors: Option<bool>,
     /// Directory of files to serve under /web/, and at every other path that no route takes
     #[structopt(long = "static_path", env = "TFWEB_STATIC_PATH", value_name = "DIR", parse(from_os_str))]
     pub static_path: Option<PathBuf>,
 }
 
 impl HttpFlags {
+    /// The pages that may call the server.
+    pub(super) fn cors(&self) -> Result<Cors, Usage> {
+        match (self.no_cors, self.cors_origin.is_empty()) {
+            (Some(true), false) => return Err(Usage::wrong("--no_cors: expected no --cors_origin with it")),
+            (Some(false), true) => {
+                return Err(Usage::wrong("--no_cors: expected --cors_origin with false, got no origin that may call"))
+            }
+            (Some(true) | None, true) | (Some(false) | None, false) => {}
+        }
+        Cors::new(&self.cors_origin).map_err(|error| Usage::wrong(format!("--cors_origin: {error}")))
+    }
+
     /// The directory of static files, which exists.
     pub(super) fn static_path(&self) -> Result<Option<PathBuf>, Usage> {
         match &self.static_path {

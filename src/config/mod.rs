@@ -1,6 +1,7 @@
 //! Reads the command line and the environment into [`Flags`], and checks them into a [`Config`], whose values have types and units.
 
 mod access;
+mod command_line;
 mod flags;
 mod grpc;
 mod healthcheck_url;
@@ -13,10 +14,14 @@ mod settings;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod typed_tests;
 mod urls;
 mod values;
+mod variables;
 
-pub use flags::{drop_service_links, Flags};
+pub use flags::Flags;
 pub use operations::Drain;
 pub use settings::Config;
 pub use values::Usage;
+pub use variables::tidy_variables;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use structopt::StructOpt;
 
-use super::values::Usage;
+use super::values::{switch, Usage};
 use crate::models::config_file::{is_model_name, ModelConfigFile};
 use crate::models::{version_labels, ModelSpec, VersionPolicy};
 use tfweb_store::ModelUri;
@@ -32,14 +32,8 @@ pub struct ModelFlags {
     #[structopt(long = "version_policy", env = "TFWEB_VERSION_POLICY", value_name = "POLICY", default_value = "latest")]
     pub version_policy: String,
     /// Names of versions of each --model, such as stable=123,canary=124
-    #[structopt(
-        long = "version_labels",
-        env = "TFWEB_VERSION_LABELS",
-        value_name = "LABELS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub version_labels: String,
+    #[structopt(long = "version_labels", env = "TFWEB_VERSION_LABELS", value_name = "LABELS")]
+    pub version_labels: Option<String>,
     /// Seconds between two checks for new versions; 0 for no checks. Default: 5 for local directories of versions, 0 for others
     #[structopt(long = "poll_seconds", env = "TFWEB_POLL_SECONDS", value_name = "SECONDS")]
     pub poll_seconds: Option<String>,
@@ -58,7 +52,7 @@ pub struct ModelFlags {
     )]
     pub model_config_poll_seconds: String,
     /// Answer /readyz with 200 only while every model can be called. Without this flag one model is enough
-    #[structopt(long = "strict_readiness")]
+    #[structopt(long = "strict_readiness", env = "TFWEB_STRICT_READINESS", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub strict_readiness: bool,
 }
 
@@ -67,7 +61,8 @@ impl ModelFlags {
     pub(super) fn specs(&self, may_be_added: bool) -> Result<Vec<ModelSpec>, Usage> {
         let wrong = |flag: &str, error: String| Usage::wrong(format!("--{flag}: {error}"));
         let policy: VersionPolicy = self.version_policy.parse().map_err(|error| wrong("version_policy", error))?;
-        let labels = version_labels(&self.version_labels).map_err(|error| wrong("version_labels", error))?;
+        let labels = self.version_labels.as_deref().unwrap_or_default();
+        let labels = version_labels(labels).map_err(|error| wrong("version_labels", error))?;
         let poll = self.poll_seconds.as_deref().map(|text| seconds("poll_seconds", text)).transpose()?;
         let mut specs: Vec<ModelSpec> = Vec::new();
         for model in &self.model {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use structopt::StructOpt;
 
-use super::values::{number, Usage};
+use super::values::{host, number, switch, Usage};
 
 /// The minimum time for which listeners serve on after `/readyz` turned to 503. During it, answers tell clients to close their
 /// connections. With less time, clients that use a connection again send requests into it while it closes.
@@ -31,7 +31,7 @@ pub struct OperationFlags {
     #[structopt(long = "admin_host", env = "TFWEB_ADMIN_HOST", value_name = "HOST")]
     pub admin_host: Option<String>,
     /// Serve nothing. Ask the server that runs on this machine with the same flags whether it is ready; exit with 0 if it is, with 1 if not
-    #[structopt(long = "healthcheck")]
+    #[structopt(long = "healthcheck", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub healthcheck: bool,
 }
 
@@ -63,10 +63,15 @@ impl OperationFlags {
     }
 
     /// Where the admin port listens; none without `--admin_port`.
-    pub(super) fn admin_address(&self, host: &str) -> Result<Option<(String, u16)>, Usage> {
+    pub(super) fn admin_address(&self, main_host: &str) -> Result<Option<(String, u16)>, Usage> {
         if self.admin_port.is_none() && self.admin_host.is_some() {
             return Err(Usage::wrong("--admin_host: expected --admin_port with it"));
         }
-        Ok(self.admin_port.map(|port| (self.admin_host.clone().unwrap_or_else(|| host.to_owned()), port)))
+        let Some(port) = self.admin_port else { return Ok(None) };
+        let address = match &self.admin_host {
+            Some(text) => host("admin_host", text)?,
+            None => host("host", main_host)?,
+        };
+        Ok(Some((address, port)))
     }
 }

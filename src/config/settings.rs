@@ -9,12 +9,13 @@ use tfweb_engine::tensorflow::InterOp;
 
 use super::flags::Flags;
 use super::operations::Drain;
-use super::values::{at_least_one, Usage};
+use super::values::{at_least_one, host, list, Usage};
 use crate::models::config_file::ModelConfigFile;
 use crate::models::ModelSpec;
 use crate::observe::log::LogFormat;
 use crate::serving::stuck_after;
 use crate::transport::grpc as grpc_listener;
+use crate::transport::http::Cors;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 use crate::{observe, protocols};
@@ -45,8 +46,8 @@ pub struct Config {
     pub batch_rows_max: usize,
     /// The settings of the protocols.
     pub protocols: protocols::Settings,
-    /// Whether answers let pages of other origins read them.
-    pub cors: bool,
+    /// The pages of other origins that may call the server.
+    pub cors: Cors,
     /// The maximum size of one body in bytes, after decompression.
     pub body_bytes_max: usize,
     /// The address to listen on.
@@ -96,7 +97,7 @@ impl Config {
             admin_address: operations.admin_address(&http.host)?,
             cache_dir: models.cache_dir,
             strict_readiness: models.strict_readiness,
-            tags: models.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            tags: list("--tags", &models.tags)?,
             batch_rows_max: at_least_one("batch_size", run.batch_size)?,
             protocols: protocols::Settings {
                 batch_transpose: http.batch_transpose,
@@ -104,9 +105,9 @@ impl Config {
                 grpc_typed_values: grpc.grpc_typed_values,
                 has_admin_port: operations.admin_port.is_some(),
             },
-            cors: !http.no_cors,
+            cors: http.cors()?,
             body_bytes_max: at_least_one("request_size", http.request_size)?,
-            host: http.host,
+            host: host("host", &http.host)?,
             port: http.port,
             queue_requests_max,
             queue_bytes_max: QUEUE_BYTES_MAX,
@@ -118,7 +119,7 @@ impl Config {
             grpc: grpc.settings()?,
             stuck_after: stuck_after(request_timeout),
             drain: operations.drain(request_timeout)?,
-            log_format: telemetry.format(),
+            log_format: telemetry.format()?,
             telemetry: telemetry.settings()?,
         })
     }

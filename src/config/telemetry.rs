@@ -3,9 +3,11 @@
 use std::env;
 
 use structopt::StructOpt;
+use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
-use super::values::Usage;
+use super::values::{switch, Usage};
+use super::variables;
 use crate::observe::log::LogFormat;
 use crate::observe::Settings;
 
@@ -20,7 +22,7 @@ pub struct TelemetryFlags {
     #[structopt(long = "log_format", env = "TFWEB_LOG_FORMAT", value_name = "FORMAT", default_value = "text", possible_values = &["text", "json"])]
     pub log_format: String,
     /// Log one line for each request
-    #[structopt(long = "access_log")]
+    #[structopt(long = "access_log", env = "TFWEB_ACCESS_LOG", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub access_log: bool,
     /// URL of an OpenTelemetry collector that takes traces by OTLP over HTTP, such as http://localhost:4318
     #[structopt(long = "otlp_endpoint", env = "TFWEB_OTLP_ENDPOINT", value_name = "URL")]
@@ -28,12 +30,13 @@ pub struct TelemetryFlags {
 }
 
 impl TelemetryFlags {
-    pub(super) fn format(&self) -> LogFormat {
-        if self.log_format == "json" {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
+    /// The format of the log. Checks TFWEB_LOG too, which the log itself reads: it has no flag.
+    pub(super) fn format(&self) -> Result<LogFormat, Usage> {
+        if let Some(level) = variables::shared("TFWEB_LOG")?.filter(|level| level.parse::<LevelFilter>().is_err()) {
+            let expected = "expected off, error, warn, info, debug or trace";
+            return Err(Usage::wrong(format!("TFWEB_LOG: {expected}, got `{level}`")));
         }
+        Ok(if self.log_format == "json" { LogFormat::Json } else { LogFormat::Text })
     }
 
     pub(super) fn settings(self) -> Result<Settings, Usage> {
@@ -47,7 +50,7 @@ fn endpoint(flag: Option<String>, variable: impl Fn(&str) -> Option<String>) -> 
     if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return Ok(None);
     }
-    let flag = flag.filter(|value| !value.is_empty()).map(|url| ("--otlp_endpoint", url, true));
+    let flag = flag.map(|url| ("--otlp_endpoint", url, true));
     let of_traces = || Some(("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")?, false));
     let of_all = || Some(("OTEL_EXPORTER_OTLP_ENDPOINT", variable("OTEL_EXPORTER_OTLP_ENDPOINT")?, true));
     let Some((name, text, is_base)) = flag.or_else(of_traces).or_else(of_all) else {

@@ -7,7 +7,7 @@ use structopt::StructOpt;
 use tfweb_actors::fetcher::rules::Rules;
 use tfweb_actors::fetcher::{FetchPolicy, SystemResolver};
 
-use super::values::{number, within, Usage};
+use super::values::{list, number, switch, within, Usage};
 
 /// The largest number of fetches that the flag takes: each may hold a file descriptor.
 const CONCURRENCY_LIMIT: usize = 4096;
@@ -20,20 +20,14 @@ const TIMEOUT_MS_LIMIT: usize = 3_600_000;
 #[derive(StructOpt, Clone, Debug)]
 #[structopt(name = "URL inputs")]
 pub struct UrlFlags {
-    /// Host or network that URLs may lead to although its address is not public: HOST, HOST:PORT or ADDRESS/PREFIX. The flag may repeat; in the variable, commas separate hosts
+    /// Host or network that URLs may lead to although its address is not public: HOST, HOST:PORT or ADDRESS/PREFIX; *.example.org stands for all hosts below example.org. The flag may repeat; in the variable, commas separate hosts
     #[structopt(long = "url_allow", env = "TFWEB_URL_ALLOW", value_name = "HOST", number_of_values = 1)]
     pub url_allow: Vec<String>,
     /// The only hosts that URLs may name, separated by commas; *.example.org stands for all hosts below example.org. Default: any host
-    #[structopt(
-        long = "url_domains",
-        env = "TFWEB_URL_DOMAINS",
-        value_name = "HOSTS",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub url_domains: String,
+    #[structopt(long = "url_domains", env = "TFWEB_URL_DOMAINS", value_name = "HOSTS")]
+    pub url_domains: Option<String>,
     /// Refuse requests with URLs
-    #[structopt(long = "no_url")]
+    #[structopt(long = "no_url", env = "TFWEB_NO_URL", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub no_url: bool,
     /// Maximum number of redirects that one fetch follows
     #[structopt(long = "url_redirects", env = "TFWEB_URL_REDIRECTS", value_name = "REDIRECTS", default_value = "3", parse(try_from_str = number))]
@@ -57,8 +51,8 @@ impl UrlFlags {
     pub(super) fn policy(&self, queue_max: usize) -> Result<Option<FetchPolicy>, Usage> {
         let wrong = |flag: &str, error: String| Usage::wrong(format!("--{flag}: {error}"));
         let allow = self.url_allow.iter().map(|text| text.parse().map_err(|error| wrong("url_allow", error)));
-        let domains = self.url_domains.split(',').map(str::trim).filter(|text| !text.is_empty());
-        let domains = domains.map(|text| text.parse().map_err(|error| wrong("url_domains", error)));
+        let domains = self.url_domains.as_deref().map_or(Ok(Vec::new()), |text| list("--url_domains", text))?;
+        let domains = domains.iter().map(|text| text.parse().map_err(|error| wrong("url_domains", error)));
         if self.url_redirects > REDIRECTS_LIMIT {
             return Err(wrong("url_redirects", format!("expected at most {REDIRECTS_LIMIT}, got {}", self.url_redirects)));
         }

@@ -1,6 +1,6 @@
 //! Reads the values of flags and variables, and says what is wrong with them.
 
-use std::env;
+use std::net::IpAddr;
 
 /// A text to print in place of serving.
 #[derive(Debug)]
@@ -25,13 +25,32 @@ where
     text.parse().map_err(|error| format!("expected a whole number, got `{text}` ({error})"))
 }
 
-/// Reads the variable of a flag without a value. clap reads variables only for flags with one.
-pub(super) fn switched_on(variable: &str) -> Result<bool, Usage> {
-    match env::var(variable).unwrap_or_default().to_ascii_lowercase().as_str() {
+/// Reads whether a flag is on.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
-        "" | "0" | "false" | "no" | "off" => Ok(false),
-        other => Err(Usage::wrong(format!("{variable}: expected true or false, got `{other}`"))),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err(format!("expected true or false, got `{text}`")),
     }
+}
+
+/// Reads values that commas separate. `place` is the flag or the variable. The error does not show the text, which may hold tokens.
+pub(super) fn list(place: &str, text: &str) -> Result<Vec<String>, Usage> {
+    let values: Vec<String> = text.split(',').map(|value| value.trim().to_owned()).collect();
+    if values.iter().any(String::is_empty) {
+        return Err(Usage::wrong(format!("{place}: expected values separated by commas, got an empty one")));
+    }
+    Ok(values)
+}
+
+/// Checks the name or the address of a host. An IPv6 address may stand in brackets, as in URLs, and may name its network card.
+pub(super) fn host(flag: &str, text: &str) -> Result<String, Usage> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|bare| bare.contains(':')).unwrap_or(text);
+    let is_address = bare.split('%').next().is_some_and(|address| address.parse::<IpAddr>().is_ok());
+    if is_address || bare.chars().all(|letter| letter.is_alphanumeric() || "-._".contains(letter)) {
+        return Ok(bare.to_owned());
+    }
+    Err(Usage::wrong(format!("--{flag}: expected the name or the address of a host, without a port, got `{text}`")))
 }
 
 /// Checks that a value is at least 1.

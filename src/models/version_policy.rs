@@ -71,8 +71,14 @@ pub fn labels(text: &str) -> Result<BTreeMap<String, u64>, String> {
         let is_name = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
         Some((label.to_owned(), number.parse().ok().filter(|_| is_name)?))
     };
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| label(part).ok_or_else(|| format!("expected LABEL=VERSION, got `{part}`"))).collect()
+    let mut labels = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
+        let (name, number) = label(part).ok_or_else(|| format!("expected LABEL=VERSION, got `{part}`"))?;
+        if labels.insert(name, number).is_some() {
+            return Err(format!("expected each label once, got `{part}` after another version"));
+        }
+    }
+    Ok(labels)
 }
 
 #[cfg(test)]
@@ -99,7 +105,7 @@ mod tests {
         for text in ["", "newest", "latest:", "latest:0", "latest:1001", "latest:x", "1,,2", "1,x", "-1"] {
             assert!(text.parse::<VersionPolicy>().is_err(), "{text}");
         }
-        for text in ["stable", "stable=", "=1", "stable=x", "a b=1", "a=1,b"] {
+        for text in ["stable", "stable=", "=1", "stable=x", "a b=1", "a=1,b", ",", "a=1,", "a=1,a=2"] {
             assert!(labels(text).is_err(), "{text}");
         }
         assert_eq!(labels("stable=123, canary=124").unwrap(), BTreeMap::from([("stable".into(), 123), ("canary".into(), 124)]));

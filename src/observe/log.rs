@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::panic;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const FLUSH_WAIT: Duration = Duration::from_secs(1);
 const ABORT_WAIT: Duration = Duration::from_millis(250);
 
 static WRITER: OnceLock<LineWriter> = OnceLock::new();
+/// Reads the lines that TensorFlow writes to stderr past the log. `None` before the start of the log and at the end of the process.
+static REDIRECT: Mutex<Option<Redirect>> = Mutex::new(None);
 
 /// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,6 @@ pub enum LogFormat {
 pub struct Log {
     writer: LineWriter,
     format: LogFormat,
-    /// Reads the lines that TensorFlow writes to stderr past the log.
-    redirect: Redirect,
 }
 
 impl Log {
@@ -67,7 +67,8 @@ impl Log {
         let _ = WRITER.set(writer.clone());
         panic::set_hook(Box::new(log_panic));
         tfweb_engine::tensorflow::delay_abort(ABORT_WAIT);
-        Ok(Self { writer, format, redirect: Redirect::start(verbatim)? })
+        *REDIRECT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Redirect::start(verbatim)?);
+        Ok(Self { writer, format })
     }
 
     /// Logs the error that ends the process.
@@ -77,25 +78,31 @@ impl Log {
             LogFormat::Json => tracing::error!("{error}"),
         }
     }
-
-    /// Writes the remaining lines. It waits a second at most.
-    pub fn finish(self) {
-        self.redirect.stop();
-        self.writer.flush(FLUSH_WAIT);
-    }
 }
 
-/// Writes the lines logged so far, before an exit of the process elsewhere. It waits a second at most.
-pub fn flush() {
-    if let Some(writer) = WRITER.get() {
-        writer.flush(FLUSH_WAIT);
+/// Ends the process with this exit code, after the remaining lines are written. It waits two seconds at most. Threads of TensorFlow
+/// may still run operations.
+pub fn end_process(code: u8) -> ! {
+    // Held to the end, so that a second thread that ends the process does not cut the lines of the first.
+    let mut redirect = REDIRECT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(redirect) = redirect.take() {
+        redirect.stop();
     }
+    flush();
+    tfweb_engine::tensorflow::exit_at_once(code)
 }
 
 /// Logs an internal failure once, with the request's id.
 pub fn failure(request_id: &[u8], message: &str) {
     // TensorFlow continues a message with a line break and a tab.
     tracing::error!(request_id = %request_id.escape_ascii(), "{}", message.replace("\n\t", " "));
+}
+
+/// Writes the lines logged so far. It waits a second at most.
+fn flush() {
+    if let Some(writer) = WRITER.get() {
+        writer.flush(FLUSH_WAIT);
+    }
 }
 
 fn targets() -> Targets {

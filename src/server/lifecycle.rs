@@ -21,9 +21,9 @@ use crate::transport::http::Listener;
 /// A signal that comes this soon after the first one is the same request to stop. `timeout` and terminals send it twice.
 const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 /// The exit code after a second signal: 128 + SIGINT, as shells report it.
-const SECOND_SIGNAL_EXIT: i32 = 130;
+const SECOND_SIGNAL_EXIT: u8 = 130;
 /// The exit code if `--drain_timeout_ms` cut requests off: EX_TEMPFAIL of sysexits.h, because a client may try them again.
-const CUT_OFF_EXIT: i32 = 75;
+const CUT_OFF_EXIT: u8 = 75;
 
 /// A running server.
 pub struct Server {
@@ -69,11 +69,11 @@ impl Server {
         self.admin.as_ref().map(Listener::address)
     }
 
-    /// Serves until a signal comes, then stops. A second signal ends the process at once. So does the time limit of the stop.
+    /// Serves until a signal comes, then stops. Gives the exit code of the process. A second signal ends the process at once.
     ///
     /// # Errors
     /// If a listener fails.
-    pub async fn serve_until(self, mut signals: Signals) -> io::Result<()> {
+    pub async fn serve_until(self, mut signals: Signals) -> io::Result<u8> {
         let name = signals.next().await;
         let Drain { delay, timeout } = self.drain;
         let limit = timeout.as_millis();
@@ -83,20 +83,20 @@ impl Server {
             while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
             signals.next().await;
             tracing::warn!("second signal: stopping at once");
-            log::flush();
-            std::process::exit(SECOND_SIGNAL_EXIT);
+            log::end_process(SECOND_SIGNAL_EXIT);
         });
         match self.stop().await? {
-            Stopped::Finished => tracing::info!("stopped; every request was answered"),
+            Stopped::Finished => {
+                tracing::info!("stopped; every request was answered");
+                Ok(0)
+            }
             Stopped::CutOff(requests) => {
                 tracing::error!(
                     "stopped after {limit} ms (--drain_timeout_ms): cut off {requests} requests that were not finished"
                 );
-                log::flush();
-                std::process::exit(CUT_OFF_EXIT);
+                Ok(CUT_OFF_EXIT)
             }
         }
-        Ok(())
     }
 
     /// Stops: the server reports that it is not ready, accepts no more connections after a delay, and finishes the requests in

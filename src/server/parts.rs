@@ -17,12 +17,13 @@ use tokio::sync::Semaphore;
 use crate::config::Config;
 use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
 use crate::observe::metrics::Registry;
-use crate::observe::{RequestFigures, Telemetry};
+use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
-use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
-use crate::transport::{requests_bytes_max, watched_file, BodyLimits, RequestIds};
+use crate::transport::http::{Answers, Cors, HttpServices, Listener, ListenerSettings, HTTP2};
+use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
+use crate::watched_files;
 
 /// The most bytes that requests at the admin port hold together.
 const ADMIN_REQUESTS_BYTES_MAX: usize = 64 << 20;
@@ -44,7 +45,7 @@ impl Models {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let arbiter = Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle());
+        exit_on_actor_panic(&arbiter.handle(), log::end_process);
         Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
     }
 
@@ -53,7 +54,12 @@ impl Models {
     pub fn loader(&self, config: &Config) -> Loader {
         let (tags, inter_op) = (config.tags.clone(), config.inter_op);
         let load: Load = Arc::new(move |directory: &Path| {
-            let session: Arc<dyn Session> = Arc::new(SavedModelSession::load(directory, &tags, inter_op)?);
+            let session = SavedModelSession::load(directory, &tags, inter_op)?;
+            for (signature, reason) in session.untried() {
+                let (directory, name) = (directory.display(), quoted(&signature.name));
+                tracing::info!("`{directory}`, signature {name}: not tried at load: {reason}");
+            }
+            let session: Arc<dyn Session> = Arc::new(session);
             warmup::replay(&*session, directory)?;
             Ok(Loaded { session, defaults: defaults::read(directory, &tags)? })
         });
@@ -132,7 +138,7 @@ impl Shared {
         };
         let answers = Answers {
             bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
-            cors: config.cors,
+            cors: config.cors.clone(),
             request_ids: Arc::new(RequestIds::default()),
             draining,
             is_observed: models.telemetry.observes(),
@@ -174,6 +180,7 @@ impl Shared {
             answers: Arc::new(Answers {
                 not_found,
                 has_unknown_options: false,
+                cors: Cors::Nobody,
                 is_observed: false,
                 // Callers of the other port cannot fill it.
                 bodies: BodyLimits { ledger: Ledger::new(ADMIN_REQUESTS_BYTES_MAX), ..self.answers.bodies.clone() },
@@ -209,11 +216,12 @@ fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
 pub(super) fn follow_files(config: &Config) {
     if let Some(tls) = config.tls.clone() {
         tls.warn_if_expiring();
-        watched_file::follow("TLS", move || tls.reread());
+        watched_files::follow("TLS", tls.paths(), move |contents| tls.take(contents));
     }
     for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
-        if let Some(tokens) = tokens.clone().filter(|tokens| tokens.has_file()) {
-            watched_file::follow(what, move || tokens.reread());
+        let Some(tokens) = tokens.clone() else { continue };
+        if let Some(path) = tokens.file() {
+            watched_files::follow(what, vec![path], move |contents| tokens.take(contents));
         }
     }
 }

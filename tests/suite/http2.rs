@@ -121,6 +121,42 @@ fn both_versions_answer_alike_on_one_port() {
 }
 
 #[test]
+fn both_versions_name_the_origins_that_may_call() {
+    const TOKEN: &str = "Authorization: Bearer one";
+    if !has("curl", "--version", "HTTP2") {
+        return;
+    }
+    let a = "https://a.example";
+    for (flags, origin, allowed) in [
+        ("", a, None),
+        ("--cors_origin https://a.example", a, Some(a)),
+        ("--cors_origin https://a.example", "https://b.example", None),
+        ("--cors_origin *", a, Some("*")),
+    ] {
+        let server = RunningServer::start(&format!("{HALF_PLUS_TWO} --api_token one {flags}"));
+        let origin = format!("Origin: {origin}");
+        for (arguments, status) in [
+            (&["--data", X, "--header", TOKEN][..], "200"),
+            (&["--data", "no JSON", "--header", TOKEN], "400"),
+            (&["--data", X], "401"),
+            (
+                &["--request", "OPTIONS", "--header", "Access-Control-Request-Method: POST"],
+                if allowed.is_some() { "204" } else { "401" },
+            ),
+        ] {
+            let [one, two] = ["--http1.1", "--http2-prior-knowledge"].map(|version| {
+                let all = [&["--include", version, "--header", &origin], arguments].concat();
+                lasting(&curl(&all, &format!("http://{}/", server.address)))
+            });
+            assert_eq!(one, two, "{flags} {arguments:?}");
+            let named = two.iter().find_map(|header| header.strip_prefix("access-control-allow-origin: "));
+            assert_eq!((named, two.iter().any(|line| line == status)), (allowed, true), "{flags} {origin} {arguments:?}: {two:?}");
+            assert_eq!(two.contains(&"vary: origin".to_owned()), flags.contains("https:"), "{two:?}");
+        }
+    }
+}
+
+#[test]
 fn both_versions_answer_alike_over_tls() {
     if has("curl", "--version", "HTTP2") {
         let files = Files::new();

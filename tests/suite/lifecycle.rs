@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::json;
+use tfweb::config::Flags;
 
 use crate::client::Request;
 use crate::process::Process;
@@ -118,6 +119,64 @@ fn variables_do_what_flags_do() {
     assert_eq!(call(&Request::get("/models/k/versions/1/scalar")).status, 200);
     assert_eq!(call(&Request::get("/").header("Origin", "https://a.example")).header("access-control-allow-origin"), None);
     assert_eq!(call(&Request::post("/", " ".repeat(101))).status, 413);
+}
+
+#[test]
+fn no_variable_of_a_flag_is_empty() {
+    let help = Flags::parse(["tfweb", "--help"]).unwrap_err().text;
+    let unwrapped = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named = unwrapped.split("[env: ").skip(1).map(|rest| rest.split(['=', ']']).next().unwrap().trim());
+    let variables: Vec<&str> = named.chain(["TFWEB_LOG"]).collect();
+    assert!(variables.len() > 40, "{variables:?}");
+    for variable in variables {
+        check_refused(HALF_PLUS_TWO, &[(variable, "")], 2, &[&format!("{variable}: expected a value, got nothing")]);
+    }
+    for (variable, value, expect) in [
+        ("TFWEB_API_TOKEN", " \n", "TFWEB_API_TOKEN: expected a value, got nothing"),
+        ("TFWEB_API_TOKEN", ",", "TFWEB_API_TOKEN: expected values separated by commas, got an empty one"),
+        ("TFWEB_API_TOKEN", "one,", "TFWEB_API_TOKEN: expected values separated by commas"),
+        ("PORT", "", "PORT: expected a value"),
+    ] {
+        check_refused(HALF_PLUS_TWO, &[(variable, value)], 2, &[expect]);
+    }
+    check_refused("", &[("MODEL", "")], 2, &["MODEL: expected a value"]);
+    check_refused("", &[("MODEL", "m"), ("MODEL_NAME", "")], 2, &["MODEL_NAME: expected a value"]);
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (variable, value, expect) in [
+        ("TFWEB_PORT", "http", "TFWEB_PORT: expected a whole number, got `http`"),
+        ("TFWEB_NO_URL", "perhaps", "TFWEB_NO_URL: expected true or false, got `perhaps`"),
+        ("TFWEB_NO_CORS", "false", "--no_cors: expected --cors_origin with false"),
+        ("TFWEB_LOG", "loud", "TFWEB_LOG: expected off, error, warn, info, debug or trace, got `loud`"),
+    ] {
+        check_refused(HALF_PLUS_TWO, &[(variable, value)], 2, &[expect]);
+    }
+}
+
+#[test]
+fn white_space_around_a_value_is_not_part_of_it() {
+    let variables = [
+        ("TFWEB_HOST", "127.0.0.1\n"),
+        ("TFWEB_PORT", " 0 "),
+        ("TFWEB_API_TOKEN", "one, two\n"),
+        ("TFWEB_BATCH_TRANSPOSE", "true\r\n"),
+    ];
+    let process = Process::start(HALF_PLUS_TWO, &variables).ready();
+    let request = Request::post("/", r#"{"x": 1}"#).header("Authorization", "Bearer two");
+    assert_eq!(process.connect().call(&request).unwrap().text(), r#"{"y":2.5}"#);
+}
+
+#[test]
+fn a_switch_that_is_off_is_off() {
+    let transposed = |flag: &str, variable: &str| {
+        let flags = format!("--host 127.0.0.1 --port 0 {HALF_PLUS_TWO} {flag}");
+        let process = Process::start(&flags, &[("TFWEB_BATCH_TRANSPOSE", variable)]).ready();
+        process.connect().call(&Request::post("/", r#"{"x": 1}"#)).unwrap().status == 200
+    };
+    assert!(transposed("", "true") && transposed("--batch_transpose", "false"));
+    assert!(!transposed("", "false") && !transposed("--batch_transpose=false", "true"));
 }
 
 #[test]

@@ -83,6 +83,15 @@ fn bools_come_back() {
 }
 
 #[test]
+fn bools_that_a_model_makes_of_any_bytes_are_true_or_false() {
+    let session = session("tests/models/engine");
+    let data = strings(&[1], &[&[0, 1, 2, 255, 0, 128]]);
+    let outputs = session.run(signature(&*session, "raw_bools"), &[&[data]]).expect("a run");
+    assert_eq!(outputs[0].as_slice::<bool>().unwrap(), [false, true, true, true, false, true]);
+    assert_eq!(outputs[0].bytes_of::<bool>().unwrap(), [0, 1, 1, 1, 0, 1]);
+}
+
+#[test]
 fn strings_come_back_byte_for_byte() {
     let long: Vec<u8> = (0..100_000_u32).map(|i| (i % 256) as u8).collect();
     let all: [&[u8]; 10] =

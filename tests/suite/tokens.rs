@@ -47,7 +47,7 @@ fn requests_without_a_token_are_refused_in_the_doors_own_words() {
 
 #[test]
 fn health_and_preflights_need_no_token() {
-    let server = RunningServer::start(&format!("{FLAGS} --api_token one"));
+    let server = RunningServer::start(&format!("{FLAGS} --api_token one --cors_origin *"));
     for path in ["/livez", "/readyz", "/%6civez", "/ready%7a"] {
         assert_eq!(server.call(&Request::get(path)).status, 200, "{path}");
     }
@@ -65,6 +65,20 @@ fn health_and_preflights_need_no_token() {
     }
     let refused = server.call(&Request::get("/").header("Origin", "https://a.example"));
     assert_eq!(refused.header("access-control-allow-origin"), Some("*"), "so that pages can read why");
+}
+
+#[test]
+fn only_preflights_of_pages_that_may_call_need_no_token() {
+    let asked = |flags: &str, origin: &str| {
+        let server = RunningServer::start(&format!("{FLAGS} --api_token one {flags}"));
+        let request = Request::new("OPTIONS", "/").header("Origin", origin).header("Access-Control-Request-Method", "POST");
+        let answer = server.call(&request);
+        (answer.status, answer.header("access-control-allow-origin").map(str::to_owned))
+    };
+    let a = "https://a.example";
+    assert_eq!(asked("", a), (401, None));
+    assert_eq!(asked("--cors_origin https://a.example", a), (204, Some(a.to_owned())));
+    assert_eq!(asked("--cors_origin https://a.example", "https://b.example"), (401, None));
 }
 
 #[test]

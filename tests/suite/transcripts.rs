@@ -276,6 +276,8 @@ macro_rules! transcripts {
 
 transcripts!(
     answers,
+    cors_default,
+    cors_named,
     forms,
     headers,
     malformed,

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -33,8 +34,8 @@ pub struct Rules {
 /// A host or network that may be fetched from although it is not public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allow {
-    /// A host name, whatever its addresses; on one port, or on any.
-    Name(String, Option<u16>),
+    /// Host names, whatever their addresses; on one port, or on any.
+    Name(Domain, Option<u16>),
     /// A network, whatever the host name; on one port, or on any.
     Addresses(IpNet, Option<u16>),
 }
@@ -42,21 +43,24 @@ pub enum Allow {
 impl FromStr for Allow {
     type Err = String;
 
-    /// Reads `HOST`, `HOST:PORT`, an address, `ADDRESS:PORT`, or `ADDRESS/PREFIX`.
+    /// Reads `HOST`, `*.HOST`, an address, `HOST:PORT` of each, or `ADDRESS/PREFIX`. An IPv6 address may stand in brackets, and
+    /// does before a port.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected HOST, HOST:PORT or ADDRESS/PREFIX, got `{text}`");
+        let wrong = || format!("expected HOST, *.HOST, HOST:PORT or ADDRESS/PREFIX, got `{text}`");
         if let Ok(net) = text.parse::<IpNet>() {
-            return Ok(Self::Addresses(net, None));
+            // Hosts are compared in IPv4 where they have such an address, so `::ffff:10.0.0.0/104` would match nothing.
+            return if unmapped(net.addr()) == net.addr() { Ok(Self::Addresses(net, None)) } else { Err(wrong()) };
         }
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Addresses(unmapped(address).into(), None));
         }
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong())?)),
-            None => (text, None),
+            // The colons in brackets are those of an address.
+            Some((host, port)) if !text.ends_with(']') => (host, Some(port.parse::<NonZeroU16>().map_err(|_| wrong())?.get())),
+            Some(_) | None => (text, None),
         };
         match Host::parse(host).map_err(|_| wrong())? {
-            Host::Domain(name) => Ok(Self::Name(without_dot(&name).to_owned(), port)),
+            Host::Domain(_) => Ok(Self::Name(host.parse().map_err(|_| wrong())?, port)),
             Host::Ipv4(address) => Ok(Self::Addresses(IpAddr::V4(address).into(), port)),
             Host::Ipv6(address) => Ok(Self::Addresses(unmapped(address.into()).into(), port)),
         }
@@ -75,8 +79,16 @@ impl FromStr for Domain {
 
     /// Reads `example.org`, `*.example.org`, or an address.
     fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: &dyn fmt::Display| format!("expected a host name, got `{text}` ({why})");
         let (below, host) = text.strip_prefix("*.").map_or((false, text), |host| (true, host));
-        let host = Host::parse(host).map_err(|error| format!("expected a host name, got `{text}` ({error})"))?;
+        let host = Host::parse(host).map_err(|error| wrong(&error))?;
+        // No host of a URL is like the names that are refused here, so they would match nothing.
+        match &host {
+            Host::Domain(name) if name.contains('*') => return Err(wrong(&"`*.` stands at the beginning only")),
+            Host::Domain(name) if without_dot(name).split('.').any(str::is_empty) => return Err(wrong(&"empty label")),
+            Host::Ipv4(_) | Host::Ipv6(_) if below => return Err(wrong(&"no name is below an address")),
+            Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => {}
+        }
         Ok(Self { host: without_dot(&host.to_string()).to_owned(), below })
     }
 }
@@ -232,7 +244,7 @@ impl Rules {
         let host = without_dot(host);
         let is_open = |address: &IpAddr| {
             self.allow.iter().any(|allow| match allow {
-                Allow::Name(name, only) => name == host && only.is_none_or(|only| only == port),
+                Allow::Name(name, only) => name.matches(host) && only.is_none_or(|only| only == port),
                 Allow::Addresses(net, only) => net.contains(&unmapped(*address)) && only.is_none_or(|only| only == port),
             })
         };

@@ -115,6 +115,26 @@ fn what_is_allowed_opens_just_that() {
 }
 
 #[test]
+fn names_below_one_and_addresses_in_brackets_are_allowed() {
+    let open = rules("*.example.org *.minio.local:9000 [::1] [fd00::1]", "");
+    let private = ["192.168.0.9".parse().unwrap()];
+    for (host, port, expect) in [
+        ("a.example.org", 80, true),
+        ("a.b.example.org.", 81, true),
+        ("example.org", 80, false),
+        ("badexample.org", 80, false),
+        ("a.minio.local", 9000, true),
+        ("a.minio.local", 80, false),
+    ] {
+        assert_eq!(open.check_addresses(host, port, &private).is_ok(), expect, "{host}:{port}");
+    }
+    for url in ["http://[::1]/", "http://[::1]:8000/", "http://[fd00::1]/"] {
+        check(&open, url, Ok(url));
+    }
+    check(&open, "http://[fd00::2]/", Err(address("fd00::2")));
+}
+
+#[test]
 fn every_address_of_a_name_must_pass() {
     let rules = rules("", "");
     let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
@@ -170,7 +190,12 @@ fn wrong_exceptions_are_refused() {
     for text in ["", ":80", "a b", "10.0.0.0/33", "host:port", "host:99999", "http://host"] {
         assert!(text.parse::<Allow>().is_err(), "{text}");
     }
-    for text in ["", "*.", "a b", "http://host"] {
+    for text in
+        ["*", "a.*", "*.*.a", "*.10.0.0.1", "a..b", ".", "host:0", "[::1]:0", "[::1]x", "::ffff:10.0.0.0/104", "64:ff9b::/96"]
+    {
+        assert!(text.parse::<Allow>().is_err(), "{text}: it would match nothing");
+    }
+    for text in ["", "*.", "a b", "http://host", "*", "a.*", "*.*.a", "*.10.0.0.1", "*.[::1]", "a..b", "."] {
         assert!(text.parse::<Domain>().is_err(), "{text}");
     }
 }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use prost::Message;
 
+use super::effects::may_change_state;
 use super::nodes::{Body, Function, Node};
 use super::operations::{needs_elements, shape_rule, ShapeRule};
 use super::proto::GraphDef;
@@ -74,17 +75,28 @@ impl Graph {
 
     /// Whether an operation that runs for `fetches` ends the process if a dimension has no elements.
     pub(crate) fn needs_elements(&self, fetches: &[&str]) -> bool {
+        self.running(fetches).iter().any(|node| needs_elements(&node.op))
+    }
+
+    /// The type of an operation that runs for `fetches` and may change the state of the model or of its surroundings. `None` if a
+    /// run leaves no trace. `stateless` are the operations that TensorFlow knows to have no state.
+    pub(crate) fn state_change(&self, fetches: &[&str], stateless: &HashSet<String>) -> Option<&str> {
+        let changes = |node: &&Node| !self.functions.contains_key(&node.op) && may_change_state(&node.op, stateless);
+        self.running(fetches).into_iter().find(changes).map(|node| node.op.as_str())
+    }
+
+    /// All nodes that may run when `fetches` are fetched: those before them, and the bodies of the functions that these call. Nodes
+    /// before the feeds count too, since a feed replaces only one of a node's outputs.
+    fn running(&self, fetches: &[&str]) -> Vec<&Node> {
         let computed = self.main.computed_for("", fetches);
-        let mut waiting: Vec<&Node> = self.main.nodes.iter().filter(|node| computed.contains(node.name.as_str())).collect();
-        let mut seen = HashSet::new();
-        while let Some(node) = waiting.pop() {
-            if needs_elements(&node.op) {
-                return true;
-            }
+        let mut running: Vec<&Node> = self.main.nodes.iter().filter(|node| computed.contains(node.name.as_str())).collect();
+        let (mut seen, mut next) = (HashSet::new(), 0);
+        while let Some(node) = running.get(next).copied() {
             let called = node.functions.iter().filter(|name| seen.insert(name.as_str()));
-            waiting.extend(called.filter_map(|name| self.functions.get(name)).flat_map(|function| &function.body.nodes));
+            running.extend(called.filter_map(|name| self.functions.get(name)).flat_map(|function| &function.body.nodes));
+            next += 1;
         }
-        false
+        running
     }
 
     /// Adds the demands of a node on its input `input`, and the places that the tensor reaches from there.

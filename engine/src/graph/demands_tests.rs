@@ -4,11 +4,15 @@
 use super::super::proto::{ArgDef, AttrValue, FunctionDef, FunctionDefLibrary, NameAttrList, NodeDef, OpDef};
 use super::*;
 
+fn call_of(name: &str) -> AttrValue {
+    AttrValue { function: Some(NameAttrList { name: name.into(), ..NameAttrList::default() }), list: None }
+}
+
 fn node(line: &str) -> NodeDef {
     let (name, call) = line.split_once(" = ").unwrap();
     let (op, inputs) = call.trim_end_matches(')').split_once('(').unwrap();
     let (op, function) = op.split_once(':').map_or((op, None), |(op, function)| (op, Some(function.to_owned())));
-    let function = function.map(|name| ("f".to_owned(), AttrValue { function: Some(NameAttrList { name }), list: None }));
+    let function = function.map(|name| ("f".to_owned(), call_of(&name)));
     let inputs = inputs.split(", ").filter(|input| !input.is_empty()).map(str::to_owned).collect();
     NodeDef { name: name.into(), op: op.into(), inputs, attributes: function.into_iter().collect() }
 }
@@ -20,8 +24,8 @@ fn nodes(text: &str) -> Vec<NodeDef> {
 /// A function written as `name(argument, argument)` and its nodes.
 fn function((head, body): &(&str, &str)) -> FunctionDef {
     let (name, arguments) = head.trim_end_matches(')').split_once('(').unwrap();
-    let arguments = arguments.split(", ").map(|name| ArgDef { name: name.into() }).collect();
-    FunctionDef { signature: Some(OpDef { name: name.into(), arguments }), nodes: nodes(body) }
+    let arguments = arguments.split(", ").map(|name| ArgDef { name: name.into(), ..ArgDef::default() }).collect();
+    FunctionDef { signature: Some(OpDef { name: name.into(), arguments, ..OpDef::default() }), nodes: nodes(body) }
 }
 
 /// Feeds `x` and fetches `y`. Expects `any`, or the ranks as `least..greatest` and the smallest last dimension.
@@ -100,4 +104,53 @@ fn operations_that_need_elements_are_found_wherever_they_are_run() {
 #[test]
 fn what_is_no_graph_is_an_error() {
     assert!(Graph::parse(b"\xff\xff").is_err());
+}
+
+#[test]
+fn a_node_that_only_has_to_run_before_counts_too() {
+    check("x = Placeholder()\n c = Conv2D(x, k)\n y = Mul(x, a, ^c)", &[], "4..4");
+    check("x = Placeholder()\n c = Conv2D(x, k)\n n = NoOp(^c)\n y = Mul(x, a, ^n)", &[], "4..4");
+}
+
+/// Expects the operation that may change state when `y` is fetched. `Known` is the only one that the registry calls stateless.
+#[track_caller]
+fn check_state(main: &str, functions: &[(&str, &str)], expect: Option<&str>) {
+    let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
+    let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
+    let stateless = HashSet::from(["Known".to_owned()]);
+    assert_eq!(Graph::parse(&bytes).unwrap().state_change(&["y"], &stateless), expect, "{main}");
+}
+
+#[test]
+fn changes_of_state_are_found_wherever_they_are_run() {
+    check_state("x = Known()\n v = VarHandleOp()\n r = ReadVariableOp(v)\n y = Known(x, r)", &[], None);
+    check_state("v = VarHandleOp()\n a = AssignVariableOp(v)\n y = Known(^a)", &[], Some("AssignVariableOp"));
+    check_state("v = VarHandleOp()\n a = AssignVariableOp(v)\n n = Known(^a)\n y = Known(n:0)", &[], Some("AssignVariableOp"));
+    check_state("y = Known()\n a = AssignVariableOp(y)", &[], None);
+    check_state("y = NeverHeardOf()", &[], Some("NeverHeardOf"));
+}
+
+#[test]
+fn changes_of_state_are_found_in_functions() {
+    let call = "x = Known()\n y = StatefulPartitionedCall:outer(x)";
+    let outer = ("outer(a)", "w = While:body(a)");
+    check_state(call, &[outer, ("body(a)", "r = Known(a)")], None);
+    // Nothing takes its output, but TensorFlow runs operations with state in functions all the same.
+    check_state(call, &[outer, ("body(a)", "r = Known(a)\n i = LookupTableInsertV2(a)")], Some("LookupTableInsertV2"));
+    check_state(call, &[outer, ("body(a)", "w = While:body(a)\n q = QueueDequeueV2(a)")], Some("QueueDequeueV2"));
+    check_state("y = outer()", &[("outer(a)", "p = PrintV2(a)")], Some("PrintV2"));
+    check_state("y = Known()", &[("unused(a)", "p = PrintV2(a)")], None);
+}
+
+#[test]
+fn functions_in_attributes_of_functions_are_found() {
+    let inner = NameAttrList { name: "middle".into(), attributes: [("g".to_owned(), call_of("inner"))].into() };
+    let list = super::super::proto::ListValue { functions: vec![inner] };
+    let mut y = node("y = Known()");
+    y.attributes = [("branches".to_owned(), AttrValue { function: None, list: Some(list) })].into();
+    let functions = [("middle(a)", "k = Known(a)"), ("inner(a)", "w = WriteFile(a)")];
+    let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
+    let bytes = GraphDef { nodes: vec![y], library: Some(library) }.encode_to_vec();
+    let graph = Graph::parse(&bytes).unwrap();
+    assert_eq!(graph.state_change(&["y"], &HashSet::from(["Known".to_owned()])), Some("WriteFile"));
 }

@@ -1,13 +1,17 @@
-//! A TensorFlow graph, read from its GraphDef without the constants, to find the operations that a fed tensor reaches. Pure.
+//! A TensorFlow graph, read from its GraphDef without the constants, to find the operations that a fed tensor reaches, and those
+//! that change the model's state. Pure.
 //!
 //! - `demands`: follows a fed tensor through the graph and gathers the demands on its shape.
+//! - `effects`: which operations may change state.
 //! - `nodes`: the nodes of a graph or a function, and which node takes the outputs of which.
 //! - `operations`: the lists of operations by the shapes that they take.
 //! - `proto`: the fields of a GraphDef that are read.
 
 mod demands;
+mod effects;
 mod nodes;
 mod operations;
 mod proto;
 
 pub(crate) use demands::{Demands, Graph};
+pub(crate) use effects::stateless_operations;

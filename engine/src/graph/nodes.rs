@@ -18,6 +18,8 @@ pub(super) struct Node {
     pub(super) name: String,
     pub(super) op: String,
     pub(super) inputs: Vec<String>,
+    /// The nodes that run before this one and give it no tensor.
+    controls: Vec<String>,
     /// The function that this node calls, if it is a call.
     pub(super) function: Option<String>,
     /// All functions that this node may run, such as the body of a loop.
@@ -50,7 +52,7 @@ impl Body {
         while let Some(name) = waiting.pop() {
             if name != feed && computed.insert(name) {
                 let node = self.by_name.get(name).map(|&index| &self.nodes[index]);
-                waiting.extend(node.into_iter().flat_map(|node| &node.inputs).map(String::as_str));
+                waiting.extend(node.into_iter().flat_map(|node| node.inputs.iter().chain(&node.controls)).map(String::as_str));
             }
         }
         computed
@@ -59,16 +61,25 @@ impl Body {
 
 impl Node {
     fn new(node: NodeDef) -> Self {
-        // Inputs with `^` only order the nodes. They carry no tensor and stand last, so the others keep their numbers.
-        let inputs = node.inputs.iter().filter(|input| !input.starts_with('^'));
-        let inputs = inputs.map(|input| input.split(':').next().unwrap_or_default().to_owned()).collect();
-        let named = |value: AttrValue| {
-            let listed = value.list.unwrap_or_default().functions;
-            value.function.into_iter().chain(listed).map(|function| function.name)
-        };
+        // Inputs with `^` carry no tensor. They stand last, so the others keep their numbers.
+        let (controls, inputs): (Vec<_>, Vec<_>) = node.inputs.iter().partition(|input| input.starts_with('^'));
+        let inputs = inputs.into_iter().map(|input| input.split(':').next().unwrap_or_default().to_owned()).collect();
+        let controls = controls.into_iter().map(|control| control[1..].to_owned()).collect();
         let function = node.attributes.get("f").and_then(|value| value.function.as_ref()).map(|function| function.name.clone());
-        let functions = node.attributes.into_values().flat_map(named).collect();
-        Self { name: node.name, op: node.op, inputs, function, functions }
+        // TensorFlow's older graphs call a function by a node of its name.
+        let mut functions = vec![node.op.clone()];
+        add_functions(node.attributes, &mut functions);
+        Self { name: node.name, op: node.op, inputs, controls, function, functions }
+    }
+}
+
+/// Adds the names of all functions in `attributes`. Messages nest 100 deep at most: prost reads no deeper.
+fn add_functions(attributes: HashMap<String, AttrValue>, functions: &mut Vec<String>) {
+    for AttrValue { list, function } in attributes.into_values() {
+        for function in function.into_iter().chain(list.unwrap_or_default().functions) {
+            functions.push(function.name);
+            add_functions(function.attributes, functions);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The fields of a GraphDef that are read, numbered as in graph.proto, node_def.proto, function.proto, op_def.proto and
-//! attr_value.proto of tensorflow/core/framework. prost skips all others, constants among them.
+//! The fields of a GraphDef and of an OpList that are read, numbered as in graph.proto, node_def.proto, function.proto, op_def.proto
+//! and attr_value.proto of tensorflow/core/framework. prost skips all others, constants among them.
 
 use std::collections::HashMap;
 
@@ -44,6 +44,9 @@ pub(super) struct ListValue {
 pub(super) struct NameAttrList {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    /// What the function's own attributes stand for. They may be functions too.
+    #[prost(map = "string, message", tag = "2")]
+    pub(super) attributes: HashMap<String, AttrValue>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,10 +69,21 @@ pub(super) struct OpDef {
     pub(super) name: String,
     #[prost(message, repeated, tag = "2")]
     pub(super) arguments: Vec<ArgDef>,
+    #[prost(bool, tag = "17")]
+    pub(super) is_stateful: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ArgDef {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    /// Whether the operation takes the variable itself and not its value.
+    #[prost(bool, tag = "16")]
+    pub(super) is_ref: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct OpList {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) operations: Vec<OpDef>,
 }

@@ -1,22 +1,44 @@
 //! Scalars and strings as TensorFlow lays them out in memory.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::os::raw::c_void;
+use std::ptr;
 use std::slice;
 
+use bytes::Bytes;
 use tensorflow::{DataType, Status, TensorType};
-use tensorflow_sys_runtime as tf;
-use tensorflow_sys_runtime::TF_DataType;
 
+use super::c as tf;
+use super::c::TF_DataType;
 use super::dtypes::{c_type_of, data_type_of};
 use super::memory::{Allocate, Memory};
-use crate::storage::{Storage, StringStorage};
+use crate::storage::StringStorage;
 use crate::values::Scalar;
 
-/// One scalar. TensorFlow lays it out as Rust does.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Element<T>(T);
+/// The place of one scalar in TensorFlow's memory, at whatever address and with whatever bits: memory that nobody has written yet, or
+/// a bool that an operation made of any byte.
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+pub(super) struct Element<T>(MaybeUninit<T>);
+
+/// The bytes of a tensor. They keep the tensor.
+///
+/// # Safety
+/// Every element is initialised, and nobody writes to one any more.
+pub(super) unsafe fn bytes<T: Scalar>(tensor: tensorflow::Tensor<Element<T>>) -> Bytes {
+    Bytes::from_owner(Filled(tensor))
+}
+
+/// A tensor whose elements are initialised.
+struct Filled<T: Scalar>(tensorflow::Tensor<Element<T>>);
+
+impl<T: Scalar> AsRef<[u8]> for Filled<T> {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the elements lie behind each other, and are initialised by the contract of `bytes`.
+        unsafe { slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * size_of::<T>()) }
+    }
+}
 
 /// One string as TensorFlow lays it out: a tagged union that may own heap memory. Its drop frees nothing; the tensor that holds it
 /// frees it. (`TensorType` requires `Clone`. Only empty strings are cloned, when a tensor is made.)
@@ -89,9 +111,12 @@ impl<T: Scalar> TensorType for Element<T> {
 impl<T: Scalar> Allocate for Element<T> {
     fn allocate(dims: &[i64], count: usize) -> *mut tf::TF_Tensor {
         let rank = i32::try_from(dims.len()).expect("rank is limited; this is a bug");
-        // SAFETY: `dims` holds `rank` numbers; the byte length is that of `count` elements. The memory is not initialised: the
-        // one caller, `transfer::merge`, writes every element before anything reads one.
-        unsafe { tf::TF_AllocateTensor(c_type_of(T::DTYPE), dims.as_ptr(), rank, count * size_of::<T>()) }
+        let Some(bytes) = count.checked_mul(size_of::<T>()) else {
+            return ptr::null_mut();
+        };
+        // SAFETY: `dims` holds `rank` numbers; the byte length is that of `count` elements. The memory is not initialised, and an
+        // `Element` need not be.
+        unsafe { tf::TF_AllocateTensor(c_type_of(T::DTYPE), dims.as_ptr(), rank, bytes) }
     }
 }
 
@@ -111,9 +136,7 @@ impl Allocate for StringElement {
         let data = Box::into_raw(elements).cast::<c_void>();
         // SAFETY: `data` are `count` initialised strings that `free_strings` gives back exactly once, when the last user of the
         // buffer lets go (tf_tensor.h, TF_NewTensor: "The data will be deallocated by a subsequent call to TF_DeleteTensor").
-        unsafe {
-            tf::TF_NewTensor(TF_DataType::TF_STRING, dims.as_ptr(), rank, data, bytes, Some(free_strings), std::ptr::null_mut())
-        }
+        unsafe { tf::TF_NewTensor(TF_DataType::TF_STRING, dims.as_ptr(), rank, data, bytes, Some(free_strings), ptr::null_mut()) }
     }
 }
 
@@ -121,7 +144,7 @@ impl Allocate for StringElement {
 unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_void) {
     let count = bytes / size_of::<StringElement>();
     // SAFETY: called once by TensorFlow with the pointer and length that `allocate` gave it.
-    let mut elements = unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(data.cast::<StringElement>(), count)) };
+    let mut elements = unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(data.cast::<StringElement>(), count)) };
     for element in &mut elements {
         // SAFETY: each element is an initialised string.
         unsafe { tf::TF_StringDealloc(&mut element.0) }
@@ -130,7 +153,7 @@ unsafe extern "C" fn free_strings(data: *mut c_void, bytes: usize, _: *mut c_voi
 
 impl Default for StringElement {
     fn default() -> Self {
-        let mut string = std::mem::MaybeUninit::<tf::TF_TString>::uninit();
+        let mut string = MaybeUninit::<tf::TF_TString>::uninit();
         // SAFETY: TF_StringInit makes an empty string of any memory of that size, initialised or not.
         unsafe {
             tf::TF_StringInit(string.as_mut_ptr());
@@ -151,17 +174,22 @@ impl fmt::Display for StringElement {
     }
 }
 
-impl<T: Scalar> fmt::Display for Element<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+impl<T: Scalar> Default for Element<T> {
+    fn default() -> Self {
+        Self(MaybeUninit::new(T::default()))
     }
 }
 
-impl<T: Scalar> Storage<T> for tensorflow::Tensor<Element<T>> {
-    fn as_slice(&self) -> &[T] {
-        let elements: &[Element<T>] = self;
-        // SAFETY: `Element<T>` is a transparent wrapper of `T`.
-        unsafe { slice::from_raw_parts(elements.as_ptr().cast(), elements.len()) }
+impl<T: Scalar> fmt::Debug for Element<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its value may not be initialised.
+        f.write_str("Element")
+    }
+}
+
+impl<T: Scalar> fmt::Display for Element<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
     }
 }
 

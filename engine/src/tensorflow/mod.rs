@@ -3,23 +3,32 @@
 //!
 //! - `library`: finds libtensorflow and opens it, once in a process.
 //! - `dtypes`: the names of dtypes in the C API and in the crate `tensorflow`.
+//! - `c`: the functions of the C API on tensors; in tests those of `fake_c`.
 //! - `memory`: tensors in TensorFlow's memory.
 //! - `elements`: scalars and strings as TensorFlow lays them out.
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
 //! - `probe`: tries each signature when a model is loaded.
+//! - `registry`: which of TensorFlow's operations have no state.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
+//! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
+mod c;
 mod dtypes;
 mod elements;
+mod exit;
+#[cfg(test)]
+mod fake_c;
 mod library;
 mod memory;
 mod probe;
+mod registry;
 mod saved_model_session;
 mod transfer;
 
 pub use abort::delay_abort;
+pub use exit::exit_at_once;
 pub use library::{load_library, version};
 pub use probe::InterOp;
 pub use saved_model_session::SavedModelSession;

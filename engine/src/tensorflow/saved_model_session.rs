@@ -9,12 +9,13 @@ use tensorflow::{
 
 use super::dtypes::dtype_of;
 use super::probe::{probe, InterOp};
+use super::registry::stateless_operations;
 use super::transfer::{merge, take_output, Feed};
 use crate::batch::merged_dims;
 use crate::error::{Code, Error};
 use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
-use crate::saved_model::tag_sets;
+use crate::saved_model;
 use crate::session::Session;
 use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
@@ -31,7 +32,7 @@ const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
 const RUN_IN_CALLER: [u8; 11] = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
 
 /// The largest SavedModel file whose graph is read for the demands of its operations. A larger file holds its weights as constants.
-/// Its inputs take only the shapes that TensorFlow inferred.
+/// Its inputs take only the shapes that TensorFlow inferred, and its signatures are not tried at load.
 const READ_BYTES_MAX: u64 = 256 << 20;
 
 /// A SavedModel in a session of its own. Several threads may run it at once.
@@ -47,6 +48,8 @@ struct Method {
     fetches: Vec<Fetch>,
     run_in_caller: bool,
     warning: Option<String>,
+    /// Why the signature was not tried at load, if a trial could have changed the model.
+    untried: Option<String>,
 }
 
 enum Fetch {
@@ -56,14 +59,15 @@ enum Fetch {
 }
 
 impl SavedModelSession {
-    /// Loads the SavedModel in `directory` that has exactly the tag set `tags`, and tries each of its signatures.
+    /// Loads the SavedModel in `directory` that has exactly the tag set `tags`, and tries each of its signatures that changes no
+    /// state.
     ///
     /// `load_library` must have been called before.
     ///
     /// # Errors
-    /// `NotFound`, which lists the model's tag sets, if none is `tags`; otherwise TensorFlow's error.
+    /// Those of [`saved_model::check`]; otherwise TensorFlow's error.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
-        check_tags(directory, tags)?;
+        saved_model::check(directory, tags)?;
         let failed = |status: Status| {
             let Error { code, message } = error_of(&status);
             Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()))
@@ -80,15 +84,19 @@ impl SavedModelSession {
             let (mut inputs, feeds) = read_specs(def.inputs());
             let (outputs, fetches) = read_specs(def.outputs());
             let failed = |status| Error::internal(format!("`{}`, signature \"{name}\": {status}", directory.display()));
-            let method = Method::new(&graph, &feeds, &fetches, inter_op != InterOp::Pool).map_err(failed)?;
+            let mut method = Method::new(&graph, &feeds, &fetches, inter_op == InterOp::Caller).map_err(failed)?;
             for (spec, feed) in inputs.iter_mut().zip(method.feed_shapes(&graph, known.as_ref()).map_err(failed)?) {
                 spec.feed = feed;
             }
+            method.untried = method.find_untried(known.as_ref()).map_err(failed)?;
             methods.push(method);
             signatures.push(Signature { name: name.clone(), method: def.method_name().to_owned(), inputs, outputs });
         }
         let mut this = Self { session: bundle.session, signatures, methods };
         for index in 0..this.methods.len() {
+            if this.methods[index].untried.is_some() {
+                continue;
+            }
             let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller);
             let found = probe(&this.signatures[index], inter_op, run);
             this.methods[index].run_in_caller = found.run_in_caller;
@@ -101,6 +109,11 @@ impl SavedModelSession {
     #[must_use]
     pub fn runs_in_caller(&self, signature: usize) -> bool {
         self.methods[signature].run_in_caller
+    }
+
+    /// The signatures that were not tried at load because a trial could have changed the model, and why.
+    pub fn untried(&self) -> impl Iterator<Item = (&Signature, &str)> {
+        self.signatures.iter().zip(&self.methods).filter_map(|(signature, method)| Some((signature, method.untried.as_deref()?)))
     }
 
     /// Runs a signature, in the calling thread if `in_caller` is true and else in the pool.
@@ -163,12 +176,24 @@ impl Method {
             fetches: fetches.iter().map(fetch).collect::<Result<_, Status>>()?,
             run_in_caller,
             warning: None,
+            untried: None,
         })
+    }
+
+    /// Finds the reason why a trial at load could change the model. `known` is `None` if the operations of the graph are not known.
+    fn find_untried(&self, known: Option<&graph::Graph>) -> Result<Option<String>, Status> {
+        let Some(graph) = known else {
+            return Ok(Some("its graph cannot be read or is too large, so it may change the model's state".to_owned()));
+        };
+        let fetches = self.fetch_names()?;
+        let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
+        let change = graph.state_change(&fetches, stateless_operations());
+        Ok(change.map(|operation| format!("its operation {operation} may change the model's state")))
     }
 
     /// Finds the shapes that may be fed to each input, in order. `known` is `None` if the operations of the graph are not known.
     fn feed_shapes(&self, graph: &Graph, known: Option<&graph::Graph>) -> Result<Vec<FeedShape>, Status> {
-        let fetches: Vec<String> = self.operations().map(|(operation, _)| operation.name()).collect::<Result<_, _>>()?;
+        let fetches = self.fetch_names()?;
         let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
         let needs_elements = known.is_some_and(|graph| graph.needs_elements(&fetches));
         let feed_shape = |(operation, index): &(Operation, i32)| {
@@ -180,30 +205,16 @@ impl Method {
         self.feeds.iter().map(feed_shape).collect()
     }
 
+    fn fetch_names(&self) -> Result<Vec<String>, Status> {
+        Ok(self.operations().map(|(operation, _)| operation.name()).collect::<Result<_, _>>()?)
+    }
+
     fn operations(&self) -> impl Iterator<Item = (&Operation, i32)> {
         self.fetches.iter().filter_map(|fetch| match fetch {
             Fetch::Output(operation, index) => Some((operation, *index)),
             Fetch::Input(_) => None,
         })
     }
-}
-
-fn check_tags(directory: &Path, tags: &[String]) -> Result<(), Error> {
-    let sets = tag_sets(directory);
-    let same = |set: &Vec<String>| set.len() == tags.len() && tags.iter().all(|tag| set.contains(tag));
-    if sets.is_empty() || sets.iter().any(same) {
-        return Ok(());
-    }
-    let there: Vec<String> = sets.iter().map(|set| format!("`{}`", set.join(","))).collect();
-    Err(Error::new(
-        Code::NotFound,
-        format!(
-            "`{}` has no graph with exactly the tags `{}`; it has {}; choose with --tags",
-            directory.display(),
-            tags.join(","),
-            there.join(" and ")
-        ),
-    ))
 }
 
 /// Reads the inputs or the outputs of a signature, sorted by name: the spec of each, and its place in the graph.

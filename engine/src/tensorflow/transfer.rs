@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tensorflow::{FetchToken, Operation, SessionRunArgs, Status};
+use tensorflow::{FetchToken, Operation, SessionRunArgs, Status, TensorType};
 
 use super::dtypes::dtype_of;
-use super::elements::{Element, StringElement};
+use super::elements::{bytes, Element, StringElement};
 use crate::batch::merged_dims;
 use crate::dtype::DType;
 use crate::error::{Code, Error};
@@ -49,7 +49,7 @@ pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed
     let parts = requests.iter().map(|request| &request[input]);
     let dtype = requests[0][input].dtype();
     Ok(with_scalar!(dtype, T => {
-        let mut merged = tensorflow::Tensor::<Element<T>>::new(&dims);
+        let mut merged = allocated::<Element<T>>(&dims, input)?;
         let mut next = merged.as_mut_ptr().cast::<u8>();
         let mut room = merged.len() * size_of::<T>();
         for part in parts.filter_map(Tensor::bytes_of::<T>) {
@@ -64,7 +64,7 @@ pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed
         assert_eq!(room, 0, "every element is written; this is a bug");
         Box::new(merged)
     }, else {
-        let mut merged = tensorflow::Tensor::<StringElement>::new(&dims);
+        let mut merged = allocated::<StringElement>(&dims, input)?;
         let values = parts.filter_map(Tensor::as_strings).flat_map(|strings| strings.iter());
         for (element, value) in merged.iter_mut().zip(values) {
             element.set(value);
@@ -87,8 +87,22 @@ pub(super) fn take_output(run: &mut SessionRunArgs<'_>, index: usize, token: Fet
     }))
 }
 
+/// Makes a tensor for input `input` of a run. Its elements are not written yet; strings are empty.
+fn allocated<T: TensorType>(dims: &[u64], input: usize) -> Result<tensorflow::Tensor<T>, Error> {
+    let tensor = tensorflow::Tensor::new(dims);
+    if tensor.is_empty() && !dims.contains(&0) {
+        let text = format!("input {input}: TensorFlow has no memory for a tensor of shape {dims:?}");
+        return Err(Error::new(Code::ResourceExhausted, text));
+    }
+    Ok(tensor)
+}
+
+/// Makes a tensor of a run a tensor of the engine. The elements are shared; bools are copied, for they may have been any bytes.
 fn scalars<T: Scalar>(tensor: tensorflow::Tensor<Element<T>>) -> Tensor {
-    Tensor::from_storage(&dims(tensor.dims()), Arc::new(tensor))
+    let dims = dims(tensor.dims());
+    // SAFETY: TensorFlow has written an output when its run ends, and `merge` an input. Nobody writes to either afterwards: a variable
+    // whose memory TensorFlow shares with an output gets other memory when it is assigned.
+    Tensor::from_bytes::<T>(&dims, unsafe { bytes(tensor) })
 }
 
 fn strings(tensor: tensorflow::Tensor<StringElement>) -> Tensor {
@@ -98,3 +112,7 @@ fn strings(tensor: tensorflow::Tensor<StringElement>) -> Tensor {
 fn dims(dims: &[u64]) -> Dims {
     dims.iter().map(|&dim| usize::try_from(dim).expect("a tensor that exists fits memory; this is a bug")).collect()
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use actix_multipart::{Field, Multipart};
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::error::PayloadError;
 use actix_web::http::header::{ContentDisposition, DispositionType, HeaderMap, HeaderValue, CONTENT_DISPOSITION, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures::{stream, TryStreamExt};
@@ -14,6 +15,9 @@ use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorS
 /// The most memory that decoding takes for each byte of a body: the elements of lists of `1,`, and of text `""`, in vectors that have
 /// grown and move. `a_body_becomes_no_more_than_is_counted` measures it.
 pub(super) const DECODED_FACTOR: usize = 13;
+/// The most bytes of the head of a part, which has the name of its input. It is the limit of actix's parser. Names of inputs have
+/// some hundred bytes at most.
+const PART_HEAD_BYTES_MAX: usize = 64 << 10;
 /// The most parts of a form: more than the rows of a usual batch, and few enough to keep in memory.
 const PARTS_MAX: usize = 4096;
 
@@ -86,15 +90,15 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
     let mut values: Vec<Vec<Bytes>> = signature.inputs.iter().map(|_| Vec::new()).collect();
     let mut form = form(content_type, body)?;
     let mut count = 0;
-    while let Some(mut field) = form.try_next().await.map_err(|error| malformed(&error))? {
+    while let Some(mut field) = form.try_next().await.map_err(|error| bad_part(&error))? {
         count += 1;
         if count > PARTS_MAX {
             return Err(Error::invalid(format!("expected at most {PARTS_MAX} parts in the form, got more")));
         }
-        let name: String = part_name(&field)?.chars().take(80).collect();
+        let name = part_name(&field)?;
         let index = signature.input_index(&name).ok_or_else(|| {
             let known: Vec<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
-            Error::invalid(format!("part {name:?} is no input of {:?}; its inputs are {known:?}", signature.name))
+            Error::invalid(format!("part {} is no input of {:?}; its inputs are {known:?}", quoted(&name), signature.name))
         })?;
         values[index].push(read_part(&mut field).await?);
     }
@@ -142,6 +146,14 @@ async fn read_part(field: &mut Field) -> Result<Bytes, Error> {
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
+}
+
+/// The error for what comes before the value of a part.
+fn bad_part(error: &MultipartError) -> Error {
+    if matches!(error, MultipartError::Payload(PayloadError::Overflow)) {
+        return malformed(&format!("expected at most {PART_HEAD_BYTES_MAX} bytes before the value of each part, got more"));
+    }
+    malformed(error)
 }
 
 fn malformed(error: &dyn std::fmt::Display) -> Error {
@@ -236,5 +248,29 @@ mod tests {
             let counted = ledger.bytes(Holding::Decoded);
             assert!(held <= counted + 4096 && counted < 8 * held, "{dtype} {element}: {held} held, {counted} counted");
         }
+    }
+
+    /// Sends a form with one part, for the input of this name. Gives the shape of the tensor.
+    fn shape_of(name: &str) -> Result<Dims, Error> {
+        let spec = |name: &str| TensorSpec {
+            name: name.to_owned(),
+            tensor: "x:0".into(),
+            dtype: DType::String,
+            shape: PartialShape::new([None]),
+            feed: FeedShape::ANY,
+        };
+        let signature = Signature { name: "s".into(), method: String::new(), inputs: vec![spec(name)], outputs: vec![spec("y")] };
+        let body = format!("--XX\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\nvalue\r\n--XX--\r\n").into();
+        let decoded = decode("multipart/form-data; boundary=XX", &body, &signature, false);
+        futures::executor::block_on(decoded).map(|decoded| Dims::from(decoded.inputs[0].dims()))
+    }
+
+    #[test]
+    fn inputs_with_long_names_can_be_sent_by_form() {
+        for name in ["a".repeat(80), "a".repeat(81), "é".repeat(1000), "a".repeat(PART_HEAD_BYTES_MAX - 100)] {
+            assert_eq!(shape_of(&name).unwrap()[..], [1], "{} bytes", name.len());
+        }
+        let error = shape_of(&"a".repeat(PART_HEAD_BYTES_MAX)).unwrap_err().message;
+        assert!(error.ends_with("expected at most 65536 bytes before the value of each part, got more"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tfweb_engine::Error;
 
 use super::body::{Refused, ENCODINGS};
+use super::cors::Cors;
 use super::error::{respond, Failure};
 use crate::observe::log;
 use crate::transport::body_limits::BodyLimits;
@@ -19,10 +20,6 @@ use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX}
 
 /// The header of the request id.
 pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static(REQUEST_ID);
-/// How many seconds a browser may remember the answer to a preflight: a day. No browser keeps it longer.
-const PREFLIGHT_AGE: &str = "86400";
-/// The headers that scripts of other origins may read.
-const EXPOSED_HEADERS: &str = "server-timing, x-request-id, retry-after";
 /// The `Allow` header of a path that does not exist.
 const UNKNOWN_PATH_METHODS: &str = "GET, HEAD, OPTIONS";
 
@@ -31,8 +28,8 @@ const UNKNOWN_PATH_METHODS: &str = "GET, HEAD, OPTIONS";
 pub struct Answers {
     /// The limits of request bodies.
     pub bodies: BodyLimits,
-    /// Whether pages of other origins may call the server (CORS).
-    pub cors: bool,
+    /// The pages of other origins that may call the server.
+    pub cors: Cors,
     /// Makes ids for requests without one.
     pub request_ids: Arc<RequestIds>,
     /// Whether the server is stopping.
@@ -74,14 +71,7 @@ impl Answers {
         }
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID_HEADER, id);
-        // The API has no cookies, so a page of another origin can misuse none. The header is on every answer, because a cache may
-        // give it to another page.
-        if self.cors {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        }
-        if self.cors && request.headers().contains_key(header::ORIGIN) {
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
-        }
+        self.cors.finish(request.headers(), headers);
         if self.draining.load(Ordering::Relaxed) {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
@@ -89,16 +79,9 @@ impl Answers {
 
     /// Answers OPTIONS with the methods of a path. For a preflight it adds the CORS headers.
     pub(super) fn options(&self, request: &HttpRequest, allow: &'static str) -> HttpResponse {
-        let mut response = HttpResponse::NoContent();
-        response.insert_header((header::ALLOW, allow));
-        if self.cors && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-            response.insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, allow));
-            response.insert_header((header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_AGE));
-            if let Some(asked) = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-                response.insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone()));
-            }
-        }
-        response.finish()
+        let mut response = HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish();
+        self.cors.answer_preflight(request.headers(), allow, response.headers_mut());
+        response
     }
 
     /// Answers a request for a path that does not exist.

@@ -41,7 +41,8 @@ impl Gate {
             let url = Url::new(head.uri.clone());
             self.protocols.iter().any(|protocol| protocol.is_open(url.path()))
         };
-        self.may_call(&head.headers).is_err() && !(self.answers.cors && is_preflight()) && !is_open()
+        let may_ask = || is_preflight() && self.answers.cors.allows(&head.headers);
+        self.may_call(&head.headers).is_err() && !may_ask() && !is_open()
     }
 
     fn may_call(&self, headers: &HeaderMap) -> Result<(), Refusal> {

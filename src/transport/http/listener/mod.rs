@@ -15,7 +15,6 @@ mod http2_request;
 mod linger;
 mod request_body;
 mod settings;
-mod sockets;
 mod timeouts;
 mod translate;
 
@@ -40,7 +39,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::observe::observe;
 use super::services::HttpServices;
-use crate::transport::tls;
+use crate::transport::{sockets, tls};
 use activity::Activity;
 use client_stream::ClientStream;
 use connections::Connections;

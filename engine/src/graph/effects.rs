@@ -1,0 +1,115 @@
+//! Which operations may change the state of a model, so that a run of them on made-up values would be seen by later requests.
+//!
+//! The rule is closed: an operation is harmless if TensorFlow's registry calls it stateless, or if a list here names it. Every other
+//! operation, also one that nobody here has heard of, may change state.
+
+use std::collections::HashSet;
+
+use prost::Message;
+
+use super::proto::OpList;
+
+/// Operations with state that they only read, or that ends with the run. Operations that only call functions are among them: what
+/// the functions do counts by itself.
+const HARMLESS: &[&str] = &[
+    "Assert",
+    "Case",
+    "CheckNumerics",
+    "CheckNumericsV2",
+    "DeviceIndex",
+    "Empty",
+    "GuaranteeConst",
+    "HashTable",
+    "HashTableV2",
+    "If",
+    "IsVariableInitialized",
+    "LookupTableExport",
+    "LookupTableExportV2",
+    "LookupTableFind",
+    "LookupTableFindV2",
+    "LookupTableSize",
+    "LookupTableSizeV2",
+    "MutableDenseHashTable",
+    "MutableDenseHashTableV2",
+    "MutableHashTable",
+    "MutableHashTableOfTensors",
+    "MutableHashTableOfTensorsV2",
+    "MutableHashTableV2",
+    "ReadVariableOp",
+    "ResourceGather",
+    "ResourceGatherNd",
+    "StatefulPartitionedCall",
+    "StatelessRandomGetAlg",
+    "VarHandleOp",
+    "VarIsInitializedOp",
+    "Variable",
+    "VariableShape",
+    "VariableV2",
+    "While",
+];
+
+/// The names of operations on arrays of tensors begin so. Such an array lives no longer than its run.
+const OF_ARRAYS: &str = "TensorArray";
+
+/// Operations with effects of which the registry does not know: they write into the memory of their input, to the outside, or end
+/// the process.
+const UNDECLARED: &[&str] = &[
+    "Abort",
+    "DebugIdentity",
+    "DebugNanCount",
+    "DebugNumericSummary",
+    "GetElementAtIndex",
+    "InplaceAdd",
+    "InplaceSub",
+    "InplaceUpdate",
+    "PyFuncStateless",
+];
+
+/// Reads the names of the operations that have no state from TensorFlow's registry, a serialized OpList.
+///
+/// An operation that takes a variable of TensorFlow 1 by reference is not among them: the registry calls `Assign` stateless.
+pub(crate) fn stateless_operations(registry: &[u8]) -> Result<HashSet<String>, prost::DecodeError> {
+    let OpList { operations } = OpList::decode(registry)?;
+    let stateless = operations.into_iter().filter(|op| !op.is_stateful && !op.arguments.iter().any(|argument| argument.is_ref));
+    Ok(stateless.map(|op| op.name).collect())
+}
+
+/// Whether an operation of type `op` may change the state of the model or of its surroundings.
+pub(super) fn may_change_state(op: &str, stateless: &HashSet<String>) -> bool {
+    let is_harmless = stateless.contains(op) || HARMLESS.contains(&op) || op.starts_with(OF_ARRAYS);
+    UNDECLARED.contains(&op) || !is_harmless
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::proto::{ArgDef, OpDef};
+    use super::*;
+
+    #[test]
+    fn an_operation_with_state_is_harmless_only_by_name() {
+        let op = |name: &str, is_stateful, is_ref| {
+            let arguments = vec![ArgDef::default(), ArgDef { is_ref, ..ArgDef::default() }];
+            OpDef { name: name.into(), arguments, is_stateful }
+        };
+        let operations = [
+            op("Mul", false, false),
+            op("InplaceAdd", false, false),
+            op("Assign", false, true),
+            op("AssignVariableOp", true, false),
+            op("ReadVariableOp", true, false),
+            op("TensorArrayWriteV3", true, false),
+        ];
+        let stateless = stateless_operations(&OpList { operations: operations.into() }.encode_to_vec()).unwrap();
+        for harmless in ["Mul", "ReadVariableOp", "TensorArrayWriteV3"] {
+            assert!(!may_change_state(harmless, &stateless), "{harmless}");
+        }
+        for other in ["Assign", "AssignVariableOp", "InplaceAdd", "NeverHeardOf"] {
+            assert!(may_change_state(other, &stateless), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_registry_is_an_error() {
+        assert!(stateless_operations(b"\xff\xff").is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! A fake of the C API's functions on tensors. It counts what lives, allocates what is not initialised, and can be out of memory.
+
+#![allow(non_snake_case, clippy::upper_case_acronyms)]
+
+use std::alloc::{alloc, dealloc, Layout};
+use std::cell::Cell;
+use std::os::raw::{c_char, c_int, c_void};
+use std::{mem, ptr, slice};
+
+use tensorflow_sys_runtime::{TF_DataType, TF_TString, TF_Tensor};
+
+/// What the next allocation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Succeeds,
+    /// Gives no tensor.
+    IsNull,
+    /// Gives a tensor without memory, as TensorFlow does when its allocator fails.
+    HasNoData,
+}
+
+thread_local! {
+    static NEXT: Cell<Next> = const { Cell::new(Next::Succeeds) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+}
+
+/// Chooses what the next allocation of this thread does.
+pub(super) fn set_next(next: Next) {
+    NEXT.set(next);
+}
+
+/// How many tensors and long strings of this thread live.
+pub(super) fn live() -> isize {
+    LIVE.get()
+}
+
+type Deallocator = unsafe extern "C" fn(*mut c_void, usize, *mut c_void);
+
+struct FakeTensor {
+    dtype: TF_DataType,
+    count: i64,
+    data: *mut c_void,
+    bytes: usize,
+    deallocator: Option<Deallocator>,
+}
+
+/// TensorFlow aligns its tensors so.
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes.max(1), 64).unwrap()
+}
+
+fn tensor(dtype: TF_DataType, dims: &[i64], data: *mut c_void, bytes: usize, deallocator: Option<Deallocator>) -> *mut TF_Tensor {
+    LIVE.set(LIVE.get() + 1);
+    let count = dims.iter().product();
+    Box::into_raw(Box::new(FakeTensor { dtype, count, data, bytes, deallocator })).cast()
+}
+
+pub(super) unsafe fn TF_AllocateTensor(dtype: TF_DataType, dims: *const i64, rank: c_int, bytes: usize) -> *mut TF_Tensor {
+    // SAFETY: the contract of the C function.
+    let dims = unsafe { slice::from_raw_parts(dims, rank as usize) };
+    match NEXT.replace(Next::Succeeds) {
+        Next::IsNull => ptr::null_mut(),
+        Next::HasNoData => tensor(dtype, dims, ptr::null_mut(), bytes, None),
+        // SAFETY: the layout has a size above zero.
+        Next::Succeeds => tensor(dtype, dims, unsafe { alloc(layout(bytes)) }.cast(), bytes, None),
+    }
+}
+
+pub(super) unsafe fn TF_NewTensor(
+    dtype: TF_DataType,
+    dims: *const i64,
+    rank: c_int,
+    data: *mut c_void,
+    bytes: usize,
+    deallocator: Option<Deallocator>,
+    _: *mut c_void,
+) -> *mut TF_Tensor {
+    // SAFETY: the contract of the C function.
+    tensor(dtype, unsafe { slice::from_raw_parts(dims, rank as usize) }, data, bytes, deallocator)
+}
+
+pub(super) unsafe fn TF_DeleteTensor(tensor: *mut TF_Tensor) {
+    LIVE.set(LIVE.get() - 1);
+    // SAFETY: the caller gives back what a function above made.
+    let FakeTensor { data, bytes, deallocator, .. } = *unsafe { Box::from_raw(tensor.cast::<FakeTensor>()) };
+    match deallocator {
+        // SAFETY: the maker of the tensor gave this function for its data.
+        Some(deallocator) => unsafe { deallocator(data, bytes, ptr::null_mut()) },
+        None if data.is_null() => {}
+        // SAFETY: `TF_AllocateTensor` made it with this layout.
+        None => unsafe { dealloc(data.cast(), layout(bytes)) },
+    }
+}
+
+pub(super) unsafe fn TF_TensorData(tensor: *const TF_Tensor) -> *mut c_void {
+    // SAFETY: a function above made it.
+    unsafe { (*tensor.cast::<FakeTensor>()).data }
+}
+
+pub(super) unsafe fn TF_TensorType(tensor: *const TF_Tensor) -> TF_DataType {
+    // SAFETY: a function above made it.
+    unsafe { (*tensor.cast::<FakeTensor>()).dtype }
+}
+
+pub(super) unsafe fn TF_TensorElementCount(tensor: *const TF_Tensor) -> i64 {
+    // SAFETY: a function above made it.
+    unsafe { (*tensor.cast::<FakeTensor>()).count }
+}
+
+/// A string as the fake lays it out, in the place of a `TF_TString`.
+#[repr(C)]
+struct FakeString {
+    data: *mut u8,
+    bytes: usize,
+    unused: usize,
+}
+
+const _: () = assert!(size_of::<FakeString>() == size_of::<TF_TString>() && align_of::<FakeString>() == align_of::<TF_TString>());
+
+pub(super) unsafe fn TF_StringInit(string: *mut TF_TString) {
+    // SAFETY: the caller gives memory for a string, initialised or not.
+    unsafe { string.cast::<FakeString>().write(FakeString { data: ptr::null_mut(), bytes: 0, unused: 0 }) }
+}
+
+pub(super) unsafe fn TF_StringCopy(string: *mut TF_TString, source: *const c_char, bytes: usize) {
+    // SAFETY: the caller gives an initialised string and that many bytes.
+    unsafe {
+        TF_StringDealloc(string);
+        let copy: Box<[u8]> = slice::from_raw_parts(source.cast::<u8>(), bytes).into();
+        LIVE.set(LIVE.get() + 1);
+        string.cast::<FakeString>().write(FakeString { data: Box::into_raw(copy).cast(), bytes, unused: 0 });
+    }
+}
+
+pub(super) unsafe fn TF_StringDealloc(string: *mut TF_TString) {
+    // SAFETY: the caller gives an initialised string, whose data `TF_StringCopy` made if it has any.
+    unsafe {
+        let FakeString { data, bytes, .. } =
+            mem::replace(&mut *string.cast(), FakeString { data: ptr::null_mut(), bytes: 0, unused: 0 });
+        if !data.is_null() {
+            LIVE.set(LIVE.get() - 1);
+            drop(Box::from_raw(ptr::slice_from_raw_parts_mut(data, bytes)));
+        }
+    }
+}
+
+pub(super) unsafe fn TF_StringGetSize(string: *const TF_TString) -> usize {
+    // SAFETY: the caller gives an initialised string.
+    unsafe { (*string.cast::<FakeString>()).bytes }
+}
+
+pub(super) unsafe fn TF_StringGetDataPointer(string: *const TF_TString) -> *const c_char {
+    // SAFETY: the caller gives an initialised string.
+    unsafe { (*string.cast::<FakeString>()).data.cast() }
+}

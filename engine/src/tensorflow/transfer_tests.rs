@@ -1,0 +1,103 @@
+//! Merging into TensorFlow's memory and taking it as outputs, on a fake of the C API. No test leaves a tensor behind.
+
+use bytes::Bytes;
+
+use super::super::fake_c::{live, set_next, Next};
+use super::*;
+
+fn merged(requests: &[&[Tensor]]) -> Result<Tensor, Error> {
+    merge(requests, 0).map(Feed::into_tensor)
+}
+
+/// A request of one tensor.
+fn floats(dims: &[usize], values: &[f32]) -> [Tensor; 1] {
+    [Tensor::from_vec(dims, values.to_vec())]
+}
+
+#[test]
+fn merged_rows_lie_behind_each_other_until_the_last_window_is_dropped() {
+    let (one, two) = (floats(&[1, 2], &[1.0, 2.0]), floats(&[2, 2], &[3.0, 4.0, 5.0, 6.0]));
+    let tensor = merged(&[&one, &two]).unwrap();
+    assert_eq!((tensor.dims(), tensor.as_slice::<f32>().unwrap()), (&[3, 2][..], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]));
+    let row = tensor.row(2);
+    drop(tensor);
+    assert_eq!((row.as_slice::<f32>().unwrap(), live()), (&[5.0, 6.0][..], 1));
+    drop(row);
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn every_dtype_is_merged() {
+    for number in 1..=23 {
+        let dtype = DType::from_number(number);
+        if dtype.is_served() && dtype != DType::String {
+            let one = with_scalar!(dtype, T => [Tensor::from_vec(&[1], vec![T::default()])], else unreachable!());
+            let tensor = merged(&[&one, &one]).unwrap();
+            assert_eq!((tensor.dtype(), tensor.dims()), (dtype, &[2][..]));
+            assert_eq!(tensor.slice_rows(1, 1), one[0]);
+        }
+    }
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn strings_are_merged_and_freed() {
+    let strings = |strings: &[&'static [u8]]| {
+        let strings: Vec<Bytes> = strings.iter().map(|bytes| Bytes::from_static(bytes)).collect();
+        [Tensor::from_strings(&[strings.len()], Arc::new(strings))]
+    };
+    let (one, two) = (strings(&[b"a\0", b""]), strings(&[b"\xff, and longer than the place within a string"]));
+    let tensor = merged(&[&one, &two]).unwrap();
+    let read: Vec<&[u8]> = tensor.as_strings().unwrap().iter().collect();
+    assert_eq!(read, [b"a\0", &b""[..], b"\xff, and longer than the place within a string"]);
+    drop(tensor);
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn tensors_without_elements_are_merged() {
+    for dims in [&[0][..], &[0, 3], &[2, 0]] {
+        let tensor = merged(&[&floats(dims, &[])]).unwrap();
+        assert_eq!((tensor.dims(), tensor.as_slice::<f32>().unwrap()), (dims, &[][..]));
+    }
+    set_next(Next::HasNoData);
+    assert_eq!(merged(&[&floats(&[0], &[])]).unwrap().element_count(), 0, "null is no memory only where some is needed");
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn a_tensor_that_tensorflow_has_no_memory_for_is_an_error() {
+    for next in [Next::IsNull, Next::HasNoData] {
+        set_next(next);
+        let error = merged(&[&floats(&[2], &[1.0, 2.0])]).unwrap_err();
+        assert_eq!((error.code, live()), (Code::ResourceExhausted, 0), "{next:?}");
+        assert!(error.message.contains("input 0: TensorFlow has no memory for a tensor of shape [2]"), "{error}");
+    }
+    assert!(merged(&[&floats(&[2], &[1.0, 2.0])]).is_ok(), "the next one has memory");
+}
+
+/// A tensor as a run of TensorFlow gives it, with these bytes.
+fn output<T: Scalar>(dims: &[u64], bytes: &[u8]) -> tensorflow::Tensor<Element<T>> {
+    let mut tensor = tensorflow::Tensor::<Element<T>>::new(dims);
+    assert_eq!(tensor.len() * size_of::<T>(), bytes.len());
+    // SAFETY: the tensor is new, and has that many bytes.
+    unsafe { tensor.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
+    tensor
+}
+
+#[test]
+fn an_output_of_any_bytes_holds_bools() {
+    let tensor = scalars(output::<bool>(&[5], &[0, 1, 2, 0, 255]));
+    assert_eq!(tensor.as_slice::<bool>().unwrap(), [false, true, true, false, true]);
+    assert_eq!(tensor.bytes_of::<bool>().unwrap(), [0, 1, 1, 0, 1]);
+    assert_eq!(live(), 0, "the bools are a copy");
+}
+
+#[test]
+fn an_output_is_not_copied() {
+    let output = output::<i32>(&[2], &[1, 0, 0, 0, 2, 0, 0, 0]);
+    let place = output.as_ptr().cast::<i32>();
+    let tensor = scalars(output);
+    assert_eq!(tensor.as_slice::<i32>().unwrap(), [1, 2]);
+    assert_eq!(tensor.as_slice::<i32>().unwrap().as_ptr(), place);
+}

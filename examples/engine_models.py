@@ -1,0 +1,78 @@
+"""A model whose signatures keep state or give odd bytes, for the tests of the engine."""
+
+from saving import TEST_MODELS, save, signature
+
+import tensorflow as tf
+
+
+def engine() -> None:
+    module = tf.Module()
+    module.last = tf.Variable(7.0)
+    module.tally = tf.Variable(0, dtype=tf.int64)
+    module.table = tf.lookup.experimental.MutableHashTable(tf.int64, tf.int64, -1)
+    module.words = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([1, 2], tf.int64)), -1)
+    module.generator = tf.random.Generator.from_seed(1)
+
+    def write(x):
+        module.last.assign(x[0])
+        return {"tally": tf.fill(tf.shape(x), module.tally.assign_add(1))}
+
+    def nested(x):
+        """Change a variable in a loop in a branch of a condition."""
+        def add(i):
+            module.tally.assign_add(1)
+            return i + 1
+
+        def loop():
+            return tf.while_loop(lambda i: i < 3, add, [0])[0]
+
+        count = tf.cond(tf.size(x) > 0, loop, lambda: 0)
+        return {"count": tf.fill(tf.shape(x), count)}
+
+    def insert(x):
+        module.table.insert(tf.zeros([1], tf.int64), tf.ones([1], tf.int64))
+        return {"size": tf.fill(tf.shape(x), module.table.size())}
+
+    def draw(x):
+        return {"y": x + module.generator.uniform([])}
+
+    def read(x):
+        table = module.table.lookup(tf.zeros([1], tf.int64))[0]
+        return {
+            "last": tf.fill(tf.shape(x), module.last),
+            "tally": tf.fill(tf.shape(x), module.tally),
+            "table": tf.fill(tf.shape(x), table),
+            "state": tf.fill(tf.shape(x), module.generator.state[0]),
+        }
+
+    def lookup(text):
+        return {"id": module.words.lookup(text)}
+
+    def busy(loops):
+        """Keep TensorFlow's threads busy: each loop takes some milliseconds."""
+        start = tf.eye(256) / 2
+
+        def step(i, parts):
+            return i + 1, [tf.linalg.matmul(part, part) + start for part in parts]
+
+        _, parts = tf.while_loop(
+            lambda i, _: i < tf.reduce_max(loops), step, [0, [start] * 8])
+        zero = tf.cast(tf.math.is_nan(tf.add_n(parts)[0, 0]), tf.int32)
+        return {"rows": tf.fill(tf.shape(loops), tf.size(loops) * (1 + 0 * zero))}
+
+    floats = ([None], tf.float32)
+    strings = ([None], tf.string)
+    save(module, TEST_MODELS / "engine" / "1", {
+        "write": signature(write, x=floats),
+        "nested": signature(nested, x=floats),
+        "insert": signature(insert, x=floats),
+        "draw": signature(draw, x=floats),
+        "read": signature(read, x=floats),
+        "lookup": signature(lookup, text=strings),
+        "busy": signature(busy, loops=([None], tf.int32)),
+        # Bytes that are no bools.
+        "raw_bools": signature(
+            lambda data: {"bools": tf.io.decode_raw(data, tf.bool)},
+            data=strings),
+    })

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::timeouts::DISCARD_BYTES_MAX;
 
 /// The bytes that are read at once.
-const READ_BYTES: usize = 8 << 10;
+const READ_BYTES: usize = 16 << 10;
 
 /// Ends the server's half, and reads until the client has ended its own: at most for `wait`, and at most `DISCARD_BYTES_MAX` bytes.
 pub(super) async fn close<T: AsyncRead + AsyncWrite + Unpin>(mut io: T, wait: Duration) {

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 /// The slowest client that is answered takes this many bytes a second. The slowest mobile networks are about as fast.
 pub(super) const ANSWER_BYTES_PER_SECOND: u32 = 16 << 10;
 /// The most bytes that are read and thrown away on a connection that closes, or of a body whose request is answered. Many clients
-/// read no answer before they have sent a whole body, and bodies are smaller than this unless `--request_size` is raised.
-pub(super) const DISCARD_BYTES_MAX: usize = 16 << 20;
+/// read no answer before they have sent a whole body, also one that is far too large.
+pub(super) const DISCARD_BYTES_MAX: usize = 128 << 20;
 
 /// The time limits of a connection.
 #[derive(Clone, Copy)]

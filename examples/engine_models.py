@@ -1,4 +1,6 @@
-"""A model whose signatures keep state or give odd bytes, for the tests of the engine."""
+"""Models whose signatures keep state or give odd bytes, for the tests of the engine."""
+
+import shutil
 
 from saving import TEST_MODELS, save, signature
 
@@ -76,3 +78,23 @@ def engine() -> None:
             lambda data: {"bools": tf.io.decode_raw(data, tf.bool)},
             data=strings),
     })
+
+
+def engine_v1() -> None:
+    """A variable of TensorFlow 1, which operations take by reference."""
+    out = TEST_MODELS / "engine_v1" / "1"
+    shutil.rmtree(out, ignore_errors=True)
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], "x")
+        tally = v1.get_variable("tally", initializer=0.0, use_resource=False)
+        with tf.control_dependencies([v1.assign_add(tally, 1.0)]):
+            written = tf.identity(x)
+        outputs = {"write": written, "read": tf.fill(tf.shape(x), tally)}
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(out))
+        builder.add_meta_graph_and_variables(session, ["serve"], {
+            name: v1.saved_model.predict_signature_def({"x": x}, {"y": y})
+            for name, y in outputs.items()
+        })
+        builder.save()

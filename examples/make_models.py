@@ -17,6 +17,7 @@
                       the shapes and values they are given
     engine            tests/models/engine/1, signatures that change state, take
                       long, or give bytes that are no bools
+    engine_v1         tests/models/engine_v1/1, a variable of TensorFlow 1
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 
@@ -28,7 +29,7 @@ it runs outside Python (broken_variables shows this).
 import shutil
 import sys
 
-from engine_models import engine
+from engine_models import engine, engine_v1
 from operation_models import operations
 from saving import EXAMPLES, SEED, save, signature
 from test_models import (
@@ -185,7 +186,7 @@ def digits() -> None:
 
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
-                    examples, operations, broken_variables, engine)}
+                    examples, operations, broken_variables, engine, engine_v1)}
 
 
 def main() -> None:

@@ -28,58 +28,87 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::channel::oneshot;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tfweb_engine::tensorflow::{load_library, version};
 use tfweb_engine::Error;
 
 use config::Config;
+use models::{Catalog, Update};
 use server::{model_specs, Models, Server, Signals};
 
-/// Loads the models and serves them until a signal comes. Gives the exit code of the process. The process should end then without
-/// exit handlers ([`observe::log::end_process`]), since TensorFlow may still run operations.
+/// Opens the ports, loads the models, and serves them until a signal comes. It serves each model from when that is loaded. Gives the
+/// exit code of the process. The process should end then without exit handlers ([`observe::log::end_process`]), since TensorFlow
+/// may still run operations.
 ///
 /// # Errors
-/// One line about what cannot be found, loaded or listened on. The server starts if at least one model can be loaded.
+/// One line about what cannot be found or listened on, or that no model can be loaded.
 pub fn serve(config: &Config) -> Result<u8, Error> {
     transport::descriptors::raise();
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
-    // Not dropped: the drop waits for tasks that block, such as reading a file of a network that is gone.
+    // Not dropped: the drop waits for tasks that block, such as reading a file on a network that does not answer.
     let actix_system = ManuallyDrop::new(actix::System::new());
     actix_system.block_on(async {
-        let system = |error: std::io::Error| Error::internal(error.to_string());
-        let mut signals = Signals::listen().map_err(system)?;
+        let signals = Signals::listen().map_err(|error| Error::internal(error.to_string()))?;
         let models = Models::new(config)?;
-        let set = Arc::new(models.set(config));
+        let (set, catalog) = (Arc::new(models.set(config)), Arc::clone(&models.catalog));
         let specs = model_specs(config)?;
-        let updates = tokio::select! {
-            updates = set.start(&specs) => updates,
-            name = signals.next() => {
-                tracing::info!("{name}: stopping before any model was served");
-                return Ok(0);
-            }
-        };
-        match updates.as_slice() {
-            [Err(error)] => return Err(error.clone()),
-            // The log has a line for each model.
-            [Err(error), others @ ..] if others.iter().all(Result::is_err) => {
-                let text = format!("none of the {} models can be served; see above for why", updates.len());
-                return Err(Error::new(error.code, text));
-            }
-            _ => {}
-        }
-        if let Some(file) = &config.model_config {
-            set.follow(file, &specs[config.models.len()..]);
-        }
-        let server = Server::start(config, models, Some(set))?;
+        // The models are known before the ports are open: a request that comes early learns that its model is not loaded yet, and
+        // not that there is no such model.
+        let (open, opened) = oneshot::channel();
+        let updates = set.start(&specs, &opened.shared());
+        let server = Server::start(config, models, Some(Arc::clone(&set)))?;
         if let Some(address) = server.grpc_address() {
             tracing::info!("gRPC on {address}");
         }
         if let Some(address) = server.admin_address() {
             tracing::info!("health on http://{address}");
         }
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
-        tracing::info!("ready: listening on {scheme}://{}", server.address());
-        server.serve_until(signals).await.map_err(system)
+        let url = format!("{}://{}", if config.tls.is_some() { "https" } else { "http" }, server.address());
+        tracing::info!("{url} is open; models to load: {}", specs.len());
+        let _ = open.send(());
+        if let Some(file) = &config.model_config {
+            set.follow(file, &specs[config.models.len()..]);
+        }
+        server.serve_until(signals, follow_start(updates, &catalog, &url)).await
     })
+}
+
+/// Logs when the first model can be called, and when all have been tried. Gives the reason if nothing can be served, and else nothing
+/// for ever.
+async fn follow_start(updates: Vec<Update>, catalog: &Catalog, url: &str) -> Error {
+    let ready = || tracing::info!("ready: listening on {url}");
+    let mut updates: FuturesUnordered<_> = updates.into_iter().collect();
+    let (count, mut served, mut reason) = (updates.len(), 0, None);
+    while let Some(updated) = updates.next().await {
+        match updated {
+            Some(Ok(())) => {
+                served += 1;
+                if served == 1 {
+                    ready();
+                }
+            }
+            Some(Err(error)) => reason = Some(error),
+            None => {}
+        }
+    }
+    // A request may have added another model meanwhile.
+    let has_none = catalog.serves_none();
+    match reason {
+        Some(error) if has_none && count == 1 => return error,
+        Some(error) if count == 1 => tracing::warn!("{error}"),
+        // The log has a line for each model.
+        Some(error) if has_none => {
+            return Error::new(error.code, format!("none of the {count} models can be served; see above for why"))
+        }
+        Some(_) | None => {}
+    }
+    if served == 0 {
+        ready();
+    }
+    tracing::info!("models loaded: {served} of {count}");
+    futures::future::pending().await
 }

@@ -8,7 +8,8 @@ use tfweb_engine::Code;
 #[must_use]
 pub fn http(code: Code) -> StatusCode {
     match code {
-        Code::InvalidArgument | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
+        // The run threads leave DataLoss to errors of a request's own bytes; where the model's are damaged, they say Internal.
+        Code::InvalidArgument | Code::FailedPrecondition | Code::DataLoss => StatusCode::BAD_REQUEST,
         Code::OutOfRange => StatusCode::PAYLOAD_TOO_LARGE,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -38,6 +39,7 @@ pub fn grpc(code: Code) -> tonic::Code {
         Code::PermissionDenied => tonic::Code::PermissionDenied,
         Code::Unimplemented => tonic::Code::Unimplemented,
         Code::Cancelled => tonic::Code::Cancelled,
+        Code::DataLoss => tonic::Code::DataLoss,
         Code::Internal => tonic::Code::Internal,
     }
 }
@@ -73,10 +75,10 @@ mod tests {
     #[test]
     fn every_code_has_its_status() {
         let statuses = Code::ALL.map(|code| http(code).as_u16());
-        assert_eq!(statuses, [400, 413, 400, 404, 503, 429, 504, 401, 403, 501, 499, 500]);
+        assert_eq!(statuses, [400, 413, 400, 404, 503, 429, 504, 401, 403, 501, 499, 400, 500]);
         // https://grpc.github.io/grpc/core/md_doc_statuscodes.html
         let statuses = Code::ALL.map(|code| i32::from(grpc(code)));
         assert!(Code::ALL.iter().all(|code| grpc_name(grpc(*code)) == code.name()));
-        assert_eq!(statuses, [3, 11, 9, 5, 14, 8, 4, 16, 7, 12, 1, 13]);
+        assert_eq!(statuses, [3, 11, 9, 5, 14, 8, 4, 16, 7, 12, 1, 15, 13]);
     }
 }

@@ -59,9 +59,9 @@ impl<T: Waiting> Batcher<T> {
     ///
     /// A request that no longer fits ends the batch, so that no later request overtakes it. The batch is empty if no request waits.
     ///
-    /// Only a request that is larger than any batch is divided. A part that is the first of its batch has up to `part_rows` rows.
-    /// The rest of the request goes to the end of the queue and so takes turns with the other requests.
-    pub(crate) fn next_batch(&mut self, part_rows: usize) -> Vec<T> {
+    /// Only a request that is larger than any batch is divided. A part that is the first of its batch has as many rows as
+    /// `part_rows` says. The rest of the request goes to the end of the queue and so takes turns with the other requests.
+    pub(crate) fn next_batch(&mut self, part_rows: impl Fn(&T) -> usize) -> Vec<T> {
         let mut batch: Vec<T> = Vec::with_capacity(self.queue.len().min(self.batch_rows_max));
         let mut room = self.batch_rows_max;
         let mut index = 0;
@@ -74,7 +74,7 @@ impl<T: Waiting> Batcher<T> {
                 room -= request.rows();
                 batch.extend(self.queue.remove(index));
             } else if request.exceeds(self.batch_rows_max) {
-                let rows = if batch.is_empty() { part_rows.max(room) } else { room };
+                let rows = if batch.is_empty() { part_rows(request).max(room) } else { room };
                 batch.extend(self.take_part(index, rows));
                 break;
             } else {
@@ -150,7 +150,7 @@ mod tests {
         }
         let mut batches = Vec::new();
         while !batcher.is_empty() {
-            let batch = batcher.next_batch(part_rows);
+            let batch = batcher.next_batch(|_| part_rows);
             let words: Vec<String> = batch.iter().map(|request| format!("{}{}", request.rows, request.kind)).collect();
             batches.push(words.join("+"));
         }

@@ -55,13 +55,13 @@ impl RowGauges {
         Duration::from_nanos(self.row_nanos.load(Ordering::Relaxed).saturating_mul(all))
     }
 
-    /// How many rows the next part of a large request has.
-    pub(crate) fn part_rows(&self, batch_rows_max: usize) -> usize {
-        self.part_size().rows(batch_rows_max)
+    /// How many rows the next part of a large request has, if a row has `row_bytes` bytes.
+    pub(crate) fn part_rows(&self, batch_rows_max: usize, row_bytes: usize) -> usize {
+        self.part_size().rows(batch_rows_max, row_bytes)
     }
 
     /// Learns from a run that held nothing but one part of a request: its rows, its time, the bytes of its inputs and outputs.
-    pub(crate) fn learn_part(&self, rows: usize, time: Duration, bytes: usize) {
+    pub(crate) fn learn_part(&self, rows: usize, time: Duration, bytes: [usize; 2]) {
         self.part_size().learn(rows, time, bytes);
     }
 
@@ -108,6 +108,12 @@ impl CountedRows {
         self.rows -= rows;
         self.add();
         Self::queue(rows, self.batch_rows_max, Arc::clone(&self.gauges))
+    }
+
+    /// Makes what counts other rows of the same request once these are dropped.
+    pub(crate) fn template(&self) -> impl FnOnce(usize) -> Self {
+        let (batch_rows_max, gauges) = (self.batch_rows_max, Arc::clone(&self.gauges));
+        move |rows| Self::queue(rows, batch_rows_max, gauges)
     }
 
     /// Counts the rows as running. A second call changes nothing.

@@ -31,7 +31,7 @@
 //!   requests.
 //! - Runs do not use `SyncArbiter`, whose queue is unbounded. Run threads are plain threads, and credits bound their work.
 //! - Actors are not restarted. A panic in a run is answered as an error, and its thread lives on; a panic within a fetch fails that
-//!   fetch. A panic in an actor ends the process ([`exit_on_actor_panic`]), for a server whose actors are half dead would fail
+//!   fetch. A panic in an actor ends the process ([`start_arbiter`]), for a server whose actors are half dead would fail
 //!   every later request.
 
 #![forbid(unsafe_code)]
@@ -47,8 +47,10 @@ mod outbox;
 mod pace;
 mod part_size;
 mod parts;
+mod record;
 mod request;
 mod run;
+mod search;
 mod session_actor;
 mod supervision;
 #[cfg(test)]
@@ -59,5 +61,5 @@ pub use caller::Prediction;
 pub use gauges::RowGauges;
 pub use model_handle::{start_model, ModelHandle, Policy, SignatureFigures};
 pub use observer::{ObservedRun, RunObserver, TraceLink};
-pub use supervision::exit_on_actor_panic;
+pub use supervision::start_arbiter;
 pub use watchdog::Heartbeat;

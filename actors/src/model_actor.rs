@@ -64,10 +64,10 @@ impl ModelActor {
     /// Takes the next batch that has a request left after those that are late at `now` are answered. Gives also how many rows left
     /// the queue, in turns.
     fn next_batch(&mut self, now: Instant) -> (Vec<Request>, usize) {
-        let part_rows = self.gauges.part_rows(self.batcher.batch_rows_max());
+        let batch_rows_max = self.batcher.batch_rows_max();
         let mut rows = 0;
         loop {
-            let batch = self.batcher.next_batch(part_rows);
+            let batch = self.batcher.next_batch(|request| request.part_rows(batch_rows_max));
             let is_last = batch.is_empty();
             rows += batch.iter().map(Request::turn_rows).sum::<usize>();
             let batch: Vec<Request> = batch.into_iter().filter_map(|request| request.unless_late(now)).collect();

@@ -17,6 +17,7 @@ use crate::gauges::RowGauges;
 use crate::model_actor::{ModelActor, Purge};
 use crate::observer::{RunObserver, TraceLink};
 use crate::outbox;
+use crate::record::SignatureRuns;
 use crate::request::{rows_of, Request};
 use crate::session_actor::SessionActor;
 use crate::watchdog::RunWatch;
@@ -74,7 +75,8 @@ pub fn start_model(
     let figures = session.signatures().iter().map(|signature| figures(&signature.name));
     let (gauges, observers): (Vec<_>, Vec<_>) = figures.map(|figures| (figures.gauges, figures.observer)).unzip();
     let watch = Arc::new(RunWatch::new(policy.run_threads));
-    let session_actor = SessionActor::start_in(arbiter, session, &watch, &Arc::from(observers))?;
+    let signatures: Arc<[SignatureRuns]> = observers.into_iter().map(SignatureRuns::new).collect();
+    let session_actor = SessionActor::start_in(arbiter, session, &watch, &signatures)?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |((index, signature), gauges): ((usize, &Signature), Arc<RowGauges>)| {
         let purging = Arc::new(AtomicBool::new(false));
@@ -113,7 +115,7 @@ impl ModelHandle {
         self.admission.requests()
     }
 
-    /// The number of rows of `inputs`, for logs and figures. 0 if an input is empty; 1 if requests do not share runs.
+    /// The number of rows of `inputs`, for logs and figures. 0 if an input without rows is empty; 1 if requests do not share runs.
     #[must_use]
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
         let alone = || usize::from(inputs.iter().all(|tensor| tensor.element_count() > 0));
@@ -146,14 +148,16 @@ impl ModelHandle {
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
         let caller = Caller::new(sender, Arc::clone(&started), permit);
-        let request = Request::new(inputs, self.batch_rows_max, deadline, trace, caller, Arc::clone(&self.gauges));
+        let request = Request::new(inputs, bytes, self.batch_rows_max, deadline, trace, caller, Arc::clone(&self.gauges));
         outbox::send(&self.actor, request);
         let mut guard = CallerGuard { handle: self, answered: false };
         let waited = deadline.limit(answer).await;
         guard.answered = waited.is_ok();
         match waited {
             Ok(Ok(answer)) => answer,
-            Ok(Err(oneshot::Canceled)) => Err(Error::internal("the model's actor is gone; this is a bug")),
+            Ok(Err(oneshot::Canceled)) => {
+                Err(Error::internal("the request was lost by a panic; this is a bug, see the server's log"))
+            }
             Err(_) => Err(Deadline::passed(if started.load(Ordering::Relaxed) { Stage::Run } else { Stage::Queue })),
         }
     }

@@ -3,7 +3,8 @@
 //! Cheap rows cost less the more of them share a run: 100,000 rows of half_plus_two take 72 ms in runs of 32 rows, and 0.34 ms in
 //! one run. Costly rows gain nothing, and a long run makes other requests wait. So a part begins as large as a batch. Its size
 //! doubles as long as runs stay short and give more rows a second. Rows of other shapes may cost more, so a long run halves the
-//! size again; so does the long run of a large request that fitted into one part. Each signature learns by itself.
+//! size again; so does the long run of a large request that fitted into one part. Rows without elements cost least and tell least:
+//! what they have taught holds for others only until those have run. Each signature learns by itself.
 
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const GAIN_MIN: f64 = 1.1;
 pub(crate) struct PartSize {
     /// The rows of a part; 0 until a part has run.
     rows: usize,
+    /// The most bytes of a part's inputs: twice the most that a short run has had. Rows of another shape may be larger, so the rows
+    /// alone do not bound a part.
+    input_bytes: usize,
     /// The most rows a second that parts of this size have given.
     rate: f64,
     /// The most rows a second that parts of half this size have given.
@@ -26,28 +30,31 @@ pub(crate) struct PartSize {
 }
 
 impl PartSize {
-    /// How many rows the next part has; at least a batch of `batch_rows_max` rows.
-    pub(crate) fn rows(&self, batch_rows_max: usize) -> usize {
-        self.rows.max(batch_rows_max)
+    /// How many rows of `row_bytes` bytes the next part has; at least a batch of `batch_rows_max` rows.
+    pub(crate) fn rows(&self, batch_rows_max: usize, row_bytes: usize) -> usize {
+        let rows = self.input_bytes.checked_div(row_bytes).map_or(self.rows, |most| most.min(self.rows));
+        rows.max(batch_rows_max)
     }
 
     /// Learns from a run that held nothing but one part or one large request: its rows, its time, the bytes of inputs and outputs.
     #[allow(clippy::cast_precision_loss, reason = "rows are far below 2^53")]
-    pub(crate) fn learn(&mut self, rows: usize, time: Duration, bytes: usize) {
-        if rows > self.rows {
-            *self = Self { rows, ..Self::default() };
+    pub(crate) fn learn(&mut self, rows: usize, time: Duration, [input_bytes, output_bytes]: [usize; 2]) {
+        let bytes = input_bytes.saturating_add(output_bytes);
+        if rows > self.rows || input_bytes > self.input_bytes {
+            *self = Self { rows, input_bytes, ..Self::default() };
         }
         if time > RUN_TIME_MAX || bytes > BYTES_MAX {
-            *self = Self { rows: self.rows / 2, ..Self::default() };
+            *self = Self { rows: self.rows / 2, input_bytes: self.input_bytes / 2, ..Self::default() };
             return;
         }
+        self.input_bytes = self.input_bytes.max(input_bytes.saturating_mul(2));
         if rows < self.rows {
             return;
         }
         self.rate = self.rate.max(rows as f64 / time.as_secs_f64().max(f64::EPSILON));
         // Twice the rows may take twice the time and memory.
         if time * 2 <= RUN_TIME_MAX && bytes.saturating_mul(2) <= BYTES_MAX && self.rate > self.rate_below * GAIN_MIN {
-            *self = Self { rows: rows * 2, rate: 0.0, rate_below: self.rate };
+            *self = Self { rows: rows * 2, input_bytes: self.input_bytes, rate: 0.0, rate_below: self.rate };
         }
     }
 }
@@ -60,8 +67,8 @@ mod tests {
     fn parts(run: Duration, row: Duration, row_bytes: usize, count: usize) -> Vec<usize> {
         let mut size = PartSize::default();
         let part = |_| {
-            let rows = size.rows(32);
-            size.learn(rows, run + row * u32::try_from(rows).unwrap(), rows * row_bytes);
+            let rows = size.rows(32, row_bytes / 2);
+            size.learn(rows, run + row * u32::try_from(rows).unwrap(), [rows * (row_bytes / 2); 2]);
             rows
         };
         (0..count).map(part).collect()
@@ -95,25 +102,47 @@ mod tests {
     #[test]
     fn a_long_run_halves_and_never_below_a_batch() {
         let mut size = PartSize::default();
-        size.learn(256, micros(1), 0);
-        assert_eq!(size.rows(32), 512);
-        size.learn(512, micros(20_000), 0);
-        assert_eq!(size.rows(32), 256);
-        (0..10).for_each(|_| size.learn(size.rows(32), micros(20_000), 0));
-        assert_eq!(size.rows(32), 32);
-        size.learn(32, micros(1), 0);
-        assert_eq!(size.rows(32), 64, "and grows again");
+        size.learn(256, micros(1), [0; 2]);
+        assert_eq!(size.rows(32, 0), 512);
+        size.learn(512, micros(20_000), [0; 2]);
+        assert_eq!(size.rows(32, 0), 256);
+        (0..10).for_each(|_| size.learn(size.rows(32, 0), micros(20_000), [0; 2]));
+        assert_eq!(size.rows(32, 0), 32);
+        size.learn(32, micros(1), [0; 2]);
+        assert_eq!(size.rows(32, 0), 64, "and grows again");
     }
 
     #[test]
     fn smaller_runs_only_halve() {
         let mut size = PartSize::default();
-        size.learn(256, micros(50), 0);
-        size.learn(7, micros(1), 0);
-        assert_eq!(size.rows(32), 512);
-        size.learn(300, micros(90_000), 0);
-        assert_eq!(size.rows(32), 256, "rows of another shape take long");
-        size.learn(100, micros(1), BYTES_MAX + 1);
-        assert_eq!(size.rows(32), 128, "or are large");
+        size.learn(256, micros(50), [0; 2]);
+        size.learn(7, micros(1), [0; 2]);
+        assert_eq!(size.rows(32, 0), 512);
+        size.learn(300, micros(90_000), [0; 2]);
+        assert_eq!(size.rows(32, 0), 256, "rows of another shape take long");
+        size.learn(100, micros(1), [0, BYTES_MAX + 1]);
+        assert_eq!(size.rows(32, 0), 128, "or are large");
+    }
+
+    #[test]
+    fn larger_rows_make_no_larger_parts() {
+        let mut size = PartSize::default();
+        size.learn(4096, micros(1), [4 * 4096, 0]);
+        assert_eq!(size.rows(32, 4), 8192);
+        assert_eq!(size.rows(32, 64), 512, "twice the bytes that ran quickly");
+        assert_eq!(size.rows(32, 1 << 20), 32);
+        assert_eq!(size.rows(32, 0), 8192);
+        size.learn(512, micros(1), [64 * 512, 0]);
+        assert_eq!(size.rows(32, 64), 1024, "half as many, and twice the bytes");
+        assert_eq!(size.rows(32, 4), 8192, "which does not change the rows");
+    }
+
+    #[test]
+    fn rows_without_elements_teach_nothing_about_others() {
+        let mut size = PartSize::default();
+        size.learn(1 << 20, micros(1), [0; 2]);
+        assert_eq!((size.rows(32, 0), size.rows(32, 1)), (1 << 21, 32));
+        size.learn(32, micros(1), [32, 0]);
+        assert_eq!((size.rows(32, 0), size.rows(32, 1)), (64, 64), "one size for both, from the start");
     }
 }

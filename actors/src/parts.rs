@@ -1,9 +1,9 @@
-//! A request that is larger than a batch: its rows are scattered over several runs, and [`Parts`] gathers the outputs.
+//! A request that is larger than a batch: its rows are scattered over several runs, and its [`Part`]s gather the outputs.
 //!
 //! The parts of a request may run side by side and end in any order. The last part to end joins all outputs in the order of the
-//! rows and answers the caller.
+//! rows and answers the caller. Outputs that are not rows cannot be joined: then the request has to run whole.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tfweb_engine::{batch, Error, Tensor};
@@ -11,22 +11,32 @@ use tfweb_engine::{batch, Error, Tensor};
 use crate::caller::{Caller, Prediction, Run};
 use crate::observer::TraceLink;
 
-/// Gathers the answers of a request's parts.
-pub(crate) struct Parts(Mutex<State>);
+/// The place of one part's answer.
+pub(crate) struct Part {
+    request: Arc<Mutex<State>>,
+    /// Orders the parts.
+    number: usize,
+}
 
 /// The outputs of one part.
 pub(crate) struct PartOutputs {
-    /// The part's number, which orders the parts.
-    pub(crate) number: usize,
     /// How many rows the part has.
     pub(crate) rows: usize,
     pub(crate) outputs: Vec<Tensor>,
     pub(crate) run: Run,
 }
 
+/// A request that has to run whole, because the outputs of its parts are not their rows.
+pub(crate) struct Whole {
+    pub(crate) caller: Caller,
+    pub(crate) inputs: Vec<Tensor>,
+}
+
 struct State {
     /// `None` once the request is answered.
     caller: Option<Caller>,
+    /// The inputs of the whole request. The parts share their memory.
+    inputs: Vec<Tensor>,
     /// The outputs by part number. `None` for a part that still waits or runs.
     outputs: Vec<Option<Vec<Tensor>>>,
     rows_missing: usize,
@@ -35,21 +45,22 @@ struct State {
     runs: Vec<TraceLink>,
 }
 
-impl Parts {
+impl Part {
     /// Makes a request of `rows` rows one that runs in parts. All of its rows are part 0 at first.
-    pub(crate) fn new(caller: Caller, rows: usize) -> Self {
+    pub(crate) fn first(caller: Caller, inputs: Vec<Tensor>, rows: usize) -> Self {
         let (outputs, runs) = (vec![None], Vec::new());
-        Self(Mutex::new(State { caller: Some(caller), outputs, rows_missing: rows, begun: None, runs }))
+        let state = State { caller: Some(caller), inputs, outputs, rows_missing: rows, begun: None, runs };
+        Self { request: Arc::new(Mutex::new(state)), number: 0 }
     }
 
-    /// Divides the last part: gives the number of what stays behind. The part that was taken off keeps the number before it.
-    pub(crate) fn divide(&self) -> usize {
+    /// Divides the last part: gives what stays behind. The part that was taken off keeps the number before it.
+    pub(crate) fn divide(&self) -> Self {
         let mut state = self.lock();
         state.outputs.push(None);
-        state.outputs.len() - 1
+        Self { request: Arc::clone(&self.request), number: state.outputs.len() - 1 }
     }
 
-    /// Notes that a run of a part begins at `now`.
+    /// Notes that a run of the part begins at `now`.
     pub(crate) fn mark_started(&self, now: Instant) {
         let mut state = self.lock();
         state.begun.get_or_insert(now);
@@ -63,27 +74,33 @@ impl Parts {
         self.lock().caller.as_ref().is_none_or(Caller::is_gone)
     }
 
-    /// Takes the outputs of a part. The last part answers the request, which was queued at `queued`.
-    pub(crate) fn succeed(&self, part: PartOutputs, queued: Instant) {
+    /// Takes the outputs of the part. The last part answers the request, which was queued at `queued`. Gives the request back if
+    /// the outputs are not the part's rows, or do not stack on those of the other parts.
+    pub(crate) fn succeed(self, part: PartOutputs, queued: Instant) -> Option<Whole> {
         let mut state = self.lock();
-        state.outputs[part.number] = Some(part.outputs);
+        if part.outputs.iter().any(|output| output.rows() != Some(part.rows)) {
+            return state.take_whole();
+        }
+        state.outputs[self.number] = Some(part.outputs);
         state.rows_missing -= part.rows;
         state.runs.extend(part.run.link);
         if state.rows_missing > 0 {
-            return;
+            return None;
         }
-        let Some(caller) = state.caller.take() else {
-            return;
-        };
-        let begun = state.begun.unwrap_or(queued);
         let outputs: Vec<Vec<Tensor>> = std::mem::take(&mut state.outputs).into_iter().flatten().collect();
+        let Ok(outputs) = batch::join(&outputs) else {
+            return state.take_whole();
+        };
+        let caller = state.caller.take()?;
+        let begun = state.begun.unwrap_or(queued);
         let runs = std::mem::take(&mut state.runs);
         drop(state);
-        caller.send(batch::join(&outputs).map(|outputs| Prediction::new(outputs, queued, begun, runs)));
+        caller.send(Ok(Prediction::new(outputs, queued, begun, runs)));
+        None
     }
 
-    /// Answers the whole request with the error of one part.
-    pub(crate) fn fail(&self, error: &Error) {
+    /// Answers the whole request with the error of this part.
+    pub(crate) fn fail(self, error: &Error) {
         let caller = self.lock().caller.take();
         if let Some(caller) = caller {
             caller.send(Err(error.clone()));
@@ -91,7 +108,25 @@ impl Parts {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Part {
+    /// A panic may drop a part that has neither outputs nor an error. Its request ends then, or it would wait for the other parts
+    /// in vain.
+    fn drop(&mut self) {
+        let mut state = self.lock();
+        let lost = if matches!(state.outputs.get(self.number), Some(None)) { state.caller.take() } else { None };
+        drop(state);
+        drop(lost);
+    }
+}
+
+impl State {
+    fn take_whole(&mut self) -> Option<Whole> {
+        let caller = self.caller.take()?;
+        Some(Whole { caller, inputs: std::mem::take(&mut self.inputs) })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::batcher::Waiting;
 use crate::caller::{Caller, Prediction, Run};
 use crate::gauges::{CountedRows, RowGauges};
 use crate::observer::TraceLink;
-use crate::parts::{split_off_front, PartOutputs, Parts};
+use crate::parts::{split_off_front, Part, PartOutputs};
 
 /// One request, or a part of one, on its way from the handle to its answer.
 pub(crate) struct Request {
@@ -19,6 +19,8 @@ pub(crate) struct Request {
     rows: CountedRows,
     /// The rows of the whole request: more than `rows` once parts were taken off.
     rows_total: usize,
+    /// The bytes of one row of `inputs`, on average over the whole request.
+    row_bytes: usize,
     /// Whether the request may share a run with others.
     batchable: bool,
     deadline: Deadline,
@@ -32,14 +34,15 @@ pub(crate) struct Request {
 enum Reply {
     /// To the caller.
     Caller(Caller),
-    /// To the other parts of a request that runs in parts. The number orders the parts.
-    Parts(Arc<Parts>, usize),
+    /// To the other parts of a request that runs in parts.
+    Part(Part),
 }
 
 impl Request {
-    /// Makes a request that begins to wait now.
+    /// Makes a request that begins to wait now. Its inputs have `bytes` bytes.
     pub(crate) fn new(
         inputs: Vec<Tensor>,
+        bytes: usize,
         batch_rows_max: usize,
         deadline: Deadline,
         trace: Option<TraceLink>,
@@ -50,8 +53,24 @@ impl Request {
         // alone.
         let rows = rows_of(&inputs, batch_rows_max > 1);
         let (batchable, rows_total) = (rows.is_some(), rows.unwrap_or(1));
+        let (row_bytes, queued) = (bytes.div_ceil(rows_total), Instant::now());
         let rows = CountedRows::queue(rows_total, batch_rows_max, gauges);
-        Self { inputs, rows, rows_total, batchable, deadline, queued: Instant::now(), trace, reply: Reply::Caller(caller) }
+        Self { inputs, rows, rows_total, row_bytes, batchable, deadline, queued, trace, reply: Reply::Caller(caller) }
+    }
+
+    /// The end of the request's time.
+    pub(crate) const fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
+    /// How many rows its next part has.
+    pub(crate) fn part_rows(&self, batch_rows_max: usize) -> usize {
+        self.gauges().part_rows(batch_rows_max, self.row_bytes)
+    }
+
+    /// The inputs of its first row; all of its inputs if it runs alone.
+    pub(crate) fn one_row(&self) -> Vec<Tensor> {
+        self.inputs.iter().map(|tensor| if self.batchable { tensor.slice_rows(0, 1) } else { tensor.clone() }).collect()
     }
 
     /// Answers `DeadlineExceeded` if the request's time has run out at `now`. Otherwise gives the request back.
@@ -70,7 +89,7 @@ impl Request {
 
     /// Whether this is a part of a larger request.
     pub(crate) fn is_part(&self) -> bool {
-        matches!(self.reply, Reply::Parts(..))
+        matches!(self.reply, Reply::Part(_))
     }
 
     pub(crate) fn gauges(&self) -> &RowGauges {
@@ -82,20 +101,27 @@ impl Request {
         self.rows.run();
         match &self.reply {
             Reply::Caller(caller) => caller.mark_started(),
-            Reply::Parts(parts, _) => parts.mark_started(now),
+            Reply::Part(part) => part.mark_started(now),
         }
     }
 
-    /// Answers with the outputs of a run.
-    pub(crate) fn succeed(self, outputs: Vec<Tensor>, run: Run) {
-        let rows = self.rows.rows();
+    /// Answers with the outputs of a run. If they are those of a part, and no rows that can be joined with those of the other
+    /// parts, gives back the whole request: only a run of all its rows tells its outputs.
+    pub(crate) fn succeed(self, outputs: Vec<Tensor>, run: Run) -> Option<Self> {
+        let Self { rows: counted, rows_total, row_bytes, deadline, queued, trace, reply, .. } = self;
+        let (rows, again) = (counted.rows(), counted.template());
         // A caller that sees the answer must not find its rows still counted as running.
-        drop(self.rows);
-        match self.reply {
+        drop(counted);
+        match reply {
             Reply::Caller(caller) => {
-                caller.send(Ok(Prediction::new(outputs, self.queued, run.begun, run.link.into_iter().collect())));
+                caller.send(Ok(Prediction::new(outputs, queued, run.begun, run.link.into_iter().collect())));
+                None
             }
-            Reply::Parts(parts, number) => parts.succeed(PartOutputs { number, rows, outputs, run }, self.queued),
+            Reply::Part(part) => {
+                let whole = part.succeed(PartOutputs { rows, outputs, run }, queued)?;
+                let (inputs, rows, reply) = (whole.inputs, again(rows_total), Reply::Caller(whole.caller));
+                Some(Self { inputs, rows, rows_total, row_bytes, batchable: false, deadline, queued, trace, reply })
+            }
         }
     }
 
@@ -104,7 +130,7 @@ impl Request {
         drop(self.rows);
         match self.reply {
             Reply::Caller(caller) => caller.send(Err(error.clone())),
-            Reply::Parts(parts, _) => parts.fail(error),
+            Reply::Part(part) => part.fail(error),
         }
     }
 }
@@ -121,7 +147,7 @@ impl Waiting for Request {
     fn is_abandoned(&self) -> bool {
         match &self.reply {
             Reply::Caller(caller) => caller.is_gone(),
-            Reply::Parts(parts, _) => parts.is_abandoned(),
+            Reply::Part(part) => part.is_abandoned(),
         }
     }
 
@@ -131,26 +157,47 @@ impl Waiting for Request {
     }
 
     fn split(self, rows: usize) -> (Self, Self) {
-        let Self { mut inputs, rows: mut rest, rows_total, batchable, deadline, queued, trace, reply } = self;
-        let (parts, number) = match reply {
-            Reply::Caller(caller) => (Arc::new(Parts::new(caller, rows_total)), 0),
-            Reply::Parts(parts, number) => (parts, number),
+        let Self { mut inputs, rows: mut rest, rows_total, row_bytes, batchable, deadline, queued, trace, reply } = self;
+        let part = match reply {
+            Reply::Caller(caller) => Part::first(caller, inputs.clone(), rows_total),
+            Reply::Part(part) => part,
         };
-        let part = |inputs, rows, number| {
-            let reply = Reply::Parts(Arc::clone(&parts), number);
-            Self { inputs, rows, rows_total, batchable, deadline, queued, trace, reply }
+        let behind = part.divide();
+        let front = split_off_front(&mut inputs, rows, rest.rows());
+        let request = |inputs, rows, part| {
+            let reply = Reply::Part(part);
+            Self { inputs, rows, rows_total, row_bytes, batchable, deadline, queued, trace, reply }
         };
-        let front = part(split_off_front(&mut inputs, rows, rest.rows()), rest.split_off(rows), number);
-        (front, part(inputs, rest, parts.divide()))
+        (request(front, rest.split_off(rows), part), request(inputs, rest, behind))
     }
 }
 
 /// The number of rows that every input has, at least 1. `None` if the request runs alone.
-///
-/// A request with an input that has no elements runs alone and whole. Such an input costs nothing to send, however many rows it
-/// claims (`[2^58, 0]`), and a run without elements does not tell what a row costs.
 pub(crate) fn rows_of(inputs: &[Tensor], batchable: bool) -> Option<usize> {
-    let rows = inputs.first()?.rows().filter(|_| batchable)?;
-    let counts = |tensor: &Tensor| tensor.rows() == Some(rows) && tensor.element_count() > 0;
-    inputs.iter().all(counts).then_some(rows)
+    let rows = inputs.first()?.rows().filter(|rows| batchable && *rows > 0)?;
+    inputs.iter().all(|tensor| tensor.rows() == Some(rows)).then_some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_count_where_all_inputs_have_as_many() {
+        let check = |shapes: &[&[usize]], expect| {
+            let tensor = |dims: &&[usize]| Tensor::from_vec(dims, vec![0_u8; dims.iter().product()]);
+            let inputs: Vec<Tensor> = shapes.iter().map(tensor).collect();
+            assert_eq!(rows_of(&inputs, true), expect, "{shapes:?}");
+            assert_eq!(rows_of(&inputs, false), None);
+        };
+        check(&[&[3]], Some(3));
+        check(&[&[3], &[3, 0], &[3, 2, 2]], Some(3));
+        check(&[&[3, 0]], Some(3));
+        check(&[&[0]], None);
+        check(&[&[0, 3], &[0]], None);
+        check(&[&[3], &[2]], None);
+        check(&[&[3], &[]], None);
+        check(&[&[]], None);
+        check(&[], None);
+    }
 }

@@ -2,19 +2,28 @@
 //!
 //! A run thread that has nothing to do is a *credit*. ModelActors ask for a credit when they have work. The first that asks is the
 //! first served, so no signature starves another. A batch is formed only when a thread is free to run it.
+//!
+//! A run that goes on although the time of all its requests is over keeps its thread, but not its credit: nobody can end such a run
+//! where TensorFlow does not. A spare thread takes over the credit. There are as many spare threads as there are credits.
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{mpsc, Arc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tfweb_engine::Session;
+use tfweb_limits::Deadline;
 
-use crate::observer::RunObserver;
+use crate::record::SignatureRuns;
 use crate::request::Request;
 use crate::run::run_batch;
 use crate::watchdog::{RunWatch, WatchedSession};
+
+/// How often the actor looks for runs that nobody waits for any more, while requests wait and no thread is free.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Asks for a credit. The sender gets a [`RunCredit`] when a thread is free.
 #[derive(Message)]
@@ -46,18 +55,36 @@ struct RunReport {
     credit: RunCredit,
 }
 
+/// The work of a run thread.
+#[derive(Clone, Copy)]
+enum Work {
+    /// It waits for a batch.
+    None,
+    /// It runs a batch. The time of the batch's last request ends then.
+    Batch(Deadline),
+    /// It runs a batch that nobody waits for, and has lost its credit to a spare thread.
+    Overdue,
+}
+
 /// Owns the session's run threads. See the [module](self).
 pub(crate) struct SessionActor {
     threads: Vec<mpsc::Sender<RunBatch>>,
+    /// The work of each thread.
+    work: Vec<Work>,
     /// The free threads. The last to become free is on top, for its caches are warm.
     idle: Vec<usize>,
+    /// The threads that wait until another loses its credit.
+    spare: Vec<usize>,
+    /// Whether the actor will look for runs that nobody waits for.
+    looks: bool,
     /// The ModelActors that wait for a credit.
     asking: VecDeque<Recipient<RunCredit>>,
     watch: Arc<RunWatch>,
 }
 
 impl SessionActor {
-    /// Starts the actor in `arbiter`, and a run thread for each thread of `watch`. `observers` has one observer for each signature.
+    /// Starts the actor in `arbiter`, and a run thread for each thread of `watch`. `signatures` has what they share of each
+    /// signature.
     ///
     /// # Errors
     /// The system's error if it does not start another thread.
@@ -65,26 +92,34 @@ impl SessionActor {
         arbiter: &ArbiterHandle,
         session: &Arc<dyn Session>,
         watch: &Arc<RunWatch>,
-        observers: &Arc<[Arc<dyn RunObserver>]>,
+        signatures: &Arc<[SignatureRuns]>,
     ) -> io::Result<Addr<Self>> {
         // The type of channel is unbounded; credits bound it to one batch for each thread.
-        let (threads, receivers): (Vec<_>, Vec<_>) = (0..watch.run_threads()).map(|_| mpsc::channel()).unzip();
-        let idle = (0..threads.len()).rev().collect();
-        let shared = Arc::clone(watch);
-        let addr = Self::start_in_arbiter(arbiter, move |_| Self { threads, idle, asking: VecDeque::new(), watch: shared });
+        let (threads, receivers): (Vec<_>, Vec<_>) = watch.threads().map(|_| mpsc::channel()).unzip();
+        let (idle, spare) = (watch.run_threads().rev().collect(), watch.spare_threads().collect());
+        let (work, shared) = (vec![Work::None; threads.len()], Arc::clone(watch));
+        let addr = Self::start_in_arbiter(arbiter, move |_| Self {
+            threads,
+            work,
+            idle,
+            spare,
+            looks: false,
+            asking: VecDeque::new(),
+            watch: shared,
+        });
         for (thread, batches) in receivers.into_iter().enumerate() {
-            let (session, watch, observers) = (Arc::clone(session), Arc::clone(watch), Arc::clone(observers));
+            let (session, watch, signatures) = (Arc::clone(session), Arc::clone(watch), Arc::clone(signatures));
             let actor = addr.downgrade();
             thread::Builder::new().name(format!("tfweb-run-{thread}")).spawn(move || {
                 let session = WatchedSession { session: &*session, watch: &watch, thread };
-                run_batches(&batches, &session, &actor, &observers);
+                run_batches(&batches, &session, &actor, &signatures);
             })?;
         }
         Ok(addr)
     }
 
     /// Gives each free thread to the ModelActor that has waited longest.
-    fn grant(&mut self) {
+    fn grant(&mut self, context: &mut Context<Self>) {
         while !self.idle.is_empty() {
             let Some(asking) = self.asking.pop_front() else {
                 break;
@@ -96,6 +131,29 @@ impl SessionActor {
             }
         }
         self.watch.set_waiting(!self.asking.is_empty());
+        if !self.asking.is_empty() && !self.looks {
+            self.looks = true;
+            context.run_later(LOOK_EVERY, |actor, context| {
+                actor.looks = false;
+                actor.replace_overdue(Instant::now());
+                actor.grant(context);
+            });
+        }
+    }
+
+    /// Gives the credit of each thread whose run nobody waits for at `now` to a spare thread, as long as there are any.
+    fn replace_overdue(&mut self, now: Instant) {
+        for work in &mut self.work {
+            if matches!(work, Work::Batch(deadline) if deadline.has_passed(now)) {
+                let Some(thread) = self.spare.pop() else {
+                    return;
+                };
+                tracing::warn!("a run goes on after the time of its requests; another thread takes over from it");
+                *work = Work::Overdue;
+                self.watch.set_spare(thread, false);
+                self.idle.push(thread);
+            }
+        }
     }
 }
 
@@ -106,18 +164,18 @@ impl Actor for SessionActor {
 impl Handler<RequestCredit> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, RequestCredit(asking): RequestCredit, _: &mut Self::Context) {
+    fn handle(&mut self, RequestCredit(asking): RequestCredit, context: &mut Self::Context) {
         self.asking.push_back(asking);
-        self.grant();
+        self.grant(context);
     }
 }
 
 impl Handler<RunCredit> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, credit: RunCredit, _: &mut Self::Context) {
-        self.idle.push(credit.thread);
-        self.grant();
+    fn handle(&mut self, RunCredit { thread }: RunCredit, context: &mut Self::Context) {
+        self.idle.push(thread);
+        self.grant(context);
     }
 }
 
@@ -125,6 +183,8 @@ impl Handler<RunBatch> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, batch: RunBatch, _: &mut Self::Context) {
+        let last = batch.requests.iter().map(Request::deadline).max();
+        self.work[batch.credit.thread] = last.map_or(Work::None, Work::Batch);
         self.threads[batch.credit.thread].send(batch).expect("a run thread lives as long as its sender; this is a bug");
     }
 }
@@ -132,8 +192,14 @@ impl Handler<RunBatch> for SessionActor {
 impl Handler<RunReport> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, report: RunReport, context: &mut Self::Context) {
-        self.handle(report.credit, context);
+    fn handle(&mut self, RunReport { credit }: RunReport, context: &mut Self::Context) {
+        match std::mem::replace(&mut self.work[credit.thread], Work::None) {
+            Work::None | Work::Batch(_) => self.handle(credit, context),
+            Work::Overdue => {
+                self.watch.set_spare(credit.thread, true);
+                self.spare.push(credit.thread);
+            }
+        }
     }
 }
 
@@ -142,10 +208,15 @@ fn run_batches(
     batches: &mpsc::Receiver<RunBatch>,
     session: &dyn Session,
     actor: &actix::WeakAddr<SessionActor>,
-    observers: &[Arc<dyn RunObserver>],
+    signatures: &[SignatureRuns],
 ) {
     while let Ok(RunBatch { credit, signature, requests }) = batches.recv() {
-        run_batch(session, signature, requests, &*observers[signature]);
+        // A panic drops the requests that have no answer yet, and with each the place of its answer, which its caller is told of.
+        // The state that run threads share stays valid, for no panic comes in the middle of a change.
+        let work = AssertUnwindSafe(|| run_batch(session, signature, requests, &signatures[signature]));
+        if catch_unwind(work).is_err() {
+            tracing::error!("a run thread panicked and goes on; its requests failed; this is a bug");
+        }
         if let Some(actor) = actor.upgrade() {
             actor.do_send(RunReport { credit });
         }

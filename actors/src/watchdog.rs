@@ -2,6 +2,7 @@
 //!
 //! A thread stamps with one store. Any thread may look.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,26 +14,46 @@ use tfweb_engine::{Error, Session, Signature, Tensor};
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// The stamp of a thread that is in no run.
 const IDLE: u64 = 0;
+/// The stamp of a thread that gets no run.
+const SPARE: u64 = u64::MAX;
 
 /// The run threads of one session: since when each has been in its run.
 #[derive(Debug)]
 pub(crate) struct RunWatch {
     start: Instant,
-    /// When each thread's run began, in milliseconds after `start`, and one more so that none is [`IDLE`].
+    /// When each thread's run began, in milliseconds after `start`, and one more so that none is [`IDLE`]. The first half are run
+    /// threads. The second half are spare at first.
     running_since: Vec<AtomicU64>,
     /// Whether requests wait for which no thread is free.
     requests_wait: AtomicBool,
 }
 
 impl RunWatch {
+    /// Watches `run_threads` run threads and as many spare ones.
     pub(crate) fn new(run_threads: usize) -> Self {
-        let running_since = (0..run_threads).map(|_| AtomicU64::new(IDLE)).collect();
+        let stamps = [IDLE, SPARE].into_iter().flat_map(|stamp| std::iter::repeat_n(stamp, run_threads));
+        let running_since = stamps.map(AtomicU64::new).collect();
         Self { start: Instant::now(), running_since, requests_wait: AtomicBool::new(false) }
     }
 
-    /// How many run threads there are.
-    pub(crate) fn run_threads(&self) -> usize {
-        self.running_since.len()
+    /// The numbers of all threads.
+    pub(crate) fn threads(&self) -> Range<usize> {
+        0..self.running_since.len()
+    }
+
+    /// The numbers of the threads that run batches from the start.
+    pub(crate) fn run_threads(&self) -> Range<usize> {
+        0..self.running_since.len() / 2
+    }
+
+    /// The numbers of the threads that are spare at the start.
+    pub(crate) fn spare_threads(&self) -> Range<usize> {
+        self.run_threads().end..self.running_since.len()
+    }
+
+    /// Notes whether a thread that is in no run is spare.
+    pub(crate) fn set_spare(&self, thread: usize, is_spare: bool) {
+        self.stamp(thread, if is_spare { SPARE } else { IDLE });
     }
 
     /// Notes whether requests wait for which no thread is free.
@@ -44,6 +65,7 @@ impl RunWatch {
     pub(crate) fn stuck_for(&self) -> Option<Duration> {
         let since = |stamp: &AtomicU64| match stamp.load(Ordering::Relaxed) {
             IDLE => None,
+            SPARE => Some(Duration::MAX),
             began => Some(self.start.elapsed().saturating_sub(Duration::from_millis(began - 1))),
         };
         // The youngest run decides: while it is short, threads still move.
@@ -70,10 +92,18 @@ impl Session for WatchedSession<'_> {
     }
 
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
-        let now = u64::try_from(self.watch.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.run_within(signature, requests, Duration::MAX)
+    }
+
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
+        let now = u64::try_from(self.watch.start.elapsed().as_millis()).unwrap_or(SPARE - 2);
         self.watch.stamp(self.thread, now + 1);
         let _running = Running(self);
-        self.session.run(signature, requests)
+        self.session.run_within(signature, requests, time)
+    }
+
+    fn may_be_tried(&self, signature: usize) -> bool {
+        self.session.may_be_tried(signature)
     }
 
     fn warning(&self, signature: usize) -> Option<&str> {

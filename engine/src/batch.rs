@@ -32,7 +32,7 @@ pub fn merged_dims(requests: &[&[Tensor]], input: usize) -> Result<Dims, Error> 
                 first[input].dims()
             )));
         }
-        // Only tensors without elements can have so many rows.
+        // Only tensors without elements can reach this: their rows take no memory.
         let too_many = || Error::invalid("several requests have more rows together than can be counted");
         dims[0] = dims[0].checked_add(tensor.dims()[0]).ok_or_else(too_many)?;
     }
@@ -62,7 +62,8 @@ pub fn merge(requests: &[&[Tensor]], input: usize) -> Result<Tensor, Error> {
 }
 
 fn concat_scalars<'a, T: Scalar>(parts: impl Iterator<Item = &'a Tensor>) -> Vec<T> {
-    parts.filter_map(Tensor::as_slice::<T>).flatten().copied().collect()
+    // Slice by slice and not element by element: the outputs of a large request may be many megabytes.
+    parts.filter_map(Tensor::as_slice::<T>).collect::<Vec<_>>().concat()
 }
 
 /// Gives each request its rows of the outputs. The rows share the memory of the outputs. `None` if the first dimension of an output

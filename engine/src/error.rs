@@ -39,13 +39,15 @@ pub enum Code {
     Unimplemented,
     /// The caller went away.
     Cancelled,
+    /// TensorFlow found the bytes of an input damaged, such as those that it should inflate.
+    DataLoss,
     /// The session failed, or tfweb has a bug. Never the caller's fault.
     Internal,
 }
 
 impl Code {
     /// Every code, for tables and tests of tables.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::InvalidArgument,
         Self::OutOfRange,
         Self::FailedPrecondition,
@@ -57,6 +59,7 @@ impl Code {
         Self::PermissionDenied,
         Self::Unimplemented,
         Self::Cancelled,
+        Self::DataLoss,
         Self::Internal,
     ];
 
@@ -75,6 +78,7 @@ impl Code {
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::Unimplemented => "UNIMPLEMENTED",
             Self::Cancelled => "CANCELLED",
+            Self::DataLoss => "DATA_LOSS",
             Self::Internal => "INTERNAL",
         }
     }

@@ -12,8 +12,16 @@ use std::path::Path;
 /// # Errors
 /// The system's error, or `InvalidInput` for a path that is no regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // With this flag a FIFO opens at once, without a writer. Regular files ignore the flag.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    open_with(OpenOptions::new().read(true), path)
+}
+
+/// Opens a regular file as the options say.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // With this flag a FIFO opens at once or fails, without somebody at its other end. Regular files ignore the flag.
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
     // The descriptor is asked, because the path may be another file by now.
     let kind = file.metadata()?.file_type();
     if kind.is_file() {
@@ -70,6 +78,8 @@ mod tests {
         check(Path::new("/dev/zero"), "found a device");
         check(directory.path(), "found a directory");
         check(&path("nothing"), "No such file");
+        // With nobody at the other end, the system itself refuses to write to a FIFO.
+        open_with(OpenOptions::new().create(true).append(true), &path("fifo")).unwrap_err();
         // The system itself refuses to open a socket.
         open(&path("socket")).unwrap_err();
     }

@@ -1,6 +1,8 @@
 //! The trait of sessions, by which the actors run a model. `tensorflow::SavedModelSession` is the real session and
 //! `fake::FakeSession` one for tests.
 
+use std::time::Duration;
+
 use crate::error::Error;
 use crate::signature::Signature;
 use crate::tensor::Tensor;
@@ -17,8 +19,24 @@ pub trait Session: Send + Sync {
     /// signature's order. They share the memory of the run.
     ///
     /// # Errors
-    /// `InvalidArgument` if TensorFlow blames the inputs; other codes if it does not.
+    /// `InvalidArgument` if TensorFlow blames the inputs; `DataLoss` if it finds bytes damaged, be they an input's or the model's;
+    /// other codes if it blames neither.
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error>;
+
+    /// Does the same, and ends the run after `time` if it can.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`]; `DeadlineExceeded` if it has ended the run.
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
+        let _ = time;
+        self.run(signature, requests)
+    }
+
+    /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
+    fn may_be_tried(&self, signature: usize) -> bool {
+        let _ = signature;
+        true
+    }
 
     /// The warning for the model's owner, if the trial of the signature at load has failed.
     fn warning(&self, signature: usize) -> Option<&str> {

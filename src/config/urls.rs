@@ -11,6 +11,10 @@ use super::values::{list, number, switch, within, Usage};
 
 /// The largest number of fetches that the flag takes: each may hold a file descriptor.
 const CONCURRENCY_LIMIT: usize = 4096;
+/// How many look-ups of host names fetches wait for at a time. Name servers answer within milliseconds.
+const LOOK_UPS_MAX: usize = 64;
+/// How many look-ups run at a time, each on a thread of its own. A look-up cannot be cut short, so some of them nobody waits for.
+const LOOK_UP_THREADS_MAX: usize = 4 * LOOK_UPS_MAX;
 /// The largest number of redirects that the flag takes. Browsers follow as many.
 const REDIRECTS_LIMIT: usize = 20;
 /// The longest time that a fetch can be given: an hour.
@@ -38,7 +42,7 @@ pub struct UrlFlags {
     /// Maximum time for one fetch in milliseconds, including the time it waits for its turn
     #[structopt(long = "url_timeout_ms", env = "TFWEB_URL_TIMEOUT_MS", value_name = "MS", default_value = "10000", parse(try_from_str = number))]
     pub url_timeout_ms: usize,
-    /// Number of fetches at the same time. One host gets at most a quarter of them
+    /// Number of fetches at the same time. One host gets at most a quarter of them, and so does one request
     #[structopt(long = "url_concurrency", env = "TFWEB_URL_CONCURRENCY", value_name = "FETCHES", default_value = "64", parse(try_from_str = number))]
     pub url_concurrency: usize,
     /// Maximum size of all fetched bodies in memory, in bytes. One host gets at most a quarter of it, and so does one request
@@ -71,9 +75,10 @@ impl UrlFlags {
             body_bytes_max,
             timeout: Duration::from_millis(within("url_timeout_ms", self.url_timeout_ms, TIMEOUT_MS_LIMIT)? as u64),
             fetches_max,
+            look_ups_max: LOOK_UPS_MAX,
             queue_max,
             memory_bytes_max: self.url_memory,
-            resolver: Arc::new(SystemResolver::new(fetches_max)),
+            resolver: Arc::new(SystemResolver::new(LOOK_UP_THREADS_MAX)),
         };
         Ok((!self.no_url).then_some(policy))
     }

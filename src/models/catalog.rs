@@ -19,9 +19,14 @@ pub struct Catalog {
 impl Catalog {
     /// Replaces the model of the same name, or adds the model at the end.
     pub fn put(&self, model: Model) {
-        self.change(|models| match models.iter_mut().find(|known| known.name == model.name) {
-            Some(known) => *known = Arc::new(model),
-            None => models.push(Arc::new(model)),
+        self.change(|models| put(models, model));
+    }
+
+    /// Puts `new` models and removes all others, in one change.
+    pub fn exchange(&self, new: Vec<Model>) {
+        self.change(|models| {
+            models.retain(|model| new.iter().any(|new| new.name == model.name));
+            new.into_iter().for_each(|model| put(models, model));
         });
     }
 
@@ -35,6 +40,12 @@ impl Catalog {
         let mut models = Vec::clone(&self.models.load());
         change(&mut models);
         self.models.store(Arc::new(models));
+    }
+
+    /// Whether no model can be called.
+    #[must_use]
+    pub fn serves_none(&self) -> bool {
+        self.models.load().iter().all(|model| model.served().next().is_none())
     }
 
     /// All models at this moment.
@@ -59,5 +70,12 @@ impl Catalog {
             Error::new(Code::NotFound, format!("{wanted}; this server has {known}"))
         })?;
         model.version(which).cloned()
+    }
+}
+
+fn put(models: &mut Vec<Arc<Model>>, model: Model) {
+    match models.iter_mut().find(|known| known.name == model.name) {
+        Some(known) => *known = Arc::new(model),
+        None => models.push(Arc::new(model)),
     }
 }

@@ -168,5 +168,9 @@ mod tests {
             let error = parse_text(text).unwrap_err();
             assert!(error.contains(expect), "{text}: {error}");
         }
+        for mistake in ["\"https://h/m.zip?sig=secret\" 5", "https://h/m.zip?sig=secret", "\"https://h/m?sig=secret\""] {
+            let error = parse_text(&format!("model_config_list {{ config {{ name: \"a\" base_path: {mistake} }} }}")).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 }

@@ -9,14 +9,20 @@ use std::time::{Duration, Instant};
 use actix::ArbiterHandle;
 use futures::channel::oneshot;
 use tfweb_actors::{start_model, ModelHandle, Policy, SignatureFigures};
-use tfweb_engine::{Error, Session, Tensor};
-use tfweb_store::{Cache, Env};
-use tokio::sync::Semaphore;
+use tfweb_engine::{Code, Error, Session, Tensor};
+use tfweb_store::{Cache, Env, Origin, Version as ListedVersion};
+use tokio::sync::{AcquireError, Semaphore};
+use tokio::time::timeout;
 
 use super::defaults::Defaults;
 use super::model::{Servable, Version};
 use crate::observe::metrics::{Registry, RunCounter, SignatureMeter};
 use crate::observe::Tracer;
+
+/// How long a load is the only one that begins. Most models are loaded by then.
+const TURN_TIME: Duration = Duration::from_secs(1);
+/// The most loads at the same time.
+const LOADS_MAX: usize = 8;
 
 /// A SavedModel that is loaded and not served yet.
 pub struct Loaded {
@@ -47,8 +53,21 @@ pub struct Loader {
     pub tracer: Option<Arc<Tracer>>,
     /// The cache, after the first model that needed it.
     pub cache: OnceLock<Cache>,
-    /// Allows one load at a time. Loads side by side would take the processors from the models that serve.
-    pub load_permits: Semaphore,
+    /// Gives loads their turns.
+    pub turns: Turns,
+}
+
+/// Lets loads begin one after another: side by side they would take the processors from the models that serve. A load that takes
+/// long keeps its turn only for [`TURN_TIME`], so that one slow model does not hold up the others.
+pub struct Turns {
+    beginning: Semaphore,
+    running: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { beginning: Semaphore::new(1), running: Arc::new(Semaphore::new(LOADS_MAX)) }
+    }
 }
 
 impl Loader {
@@ -61,16 +80,45 @@ impl Loader {
         Ok(self.cache.get_or_init(|| cache).clone())
     }
 
-    /// Loads a version on a thread of its own, after other loads have finished. Requests find the version only after the watcher
+    /// Downloads and loads a version. If it does not load, its origin may have sent wrong bytes, so it is downloaded again, once.
+    pub(super) async fn bring(&self, model: &str, origin: &Origin, version: &ListedVersion) -> Result<Arc<Version>, Error> {
+        let directory = origin.download(version).await?;
+        let error = match self.load(model, version.number, directory).await {
+            Err(error) if !matches!(error.code, Code::Unavailable | Code::ResourceExhausted) => error,
+            loaded => return loaded,
+        };
+        match origin.download_again(version).await {
+            Ok(Some(directory)) => {
+                tracing::warn!("model {model:?} version {}: {error}; a second download gave other files", version.number);
+                self.load(model, version.number, directory).await
+            }
+            Ok(None) => Err(error),
+            Err(again) => Err(Error::new(again.code, format!("{error}; it could not be downloaded again: {again}"))),
+        }
+    }
+
+    /// Loads a version on a thread of its own, when it is its turn. Requests find the version only after the watcher
     /// has put it into the catalog.
-    pub(super) async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
-        let _permit = self.load_permits.acquire().await.map_err(|error| Error::internal(error.to_string()))?;
+    async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
+        let closed = |error: AcquireError| Error::internal(error.to_string());
+        let turn = self.turns.beginning.acquire().await.map_err(closed)?;
+        let place = Arc::clone(&self.turns.running).acquire_owned().await.map_err(closed)?;
         let start = Instant::now();
-        let (reply, loaded) = oneshot::channel();
+        let (reply, mut loaded) = oneshot::channel();
         let load = Arc::clone(&self.load);
-        let work = move || drop(reply.send(load(&directory)));
+        let work = move || {
+            let _ = reply.send(load(&directory));
+            // A load cannot be interrupted. It keeps its place to its end, also if nobody waits for it any more.
+            drop(place);
+        };
         thread::Builder::new().name("tfweb-load".into()).spawn(work).map_err(|error| Error::internal(error.to_string()))?;
-        let loaded = loaded.await.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
+        let in_turn = timeout(TURN_TIME, &mut loaded).await;
+        drop(turn);
+        let loaded = match in_turn {
+            Ok(loaded) => loaded,
+            Err(_) => loaded.await,
+        };
+        let loaded = loaded.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
         self.start(model, number, loaded, start.elapsed())
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tfweb_actors::ModelHandle;
 use tfweb_engine::{quoted, Code, Error, Tensor};
 
+use super::spec::ModelSpec;
 use crate::observe::metrics::{SignatureMeter, VersionMetrics};
 
 /// The most names that an error lists, so that the error stays readable.
@@ -25,7 +26,9 @@ pub struct Model {
     /// The version number that each label names.
     pub labels: BTreeMap<String, u64>,
     /// Why the model serves no version, or why it could not load a newer one.
-    pub error: Option<String>,
+    pub error: Option<Error>,
+    /// Whether a request adds the model, and none of its versions was served yet. The server is ready without it.
+    pub is_candidate: bool,
 }
 
 /// The state of a version, in TensorFlow Serving's words.
@@ -123,6 +126,11 @@ pub struct ModelSummary<'a> {
 }
 
 impl Model {
+    /// A model that a spec describes, before anything is known about its versions.
+    pub(super) fn expected(spec: &ModelSpec) -> Self {
+        Self { name: spec.name.clone(), labels: spec.labels.clone(), ..Self::default() }
+    }
+
     /// The served versions, lowest first.
     pub fn served(&self) -> impl DoubleEndedIterator<Item = &Arc<Version>> {
         self.versions.iter().filter_map(|version| version.served.as_ref())
@@ -134,14 +142,37 @@ impl Model {
         let newest = self.served().next_back();
         let last = self.versions.last();
         let state = if newest.is_some() { State::Available } else { last.map_or(State::Start, |version| version.state) };
-        let error = self.error.as_deref().or_else(|| self.versions.iter().rev().find_map(|version| version.error.as_deref()));
+        let error = self.error.as_ref().map(|error| error.message.as_str());
+        let error = error.or_else(|| self.versions.iter().rev().find_map(|version| version.error.as_deref()));
         ModelSummary { name: &self.name, version: newest.map(|version| version.number), state: state.name(), error }
+    }
+
+    /// Says in a few words why the model, or a newer version of it, is not served. The words name no path and no bucket, so that
+    /// anybody may read them.
+    #[must_use]
+    pub fn reason(&self) -> Option<&'static str> {
+        if let Some(error) = &self.error {
+            return Some(match error.code {
+                Code::NotFound => "there is no model at its place",
+                Code::Unauthenticated | Code::PermissionDenied => "its place denies access",
+                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => "its place does not answer",
+                Code::InvalidArgument
+                | Code::OutOfRange
+                | Code::FailedPrecondition
+                | Code::ResourceExhausted
+                | Code::Unimplemented
+                | Code::DataLoss
+                | Code::Internal => "it cannot be loaded",
+            });
+        }
+        let failed = self.versions.iter().rev().find(|version| version.error.is_some())?;
+        Some(if failed.state == State::Start { "a version is not complete" } else { "a version cannot be loaded" })
     }
 
     /// Finds a served version.
     ///
     /// # Errors
-    /// `NotFound` that lists the known versions or labels; `Unavailable` where no version is served yet.
+    /// `NotFound` that lists the known versions or labels; `Unavailable` if the version is not loaded yet.
     pub fn version(&self, which: Which<'_>) -> Result<&Arc<Version>, Error> {
         let number = match which {
             Which::Newest => return self.served().next_back().ok_or_else(|| self.nothing_served()),
@@ -165,6 +196,13 @@ impl Model {
             if self.served().next().is_none() {
                 return self.nothing_served();
             }
+            let waits = |version: &&VersionStatus| matches!(version.state, State::Start | State::Loading);
+            if let Some(version) = self.versions.iter().filter(waits).find(|version| Some(version.number) == number) {
+                return not_loaded(
+                    &format!("version {} of model {}", version.number, quoted(&self.name)),
+                    version.error.as_deref(),
+                );
+            }
             let known: Vec<String> = self.served().take(LISTED_MAX).map(|version| version.number.to_string()).collect();
             let text = format!("no version {wanted} of model {}; it has {}", quoted(&self.name), known.join(", "));
             Error::new(Code::NotFound, text)
@@ -172,10 +210,13 @@ impl Model {
     }
 
     fn nothing_served(&self) -> Error {
-        let why = self.error.as_ref().or_else(|| self.versions.iter().rev().find_map(|version| version.error.as_ref()));
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        Error::new(Code::Unavailable, format!("model {} is not loaded yet{why}", quoted(&self.name)))
+        not_loaded(&format!("model {}", quoted(&self.name)), self.summary().error)
     }
+}
+
+fn not_loaded(what: &str, why: Option<&str>) -> Error {
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    Error::new(Code::Unavailable, format!("{what} is not loaded yet{why}"))
 }
 
 impl Version {

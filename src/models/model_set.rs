@@ -1,41 +1,36 @@
-//! Adds, changes and removes models. Each model has a watcher.
+//! Adds, changes and removes models while the server runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::Arc;
 
 use actix::Arbiter;
-use actix_web::web;
 use futures::channel::oneshot;
-use futures::future::{abortable, join_all, AbortHandle};
-use tfweb_engine::{quoted, Code, Error};
-use tokio::sync::mpsc;
+use futures::future::BoxFuture;
+use tfweb_engine::{Code, Error};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::catalog::Catalog;
-use super::config_file::{self, ModelConfigFile};
+use super::config_file::ModelConfigFile;
+use super::followed_file;
 use super::loader::Loader;
-use super::model::Model;
 use super::spec::ModelSpec;
-use super::watcher::{Change, Watcher};
-use crate::watched_files::WatchedFiles;
+use super::watchers::{Opened, Watchers};
 
-/// The most changes that wait for one watcher. A caller that finds this queue full waits for a free place.
-const CHANGES_MAX: usize = 16;
+/// The most changes at the same time, those that wait for others included. A further one is refused. It bounds the memory of
+/// changes whose callers have gone away.
+const CHANGES_MAX: usize = 64;
 
-/// Receives the result of a model's first update.
-type FirstUpdate = oneshot::Receiver<Result<(), Error>>;
+/// Gives the result of a model's first update; `None` if the model was removed before.
+pub type Update = BoxFuture<'static, Option<Result<(), Error>>>;
 
 /// The models that the server serves, each with its watcher.
+///
+/// A change that has begun ends, whether or not its caller waits for it. Changes of one model are made one after another. So are
+/// changes of all models.
 pub struct ModelSet {
-    catalog: Arc<Catalog>,
-    loader: Arc<Loader>,
+    watchers: Arc<Watchers>,
     arbiter: Arbiter,
-    watched: Mutex<Vec<Watched>>,
-}
-
-/// A model and the task that watches it.
-struct Watched {
-    name: String,
-    changes: mpsc::Sender<Change>,
-    task: AbortHandle,
+    places: Arc<Semaphore>,
 }
 
 impl ModelSet {
@@ -43,161 +38,77 @@ impl ModelSet {
     /// arbiter stop.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, loader: Loader, arbiter: Arbiter) -> Self {
-        Self { catalog, loader: Arc::new(loader), arbiter, watched: Mutex::default() }
+        let watchers = Arc::new(Watchers::new(catalog, loader, arbiter.handle()));
+        Self { watchers, arbiter, places: Arc::new(Semaphore::new(CHANGES_MAX)) }
     }
 
-    /// Adds models. Waits until each watcher has done its first update, and gives one result for each model, in order.
-    pub async fn start(&self, specs: &[ModelSpec]) -> Vec<Result<(), Error>> {
+    /// Adds models. From now on they are known, and not loaded yet. They are loaded when the ports are `opened`. Gives the result of
+    /// the first update of each, in order. A model whose first update fails is tried again.
+    pub fn start(&self, specs: &[ModelSpec], opened: &Opened) -> Vec<Update> {
         let is_alone = specs.len() == 1;
-        let updates: Vec<FirstUpdate> = specs.iter().map(|spec| self.watch(spec.clone(), is_alone)).collect();
-        join_all(updates).await.into_iter().map(|updated| updated.unwrap_or_else(|_| Err(watcher_ended()))).collect()
+        let start = |spec: &ModelSpec| {
+            let updated = self.watchers.add_after(opened.clone(), spec.clone(), is_alone);
+            let update: Update = Box::pin(async { updated.await.ok() });
+            update
+        };
+        specs.iter().map(start).collect()
     }
 
-    /// Follows a file of models, whose first contents (`first`) the set already has. A model that is new in the file is added, a
-    /// changed one is changed, and one that is no longer in the file is removed. If the file cannot be read, nothing changes.
-    pub fn follow(self: &Arc<Self>, file: &ModelConfigFile, first: &[ModelSpec]) {
+    /// Follows a file of models, whose first contents (`first`) the set already has.
+    pub fn follow(&self, file: &ModelConfigFile, first: &[ModelSpec]) {
         let Some(poll) = file.poll else { return };
-        let watched = Arc::new((WatchedFiles::new(vec![file.path.clone()]), file.path.clone()));
-        let (models, mut wanted, mut applied) = (Arc::downgrade(self), first.to_vec(), first.to_vec());
-        self.arbiter.spawn(async move {
-            let mut last_error = String::new();
-            loop {
-                tokio::time::sleep(poll).await;
-                let file = Arc::clone(&watched);
-                let look = move || file.0.look()?.map(|contents| config_file::parse(&file.1, &contents)).transpose();
-                let looked = web::block(look).await.unwrap_or_else(|error| Err(Error::internal(error.to_string())));
-                let Some(models) = models.upgrade() else { return };
-                match looked {
-                    Ok(changed) => {
-                        last_error.clear();
-                        wanted = changed.unwrap_or(wanted);
-                        models.apply(&mut applied, wanted.clone()).await;
-                    }
-                    // Logs the same error only once.
-                    Err(error) if last_error != error.message => {
-                        tracing::warn!("{error}; what was read before stays");
-                        last_error = error.message;
-                    }
-                    Err(_) => {}
-                }
-            }
-        });
-    }
-
-    /// Changes the models that the file named before (`applied`) into those that it names now (`wanted`).
-    async fn apply(&self, applied: &mut Vec<ModelSpec>, wanted: Vec<ModelSpec>) {
-        let (kept, removed): (Vec<_>, _) =
-            std::mem::take(applied).into_iter().partition(|old| wanted.iter().any(|new| new.name == old.name));
-        *applied = kept;
-        for spec in removed {
-            tracing::info!("model {:?}: no longer in the file of models", spec.name);
-            let _ = self.remove(&spec.name).await;
-        }
-        for spec in wanted {
-            match applied.iter().position(|old| old.name == spec.name) {
-                Some(index) if applied[index] == spec => {}
-                // If the change fails, the old model stays, and the next reading of the file tries again.
-                Some(index) => {
-                    if self.set(spec.clone()).await.is_ok() {
-                        applied[index] = spec;
-                    }
-                }
-                None if self.lock().iter().any(|watched| watched.name == spec.name) => {
-                    tracing::warn!(
-                        "model {:?} of the file of models is ignored: a flag or a request has added a model of that name",
-                        spec.name
-                    );
-                }
-                None => {
-                    // If the first update fails, the watcher tries again by itself.
-                    drop(self.watch(spec.clone(), false));
-                    applied.push(spec);
-                }
-            }
-        }
+        self.arbiter.spawn(followed_file::follow(Arc::downgrade(&self.watchers), file.path.clone(), poll, first.to_vec()));
     }
 
     /// Adds a model, or changes the model of the same name. If no version of the new model can be served, nothing changes.
     ///
     /// # Errors
-    /// The reason why no version can be served.
+    /// The reason why no version can be served; `Unavailable` if the model was removed meanwhile, or if too many changes wait.
     pub async fn set(&self, spec: ModelSpec) -> Result<(), Error> {
-        let name = spec.name.clone();
-        let changes = self.lock().iter().find(|watched| watched.name == name).map(|watched| watched.changes.clone());
-        let Some(changes) = changes else {
-            let updated = self.watch(spec, false).await.unwrap_or_else(|_| Err(watcher_ended()));
-            if updated.is_err() {
-                let _ = self.remove(&name).await;
-            }
-            return updated;
-        };
-        let (reply, changed) = oneshot::channel();
-        changes.send(Change { spec, reply }).await.map_err(|_| watcher_ended())?;
-        changed.await.unwrap_or_else(|_| Err(watcher_ended()))
+        let (watchers, place) = (Arc::clone(&self.watchers), self.place()?);
+        self.carry_out(async move {
+            let _place = place;
+            watchers.set(spec).await
+        })
+        .await
     }
 
-    /// Removes a model. Its running requests finish.
+    /// Removes a model. Its running requests finish. Changes of the model that are not made yet fail.
     ///
     /// # Errors
     /// `NotFound` for a name that is not in the set.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
-        let found = {
-            let mut watched = self.lock();
-            watched.iter().position(|watched| watched.name == name).map(|index| watched.remove(index))
-        };
-        let found = found.ok_or_else(|| Error::new(Code::NotFound, format!("no model {} to remove", quoted(name))))?;
-        // This ends a download too, which may have hours to go.
-        found.task.abort();
-        let (done, removed) = oneshot::channel();
-        let (catalog, name) = (Arc::clone(&self.catalog), name.to_owned());
-        // Runs on the watchers' thread, after the aborted watcher has yielded, so that the watcher cannot put the model back.
-        self.arbiter.spawn(async move {
-            catalog.remove(&name);
-            let _ = done.send(());
-        });
-        removed.await.map_err(|_| watcher_ended())
+        let (watchers, name) = (Arc::clone(&self.watchers), name.to_owned());
+        self.carry_out(async move { watchers.remove(&name) }).await
     }
 
-    /// Serves exactly these models. Models that are not in the list are removed, but only after every model in the list can be
-    /// called.
+    /// Serves exactly these models. They replace the others in one step, after each of them can be called.
     ///
     /// # Errors
-    /// The error of the first model that cannot be served. The models before it in the list are served then, and no model was
-    /// removed.
+    /// The error of the first model that cannot be served. Nothing has changed then.
     pub async fn replace(&self, specs: Vec<ModelSpec>) -> Result<(), Error> {
-        let kept: Vec<String> = specs.iter().map(|spec| spec.name.clone()).collect();
-        for spec in specs {
-            let name = spec.name.clone();
-            let named = |error: Error| Error::new(error.code, format!("model {}: {error}", quoted(&name)));
-            self.set(spec).await.map_err(named)?;
-        }
-        let removed: Vec<String> =
-            self.lock().iter().map(|watched| watched.name.clone()).filter(|name| !kept.contains(name)).collect();
-        for name in removed {
-            self.remove(&name).await?;
-        }
-        Ok(())
+        let (watchers, place) = (Arc::clone(&self.watchers), self.place()?);
+        self.carry_out(async move {
+            let _place = place;
+            watchers.replace(specs).await
+        })
+        .await
     }
 
-    /// Starts to watch a model. If the model `is_alone`, a failed first update ends the process, so its error is not logged
-    /// twice.
-    fn watch(&self, spec: ModelSpec, is_alone: bool) -> FirstUpdate {
-        // The model takes its place in the catalog's order now, before it has a version to serve.
-        self.catalog.put(Model { name: spec.name.clone(), labels: spec.labels.clone(), ..Model::default() });
-        let (first, updated) = oneshot::channel();
-        let (sender, changes) = mpsc::channel(CHANGES_MAX);
-        let name = spec.name.clone();
-        let watcher = Watcher::new(Arc::clone(&self.catalog), Arc::clone(&self.loader), spec, is_alone);
-        let (watching, task) = abortable(watcher.run(first, changes));
-        self.lock().push(Watched { name, changes: sender, task });
+    /// Takes a place for a change that may wait.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            Error::new(Code::Unavailable, format!("{CHANGES_MAX} changes of models are under way; try again when some are made"))
+        })
+    }
+
+    /// Makes a change on the watchers' thread, where it ends whether or not the caller waits for it.
+    async fn carry_out(&self, change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
+        let (done, made) = oneshot::channel();
         self.arbiter.spawn(async move {
-            let _ = watching.await;
+            let _ = done.send(change.await);
         });
-        updated
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        made.await.unwrap_or_else(|_| Err(Error::new(Code::Unavailable, "the server is stopping")))
     }
 }
 
@@ -205,8 +116,4 @@ impl Drop for ModelSet {
     fn drop(&mut self) {
         self.arbiter.stop();
     }
-}
-
-fn watcher_ended() -> Error {
-    Error::internal("the model's watcher is gone; this is a bug")
 }

@@ -21,21 +21,19 @@ pub(super) struct Source {
 
 /// The served files of one version number, and the files that failed to load. Both can exist: new files of a served version may
 /// be broken.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct VersionEntry {
     served: Option<(Source, Arc<Version>)>,
     failed: Option<(Source, String)>,
 }
 
 /// Versions of one model. See the [module](self).
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Versions {
     listing: Option<Listing>,
     /// The fingerprints in the listing before the last one.
     previous: BTreeMap<u64, Fingerprint>,
     entries: BTreeMap<u64, VersionEntry>,
-    /// The number of the version that is being loaded.
-    pub(super) loading: Option<u64>,
     unloading: Vec<(u64, Weak<Version>)>,
     ended: Vec<u64>,
 }
@@ -48,10 +46,10 @@ impl Versions {
         }
     }
 
-    /// Forgets the listings, because the next one comes from another origin.
-    pub(super) fn forget_listings(&mut self) {
-        self.listing = None;
-        self.previous.clear();
+    /// The same versions without their listings, because the next listing comes from another origin.
+    pub(super) fn unlisted(&self) -> Self {
+        let (entries, unloading, ended) = (self.entries.clone(), self.unloading.clone(), self.ended.clone());
+        Self { listing: None, previous: BTreeMap::new(), entries, unloading, ended }
     }
 
     /// The last listing.
@@ -105,6 +103,21 @@ impl Versions {
         *served == source || (served.uri == source.uri && (!self.is_stable(version) || entry.has_failed(&source)))
     }
 
+    /// Finds a signature whose trial run at load failed, although the trial of the version that `version` would take over from did
+    /// not. Says both.
+    pub(super) fn worse_than_served(&self, uri: &ModelUri, version: &Version) -> Option<String> {
+        // Of the same origin, a version takes over from those below it. Numbers of two origins cannot be compared.
+        let takes_over = |number: u64, source: &Source| source.uri != *uri || number <= version.number;
+        let mut served = self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.served.as_ref()?)));
+        let (_, (_, old)) = served.rfind(|(number, (source, _))| takes_over(*number, source))?;
+        version.servables.iter().find_map(|servable| {
+            let (name, warning) = (&servable.handle.signature().name, servable.warning.as_ref()?);
+            let before = old.servables.iter().find(|old| old.handle.signature().name == *name)?;
+            let number = old.number;
+            before.warning.is_none().then(|| format!("signature {name:?}: {warning}; version {number} passed this trial and stays"))
+        })
+    }
+
     /// Notes that a version is served from now on. It replaces an earlier one of the same number.
     pub(super) fn mark_served(&mut self, source: Source, version: Arc<Version>) {
         let number = version.number;
@@ -155,12 +168,13 @@ impl Versions {
         finished
     }
 
-    /// All versions with their states, lowest first.
-    pub(super) fn statuses(&self) -> Vec<VersionStatus> {
+    /// All versions with their states, lowest first. The first of the `pending` numbers is being loaded, and the others wait for it.
+    pub(super) fn statuses(&self, pending: &[u64]) -> Vec<VersionStatus> {
         let mut versions: BTreeMap<u64, VersionStatus> = BTreeMap::new();
         let mut put = |number: u64, state: State, error: Option<&String>, served: Option<&Arc<Version>>| {
             versions.insert(number, VersionStatus { number, state, error: error.cloned(), served: served.cloned() });
         };
+        let is_incomplete = |number| self.listed().any(|version| version.number == number && !version.is_complete());
         self.ended.iter().for_each(|&number| put(number, State::End, None, None));
         self.unloading.iter().for_each(|&(number, _)| put(number, State::Unloading, None, None));
         for version in self.listed() {
@@ -168,12 +182,16 @@ impl Versions {
                 put(version.number, State::Start, Some(&format!("not complete: {missing} is missing")), None);
             }
         }
-        self.loading.iter().for_each(|&number| put(number, State::Loading, None, None));
+        pending.iter().skip(1).for_each(|&number| put(number, State::Start, None, None));
+        pending.first().into_iter().for_each(|&number| put(number, State::Loading, None, None));
         for (&number, entry) in &self.entries {
             let error = entry.failed.as_ref().map(|(_, error)| error);
             match &entry.served {
                 Some((_, version)) => put(number, State::Available, error, Some(version)),
-                None if error.is_some() && self.loading != Some(number) => put(number, State::End, error, None),
+                // An earlier failure of a version that is incomplete now says nothing about it.
+                None if error.is_some() && !pending.contains(&number) && !is_incomplete(number) => {
+                    put(number, State::End, error, None)
+                }
                 None => {}
             }
         }

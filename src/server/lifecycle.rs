@@ -1,5 +1,6 @@
 //! Starts the listeners, serves until a signal, and stops all parts in order.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::Arbiter;
+use tfweb_actors::start_arbiter;
 use tfweb_engine::Error;
 use tfweb_limits::Holding;
 
@@ -15,6 +17,7 @@ use super::signals::Signals;
 use crate::config::{Config, Drain};
 use crate::models::ModelSet;
 use crate::observe::log;
+use crate::serving::Readiness;
 use crate::transport::grpc::GrpcListener;
 use crate::transport::http::Listener;
 
@@ -44,7 +47,7 @@ impl Server {
     /// `Unavailable` if a listener cannot open its address.
     pub fn start(config: &Config, models: Models, set: Option<Arc<ModelSet>>) -> Result<Self, Error> {
         // The fetcher has a thread of its own, so that a fetch does not delay a model's next batch.
-        let fetching = Arbiter::new();
+        let fetching = start_arbiter(log::end_process);
         let shared = Shared::new(config, &models, set, &fetching);
         let (http, grpc, admin) = (shared.http(config)?, shared.grpc(config)?, shared.admin(config)?);
         follow_files(config);
@@ -69,12 +72,22 @@ impl Server {
         self.admin.as_ref().map(Listener::address)
     }
 
-    /// Serves until a signal comes, then stops. Gives the exit code of the process. A second signal ends the process at once.
+    /// Serves until a signal comes, then stops. Gives the exit code of the process. A second signal ends the process at once. Before
+    /// the first signal, it ends without a stop when `failed` gives the reason why there is nothing to serve. It also ends so at a
+    /// signal that comes before any model was served.
     ///
     /// # Errors
-    /// If a listener fails.
-    pub async fn serve_until(self, mut signals: Signals) -> io::Result<u8> {
-        let name = signals.next().await;
+    /// That of `failed`; if a listener fails.
+    pub async fn serve_until(self, mut signals: Signals, failed: impl Future<Output = Error>) -> Result<u8, Error> {
+        let name = tokio::select! {
+            name = signals.next() => name,
+            error = failed => return Err(error),
+        };
+        let state = &self.shared.state;
+        if state.health.readiness() == Readiness::Loading && state.catalog.serves_none() {
+            tracing::info!("{name}: stopping before any model was served");
+            return Ok(0);
+        }
         let Drain { delay, timeout } = self.drain;
         let limit = timeout.as_millis();
         tracing::info!("{name}: no longer ready; serving for {} ms more, then finishing the requests in flight", delay.as_millis());
@@ -85,7 +98,7 @@ impl Server {
             tracing::warn!("second signal: stopping at once");
             log::end_process(SECOND_SIGNAL_EXIT);
         });
-        match self.stop().await? {
+        match self.stop().await.map_err(|error| Error::internal(error.to_string()))? {
             Stopped::Finished => {
                 tracing::info!("stopped; every request was answered");
                 Ok(0)

@@ -7,15 +7,14 @@ use std::sync::{Arc, OnceLock};
 
 use actix::Arbiter;
 use tfweb_actors::fetcher::FetcherHandle;
-use tfweb_actors::{exit_on_actor_panic, Heartbeat, Policy};
+use tfweb_actors::{start_arbiter, Heartbeat, Policy};
 use tfweb_engine::tensorflow::SavedModelSession;
 use tfweb_engine::{quoted, Code, Error, Session};
 use tfweb_limits::Ledger;
 use tfweb_store::Env;
-use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec};
+use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec, Turns};
 use crate::observe::metrics::Registry;
 use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
@@ -44,9 +43,8 @@ impl Models {
     /// `Internal` if the sender of traces cannot start.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
-        let arbiter = Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle(), log::end_process);
-        Ok(Self { catalog: Arc::default(), registry: Arc::new(Registry::new(protocols::NAMES)), telemetry, arbiter })
+        let registry = Arc::new(Registry::new(protocols::NAMES));
+        Ok(Self { catalog: Arc::default(), registry, telemetry, arbiter: start_arbiter(log::end_process) })
     }
 
     /// Makes the loader of all models.
@@ -77,14 +75,14 @@ impl Models {
             registry: Arc::clone(&self.registry),
             tracer: self.telemetry.tracer().cloned(),
             cache: OnceLock::new(),
-            load_permits: Semaphore::new(1),
+            turns: Turns::default(),
         }
     }
 
     /// Makes an empty set of models. Its watchers load into the catalog.
     #[must_use]
     pub fn set(&self, config: &Config) -> ModelSet {
-        ModelSet::new(Arc::clone(&self.catalog), self.loader(config), Arbiter::new())
+        ModelSet::new(Arc::clone(&self.catalog), self.loader(config), start_arbiter(log::end_process))
     }
 }
 
@@ -129,7 +127,7 @@ impl Shared {
         let state = State {
             catalog: Arc::clone(&models.catalog),
             models: set,
-            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy)),
+            fetcher: config.fetch.clone().map(|policy| FetcherHandle::start(&fetching.handle(), policy, Arc::clone(&ledger))),
             request_timeout: config.request_timeout,
             requests: Arc::new(RequestFigures::new(protocols::NAMES)),
             ledger: Arc::clone(&ledger),

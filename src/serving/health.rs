@@ -1,8 +1,9 @@
 //! Whether the server is alive, and whether it takes requests.
 //!
-//! A supervisor restarts a server whose `/livez` is 503. This must happen if the server is stuck: a session run cannot be
-//! interrupted, so a run that never ends keeps its thread. It must not happen if the server is only slow. A model counts as stuck
-//! when each of its run threads has been in the same run for longer than `stuck_after`, and requests have come meanwhile.
+//! A supervisor restarts a server whose `/livez` is 503. This must happen if the server is stuck: TensorFlow cannot end a run in the
+//! middle of an operation, so an operation that never ends keeps its thread. It must not happen if the server is only slow. A model
+//! counts as stuck when each of its run threads, with the spare ones that took over, has been in the same run for longer than
+//! `stuck_after`, and requests have come meanwhile.
 //! `stuck_after` is many times the time limit of a request, so the clients of that run have long had a 504. An actors' thread
 //! counts as stuck when its heartbeat has been silent for half a minute. Its messages take microseconds.
 
@@ -60,8 +61,10 @@ impl Health {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let models = self.catalog.models();
-        let served = models.iter().filter(|model| model.served().next().is_some()).count();
-        let is_enough = if self.is_strict { served == models.len() } else { served > 0 || models.is_empty() };
+        let mut expected = models.iter().filter(|model| !model.is_candidate);
+        let is_served = |model: &Arc<Model>| model.served().next().is_some();
+        let is_enough =
+            if self.is_strict || expected.clone().next().is_none() { expected.all(is_served) } else { expected.any(is_served) };
         match (self.draining.load(Ordering::Relaxed), is_enough) {
             (true, _) => Readiness::Draining,
             (false, _) if !self.stuck().is_empty() => Readiness::Stuck,

@@ -6,15 +6,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::header::{
+    HeaderMap, HeaderName, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
 use reqwest::{Client, Response, StatusCode, Url};
 use tfweb_engine::{Code, Error};
 use tokio::io::AsyncWriteExt;
 
-use super::cache::{Manifest, ManifestFile, OriginCache, UnfinishedSnapshot};
+use super::cache::{Lock, OriginCache, UnfinishedSnapshot};
+use super::digest::{self, Md5Sum};
 use super::http::{self, cause};
+use super::layout::{layout, Content, UNPACKED};
 use super::listing::{File, Fingerprint, Listing, Version};
 use super::lock::{blocking, lock};
+use super::manifest::{Manifest, ManifestFile};
 use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
@@ -23,8 +28,8 @@ use super::uri::{ModelUri, Packing};
 const SNAPSHOT: &str = "archive";
 /// The file name of the archive until it is unpacked.
 const DOWNLOADED: &str = "downloaded";
-/// The directory of the unpacked files.
-const UNPACKED: &str = "unpacked";
+/// The header with the MD5 of an archive, which Azure, Google and S3 send.
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// An archive at a URL.
 #[derive(Debug)]
@@ -37,11 +42,11 @@ pub(super) struct Archive {
     limits: Limits,
 }
 
-/// The contents of a snapshot: the directory that holds the versions, and the versions.
-struct Content {
-    /// The directory below the unpacked files; empty for these files themselves.
-    top: String,
-    listing: Listing,
+/// An archive that is downloaded and unpacked, and not published yet.
+struct Unpacked {
+    snapshot: UnfinishedSnapshot,
+    name: String,
+    manifest: Manifest,
 }
 
 /// The state of a download.
@@ -50,6 +55,8 @@ struct Received {
     bytes: u64,
     etag: Option<String>,
     last_modified: Option<String>,
+    /// The MD5 that the server states.
+    md5: Option<Md5Sum>,
 }
 
 /// The result of one attempt to download.
@@ -70,15 +77,8 @@ impl Archive {
     pub(super) async fn list(&self) -> Result<Listing, Error> {
         let lock = lock(&self.cache, SNAPSHOT).await?;
         let known = self.newest().await?;
-        let cache = self.cache.clone();
-        let (snapshot, _lock) = blocking(move || {
-            cache.remove_unfinished(SNAPSHOT, &lock);
-            Ok((cache.begin_snapshot(SNAPSHOT)?, lock))
-        })
-        .await?;
-        let progress = Progress::new(self.uri.to_string(), 0);
-        let etags = known.as_ref().map(|(_, manifest)| manifest);
-        let received = progress.during(self.fetch(etags, &snapshot.path().join(DOWNLOADED), &progress)).await?;
+        let (snapshot, _lock) = self.begin(lock).await?;
+        let received = self.receive_all(known.as_ref().map(|(_, manifest)| manifest), &snapshot).await?;
         match (received, known) {
             (None, Some((name, manifest))) => {
                 let cache = self.cache.clone();
@@ -89,29 +89,88 @@ impl Archive {
                 .await?;
                 Ok(self.content(&manifest)?.listing)
             }
-            (Some(received), _) => Ok(self.content(&self.unpack(snapshot, received).await?)?.listing),
+            (Some(received), _) => {
+                let (cache, snapshot) = (self.cache.clone(), self.unpack(snapshot, received).await?);
+                let Unpacked { snapshot, name, manifest } = snapshot;
+                let listing = self.content(&manifest)?.listing;
+                blocking(move || cache.publish(snapshot, &name, &manifest)).await?;
+                Ok(listing)
+            }
             (None, None) => Err(Error::internal("unchanged from nothing; this is a bug")),
         }
     }
 
-    /// The directory of a version in the cache.
+    /// The directory of a version in the cache. An archive whose files were damaged there is downloaded again.
     pub(super) async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
+        for _ in 0..2 {
+            let Some((name, directory)) = self.holder(version).await? else { break };
+            let cache = self.cache.clone();
+            let asked = name.clone();
+            if blocking(move || Ok(cache.is_intact(&asked))).await? {
+                return Ok(directory);
+            }
+            let damaged = self.cache.snapshot(&name);
+            tracing::warn!("{}: the files in `{}` are damaged and are downloaded again", self.uri, damaged.display());
+            let (cache, lock) = (self.cache.clone(), lock(&self.cache, SNAPSHOT).await?);
+            blocking(move || {
+                cache.discard(&name, &lock);
+                Ok(())
+            })
+            .await?;
+            self.list().await?;
+        }
+        Err(self.error(
+            Code::Unavailable,
+            format_args!("version {} is no longer in the cache, or its files have changed", version.number),
+        ))
+    }
+
+    /// Downloads the archive of a version that does not load once more. Gives `None` if that gave the same bytes, now or earlier.
+    pub(super) async fn download_again(&self, version: &Version) -> Result<Option<PathBuf>, Error> {
+        let lock = lock(&self.cache, SNAPSHOT).await?;
+        if let Some((name, _)) = self.holder(version).await? {
+            let cache = self.cache.clone();
+            if blocking(move || Ok(cache.is_confirmed(&name))).await? {
+                return Ok(None);
+            }
+        }
+        let (snapshot, _lock) = self.begin(lock).await?;
+        let Some(received) = self.receive_all(None, &snapshot).await? else { return Ok(None) };
+        let (cache, unpacked) = (self.cache.clone(), self.unpack(snapshot, received).await?);
+        let content = self.content(&unpacked.manifest)?;
+        let Unpacked { snapshot, name, manifest } = unpacked;
+        let published = blocking(move || cache.publish_again(snapshot, &name, &manifest)).await?;
+        Ok(published.zip(content.directory(version.number)).map(|(snapshot, directory)| snapshot.join(directory)))
+    }
+
+    /// Removes what an ended process left, and begins a snapshot.
+    async fn begin(&self, lock: Lock) -> Result<(UnfinishedSnapshot, Lock), Error> {
+        let cache = self.cache.clone();
+        blocking(move || {
+            cache.remove_unfinished(SNAPSHOT, &lock);
+            Ok((cache.begin_snapshot(SNAPSHOT)?, lock))
+        })
+        .await
+    }
+
+    /// The snapshot that has a version with these files, and the version's directory.
+    async fn holder(&self, version: &Version) -> Result<Option<(String, PathBuf)>, Error> {
         let (cache, number, fingerprint) = (self.cache.clone(), version.number, version.fingerprint());
         let snapshots = blocking(move || Ok(cache.snapshots(SNAPSHOT))).await?;
         // This does not touch the snapshot. Only the newest one is touched, and this may be an older one.
-        for (name, manifest) in snapshots {
-            if let Some(directory) = self.holds(&manifest, number, fingerprint) {
-                return Ok(self.cache.snapshot(&name).join(directory));
-            }
-        }
-        Err(self.error(Code::Unavailable, format_args!("version {number} is no longer in the cache, or its files have changed")))
+        let holds = |(name, manifest): (String, Manifest)| {
+            let directory = self.holds(&manifest, number, fingerprint)?;
+            let path = self.cache.snapshot(&name).join(directory);
+            Some((name, path))
+        };
+        Ok(snapshots.into_iter().find_map(holds))
     }
 
     /// The directory of a version in a snapshot, if the snapshot has this version with these files.
     fn holds(&self, manifest: &Manifest, number: u64, fingerprint: Fingerprint) -> Option<PathBuf> {
         let content = self.content(manifest).ok()?;
-        let version = content.listing.version(number).filter(|version| version.fingerprint() == fingerprint)?;
-        Some([UNPACKED, &content.top, &version.directory].iter().filter(|part| !part.is_empty()).collect())
+        content.listing.version(number).filter(|version| version.fingerprint() == fingerprint)?;
+        content.directory(number)
     }
 
     /// The contents of a snapshot.
@@ -129,13 +188,26 @@ impl Archive {
         blocking(move || Ok(cache.newest(SNAPSHOT).and_then(|name| cache.complete(&name).map(|manifest| (name, manifest))))).await
     }
 
+    /// Downloads the archive into a snapshot, and shows the progress; `None` if it has not changed.
+    async fn receive_all(&self, known: Option<&Manifest>, snapshot: &UnfinishedSnapshot) -> Result<Option<Received>, Error> {
+        let progress = Progress::new(self.uri.to_string(), 0);
+        progress.during(self.fetch(known, &snapshot.path().join(DOWNLOADED), &progress)).await
+    }
+
     /// Downloads the archive, with retries; `None` if it has not changed.
     async fn fetch(&self, known: Option<&Manifest>, into: &Path, progress: &Progress) -> Result<Option<Received>, Error> {
         let mut received = Received::default();
         for retry in 0.. {
             let error = match self.attempt(known, &mut received, into, progress).await {
                 Attempt::Unchanged => return Ok(None),
-                Attempt::Complete => return Ok(Some(received)),
+                Attempt::Complete if self.has_stated_md5(&received, into).await? => return Ok(Some(received)),
+                Attempt::Complete if retry < http::RETRIES => {
+                    received = Received::default();
+                    self.error(Code::Unavailable, "the archive came with another MD5 than the server states")
+                }
+                Attempt::Complete => {
+                    return Err(self.error(Code::Unavailable, "the archive always comes with another MD5 than the server states"));
+                }
                 Attempt::Retry(error) if retry < http::RETRIES => error,
                 Attempt::Retry(error) | Attempt::Failed(error) => return Err(error),
             };
@@ -144,6 +216,13 @@ impl Archive {
             tokio::time::sleep(delay).await;
         }
         Err(Error::internal("more retries than numbers; this is a bug"))
+    }
+
+    /// Whether the archive has the MD5 that the server states, if it states one.
+    async fn has_stated_md5(&self, received: &Received, path: &Path) -> Result<bool, Error> {
+        let Some(stated) = received.md5 else { return Ok(true) };
+        let (path, cache) = (path.to_path_buf(), self.cache.clone());
+        blocking(move || digest::md5(&path).map(|found| found == stated).map_err(|error| cache.cannot_write(&error))).await
     }
 
     async fn attempt(&self, known: Option<&Manifest>, received: &mut Received, into: &Path, progress: &Progress) -> Attempt {
@@ -170,8 +249,9 @@ impl Archive {
                 *received = Received::default();
                 return Attempt::Retry(self.error(Code::Unavailable, "the server sent a range that was not asked for"));
             }
-            let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-            *received = Received { bytes: 0, etag: text(ETAG), last_modified: text(LAST_MODIFIED) };
+            let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let md5 = text(CONTENT_MD5).and_then(|md5| digest::from_base64(&md5));
+            *received = Received { bytes: 0, etag: text(ETAG), last_modified: text(LAST_MODIFIED), md5 };
         }
         self.receive(response, received, into, progress).await
     }
@@ -218,8 +298,8 @@ impl Archive {
         }
     }
 
-    /// Unpacks the archive and publishes it as the newest snapshot.
-    async fn unpack(&self, snapshot: UnfinishedSnapshot, received: Received) -> Result<Manifest, Error> {
+    /// Unpacks the archive in a snapshot.
+    async fn unpack(&self, snapshot: UnfinishedSnapshot, received: Received) -> Result<Unpacked, Error> {
         let (uri, packing, limits, cache) = (self.uri.clone(), self.packing, self.limits, self.cache.clone());
         blocking(move || {
             let unwritable = |error: std::io::Error| cache.cannot_write(&error);
@@ -244,8 +324,7 @@ impl Archive {
                 last_modified: received.last_modified,
                 files: whole.files.iter().map(listed).collect(),
             };
-            cache.publish(snapshot, &name, &manifest)?;
-            Ok(manifest)
+            Ok(Unpacked { snapshot, name, manifest })
         })
         .await
     }
@@ -279,34 +358,6 @@ fn conditions(known: Option<&Manifest>, received: &Received) -> HeaderMap {
 fn continues(response: &Response, received: &Received) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
     response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {}-", received.bytes))
-}
-
-/// Finds the versions: at the root, or in the only top directory that has some.
-fn layout(uri: &ModelUri, files: Vec<File>) -> Result<Content, Error> {
-    let origin = uri.to_string();
-    let at_root = match Listing::new(&origin, uri.last_part().as_deref(), files.clone()) {
-        Ok(listing) => return Ok(Content { top: String::new(), listing }),
-        Err(error) => error,
-    };
-    let mut tops: Vec<&str> = files.iter().filter_map(|file| Some(file.path.split_once('/')?.0)).collect();
-    tops.sort_unstable();
-    tops.dedup();
-    let below = |top: &str| {
-        let strip = |file: &File| {
-            let path = file.path.strip_prefix(top)?.strip_prefix('/')?.to_owned();
-            Some(File { path, ..file.clone() })
-        };
-        Listing::new(&origin, Some(top), files.iter().filter_map(strip).collect()).ok()
-    };
-    let mut found = tops.into_iter().filter_map(|top| Some(Content { top: top.to_owned(), listing: below(top)? }));
-    match (found.next(), found.next()) {
-        (Some(content), None) => Ok(content),
-        (Some(one), Some(two)) => {
-            let message = format!("`{origin}`: expected one model, found them in {:?} and {:?}", one.top, two.top);
-            Err(Error::invalid(message))
-        }
-        (None, _) => Err(at_root),
-    }
 }
 
 /// The code of a status that is not a success.

@@ -42,7 +42,7 @@ fn only_what_is_new_is_asked_for() {
             last_modified: Some(last_modified.to_owned()),
             files: Vec::new(),
         });
-        let received = Received { bytes, etag: etag.map(str::to_owned), last_modified: None };
+        let received = Received { bytes, etag: etag.map(str::to_owned), last_modified: None, md5: None };
         let headers = conditions(known.as_ref(), &received);
         let mut text: Vec<String> = headers.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
         text.sort();

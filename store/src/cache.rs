@@ -1,8 +1,8 @@
 //! The cache directory: its layout, its locks, and which snapshots are complete.
 //!
 //! Each origin has a directory in the cache, and each snapshot of a version has a directory in that. A snapshot is written under
-//! a temporary name and renamed when it is complete, so a snapshot with its final name is complete. Its [`Manifest`] is next to
-//! it. Processes may share a cache. A process that writes a version holds a lock on it, which the system releases when the
+//! a temporary name, and renamed when it is complete and on the disk, so a snapshot with its final name is complete. Its
+//! [`Manifest`] is next to it, with a checksum of each file. Before a snapshot is used, its files are read and compared. Processes may share a cache. A process that writes a version holds a lock on it, which the system releases when the
 //! process ends. So an unfinished snapshot without a lock was left by a crash, and is removed.
 //!
 //! Everything here blocks. Callers run it on a thread that may block.
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-use tfweb_engine::{Code, Error};
+use ring::digest::{digest, SHA256};
+use tfweb_engine::{regular_file, Code, Error};
 
 use super::env::Env;
-use super::listing::{File, Hash};
+use super::manifest::{has_bytes, sync, Manifest, Published};
 use super::uri::ModelUri;
 
 /// The file extension of unfinished snapshots.
@@ -30,6 +30,11 @@ const SUPERSEDED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 const UNUSED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The most characters of a model's name in the name of its directory. File systems allow 255 for the whole name.
 const NAME_CHARS_MAX: usize = 64;
+
+/// The most bytes of a manifest. It describes at most `FILES_MAX` files.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// The digits of the hash in the name of an origin's directory.
+const DIRECTORY_HASH_DIGITS: usize = 16;
 
 /// The directory of downloaded models.
 #[derive(Clone, Debug)]
@@ -81,11 +86,12 @@ impl Cache {
     /// The directory of one origin. `endpoint` separates stores that have the same URI.
     pub(super) fn origin(&self, uri: &ModelUri, endpoint: Option<&str>) -> OriginCache {
         let identity = format!("{} {}", uri.identity(), endpoint.unwrap_or_default());
-        let mut hash = Hash::new();
-        hash.write(identity.as_bytes());
+        // The hash also hides what is secret in a URI.
+        let hash = digest(&SHA256, identity.as_bytes());
+        let identity: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let name: String = uri.name().chars().take(NAME_CHARS_MAX).map(|c| if is_plain(c) { c } else { '_' }).collect();
-        let directory = self.directory.join(format!("{}-{:016x}", name.trim_start_matches('.'), hash.value()));
+        let directory = self.directory.join(format!("{}-{}", name.trim_start_matches('.'), &identity[..DIRECTORY_HASH_DIGITS]));
         OriginCache { cache: self.clone(), directory, identity }
     }
 
@@ -112,34 +118,6 @@ fn usual_directory(env: &Env) -> Result<PathBuf, Error> {
     let caches = xdg.or_else(|| env.home().map(|home| home.join(".cache")));
     let message = "no directory for downloaded models: neither XDG_CACHE_HOME nor HOME is set; name one with --cache_dir";
     caches.map(|caches| caches.join("tfweb")).ok_or_else(|| Error::new(Code::FailedPrecondition, message))
-}
-
-/// The description of a snapshot.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    /// The identity of the origin. Directory names are hashes, which may collide.
-    pub(super) identity: String,
-    /// The version's number, or `archive`.
-    pub(super) version: String,
-    /// The headers that an archive came with. Sent with the next request, they let the server answer that nothing has changed.
-    pub(super) etag: Option<String>,
-    pub(super) last_modified: Option<String>,
-    /// Its files.
-    pub(super) files: Vec<ManifestFile>,
-}
-
-/// A file of a snapshot with the size and the stamp that it had in the listing.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct ManifestFile {
-    pub(super) path: String,
-    pub(super) size: u64,
-    pub(super) stamp: String,
-}
-
-impl From<&File> for ManifestFile {
-    fn from(file: &File) -> Self {
-        Self { path: file.path.clone(), size: file.size, stamp: file.stamp.clone() }
-    }
 }
 
 /// The cache directory of one origin.
@@ -170,7 +148,8 @@ impl OriginCache {
     /// On a file system without locks, all processes may write at once. Their temporary names differ, and the last rename finds
     /// the snapshot already there.
     pub(super) fn try_lock(&self, version: &str) -> io::Result<Option<Lock>> {
-        let file = OsFile::options().create(true).append(true).open(self.directory.join(format!("{version}{LOCK}")))?;
+        let path = self.directory.join(format!("{version}{LOCK}"));
+        let file = regular_file::open_with(OsFile::options().create(true).append(true), &path)?;
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Ok(None),
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file })),
@@ -202,23 +181,41 @@ impl OriginCache {
 
     /// The manifest of a snapshot, if the snapshot is complete: each file exists and has its size.
     pub(super) fn complete(&self, name: &str) -> Option<Manifest> {
-        let manifest = self.manifest(name)?;
-        let directory = self.snapshot(name);
-        let is_complete = |file: &ManifestFile| {
-            let metadata = fs::metadata(directory.join(&file.path));
-            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size)
-        };
-        (directory.is_dir() && manifest.files.iter().all(is_complete)).then_some(manifest)
+        self.published(name).filter(|published| published.is_complete(&self.snapshot(name))).map(|published| published.manifest)
     }
 
-    fn manifest(&self, name: &str) -> Option<Manifest> {
-        let text = fs::read(self.manifest_path(name)).ok()?;
-        serde_json::from_slice::<Manifest>(&text).ok().filter(|manifest| manifest.identity == self.identity)
+    /// Whether a snapshot is complete and each file has the bytes that were downloaded. This reads all of them.
+    pub(super) fn is_intact(&self, name: &str) -> bool {
+        self.published(name).is_some_and(|published| published.is_intact(&self.snapshot(name)))
+    }
+
+    /// The path of a file in a snapshot, if it has the bytes that were downloaded.
+    pub(super) fn intact_file(&self, name: &str, path: &str) -> Option<PathBuf> {
+        let (published, directory) = (self.published(name)?, self.snapshot(name));
+        let (file, crc32) = published.files().find(|(file, _)| file.path == path)?;
+        has_bytes(&directory, file, crc32).then(|| directory.join(path))
+    }
+
+    /// Whether two downloads of a snapshot gave the same bytes.
+    pub(super) fn is_confirmed(&self, name: &str) -> bool {
+        self.published(name).is_some_and(|published| published.is_confirmed)
+    }
+
+    /// Removes a snapshot with its manifest. The caller must hold the version's lock.
+    #[cfg(feature = "http")]
+    pub(super) fn discard(&self, name: &str, _lock: &Lock) {
+        remove(&self.manifest_path(name));
+        remove(&self.snapshot(name));
+    }
+
+    fn published(&self, name: &str) -> Option<Published> {
+        let text = regular_file::read(&self.manifest_path(name), MANIFEST_BYTES_MAX).ok()?;
+        serde_json::from_slice::<Published>(&text).ok().filter(|published| published.manifest.identity == self.identity)
     }
 
     /// Marks a snapshot as used now.
     pub(super) fn touch(&self, name: &str) {
-        if let Ok(file) = OsFile::options().append(true).open(self.manifest_path(name)) {
+        if let Ok(file) = regular_file::open_with(OsFile::options().append(true), &self.manifest_path(name)) {
             let _ = file.set_modified(SystemTime::now());
         }
     }
@@ -226,7 +223,7 @@ impl OriginCache {
     /// All snapshots of a version, with their names.
     pub(super) fn snapshots(&self, version: &str) -> Vec<(String, Manifest)> {
         let names = entries(&self.directory).filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".json")?.to_owned()));
-        let manifests = names.filter_map(|name| self.manifest(&name).map(|manifest| (name, manifest)));
+        let manifests = names.filter_map(|name| self.published(&name).map(|published| (name, published.manifest)));
         manifests.filter(|(name, manifest)| manifest.version == version && self.snapshot(name).is_dir()).collect()
     }
 
@@ -239,14 +236,35 @@ impl OriginCache {
 
     /// Renames a complete snapshot to its final name. The snapshots that it replaces stay for a day.
     pub(super) fn publish(&self, unfinished: UnfinishedSnapshot, name: &str, manifest: &Manifest) -> Result<PathBuf, Error> {
+        let sealed = Published::seal(unfinished.path(), manifest).map_err(|error| self.cannot_write(&error))?;
+        self.publish_sealed(unfinished, name, &sealed)
+    }
+
+    /// Publishes a snapshot that was downloaded once more, in place of the one of that name. If both have the same bytes, this
+    /// notes it and gives `None`.
+    pub(super) fn publish_again(
+        &self,
+        unfinished: UnfinishedSnapshot,
+        name: &str,
+        manifest: &Manifest,
+    ) -> Result<Option<PathBuf>, Error> {
+        let mut sealed = Published::seal(unfinished.path(), manifest).map_err(|error| self.cannot_write(&error))?;
+        let known = self.published(name).filter(|known| known.is_intact(&self.snapshot(name)));
+        if known.is_some_and(|known| known.crc32 == sealed.crc32) {
+            sealed.is_confirmed = true;
+            self.write_manifest(name, &sealed).map_err(|error| self.cannot_write(&error))?;
+            return Ok(None);
+        }
+        remove(&self.manifest_path(name));
+        self.publish_sealed(unfinished, name, &sealed).map(Some)
+    }
+
+    fn publish_sealed(&self, unfinished: UnfinishedSnapshot, name: &str, sealed: &Published) -> Result<PathBuf, Error> {
         let publish = || {
-            let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::other)?;
-            let beside = self.directory.join(format!("{}.json.{PART}", unique(&manifest.version)));
-            fs::write(&beside, text)?;
             let directory = self.snapshot(name);
-            if self.complete(name).is_some() {
+            if self.is_intact(name) {
                 // The same content came under another etag. Other processes may be reading the existing snapshot.
-                fs::rename(&beside, self.manifest_path(name))?;
+                self.write_manifest(name, sealed)?;
                 return Ok(directory);
             }
             if directory.exists() {
@@ -254,13 +272,24 @@ impl OriginCache {
             }
             // The manifest comes first: a manifest without a snapshot is ignored, but a snapshot without a manifest would have no
             // description.
-            fs::rename(&beside, self.manifest_path(name))?;
+            self.write_manifest(name, sealed)?;
             unfinished.rename(&directory)?;
+            sync(&self.directory)?;
             Ok(directory)
         };
         let directory = publish().map_err(|error: io::Error| self.cannot_write(&error))?;
-        self.prune(Some((name, &manifest.version)));
+        self.prune(Some((name, &sealed.manifest.version)));
         Ok(directory)
+    }
+
+    /// Writes a manifest under a temporary name, and renames it when it is on the disk.
+    fn write_manifest(&self, name: &str, published: &Published) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(published).map_err(io::Error::other)?;
+        let beside = self.directory.join(format!("{}.json.{PART}", unique(&published.manifest.version)));
+        fs::write(&beside, text)?;
+        sync(&beside)?;
+        fs::rename(&beside, self.manifest_path(name))?;
+        sync(&self.directory)
     }
 
     /// Removes snapshots that `current` replaced a day ago or more, and those that were not used for a month.
@@ -270,7 +299,7 @@ impl OriginCache {
             let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
             let age = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
             let is_superseded = current.is_some_and(|(current, version)| {
-                name != current && self.manifest(name).is_some_and(|manifest| manifest.version == version)
+                name != current && self.published(name).is_some_and(|published| published.manifest.version == version)
             });
             let kept = if is_superseded { SUPERSEDED_KEPT } else { UNUSED_KEPT };
             if age.is_some_and(|age| age > kept) {

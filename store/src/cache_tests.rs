@@ -1,6 +1,7 @@
 //! Snapshots that are found again, leftovers that are removed, and errors for a directory that cannot be a cache.
 
 use super::*;
+use crate::manifest::ManifestFile;
 
 fn place(cache: &Cache, uri: &str, endpoint: Option<&str>) -> OriginCache {
     let place = cache.origin(&ModelUri::parse(uri).unwrap(), endpoint);

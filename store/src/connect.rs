@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use opendal::layers::{RetryEvent, RetryLayer, TimeoutLayer};
 use opendal::{ErrorKind, HttpTransporter, Operator};
-use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::Client;
 use tfweb_engine::{Code, Error};
 
 use super::http::{self, cause, without_queries};
+use super::limited::LimitedTransport;
 use super::operator::{not_built, OperatorConfig, Service, Signing};
 use super::uri::ModelUri;
 
 /// The time limit for a cloud machine's metadata service. It answers from the machine's own network.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+/// A larger file is read in several ranges at once, because stores limit the speed of each connection. So no answer is larger.
+pub(super) const ANSWER_BYTES_MAX: u64 = 32 << 20;
 /// The server of Amazon that tells the region of any bucket.
 const AWS_ENDPOINT: &str = "https://s3.amazonaws.com";
 
@@ -41,7 +43,7 @@ pub(super) async fn connect(uri: &ModelUri, config: &OperatorConfig, client: &Cl
         options.insert("region".to_owned(), region_of(&bucket, client).await);
     }
     let operator = build(uri, config.service, options)?;
-    let transport = HttpTransporter::new(ReqwestTransport::new(client.clone()));
+    let transport = HttpTransporter::new(LimitedTransport::for_files(client, ANSWER_BYTES_MAX));
     let context = operator.base_context().with_http_transport(transport);
     let name = uri.to_string();
     let notify = move |event: RetryEvent<'_>| {
@@ -56,6 +58,13 @@ pub(super) async fn connect(uri: &ModelUri, config: &OperatorConfig, client: &Cl
         .with_notify(notify);
     let timeout = TimeoutLayer::new().with_timeout(http::IDLE_TIMEOUT).with_io_timeout(http::IDLE_TIMEOUT);
     Ok(operator.with_context(context).layer(timeout).layer(retry))
+}
+
+/// The same operator for one listing, whose answers have limits.
+pub(super) fn for_listing(operator: &Operator, client: &Client) -> Operator {
+    let transport = HttpTransporter::new(LimitedTransport::for_listing(client));
+    let context = operator.base_context().with_http_transport(transport);
+    operator.clone().with_context(context)
 }
 
 /// Checks that the service's feature is built in.

@@ -3,27 +3,31 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use opendal::Operator;
+use opendal::{Metadata, Operator};
 use reqwest::Client;
 use tfweb_engine::{Code, Error};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::OnceCell;
 
-use super::cache::{Lock, Manifest, ManifestFile, OriginCache, UnfinishedSnapshot};
-use super::connect::{connect, explain};
+use super::cache::{Lock, OriginCache, UnfinishedSnapshot};
+use super::connect::{connect, explain, for_listing, ANSWER_BYTES_MAX};
+use super::digest::{self, Md5Sum, Stated};
 use super::http;
 use super::listing::{File, Listing, Version, FILES_MAX};
 use super::lock::{blocking, lock};
+use super::manifest::{Manifest, ManifestFile};
 use super::operator::OperatorConfig;
 use super::progress::Progress;
 use super::uri::ModelUri;
 
+/// The time limit of a listing. One of `FILES_MAX` files takes a hundred pages, each a fraction of a second.
+const LISTING_TIME_MAX: Duration = Duration::from_secs(300);
 /// The most files that are read at once. It hides the latency of a store.
 const FILES_AT_ONCE: usize = 8;
-/// A larger file is read in several ranges at once, because stores limit the speed of each connection.
-const RANGED_BYTES_MIN: u64 = 32 << 20;
 /// The bytes of a range. With the limits of ranges and files, at most 128 MiB are in memory.
 const RANGE_BYTES: usize = 4 << 20;
 /// The most ranges of a file that are read at once.
@@ -37,6 +41,9 @@ pub(super) struct Store {
     cache: OriginCache,
     client: Client,
     operator: OnceCell<Operator>,
+    /// Whether etags that have the form of an MD5 are the MD5 of the content, as far as is known. An S3 bucket whose objects are
+    /// encrypted with KMS has others.
+    are_etags_md5: AtomicBool,
 }
 
 /// A prepared download: an unfinished snapshot with its directories, and the files that must be fetched.
@@ -45,12 +52,18 @@ struct Plan {
     /// Held until the download has ended.
     _lock: Lock,
     fetched: Vec<File>,
-    linked: usize,
 }
 
 impl Store {
     pub(super) fn new(uri: &ModelUri, config: OperatorConfig, cache: OriginCache) -> Result<Self, Error> {
-        Ok(Self { uri: uri.clone(), config, cache, client: http::client()?, operator: OnceCell::new() })
+        Ok(Self {
+            uri: uri.clone(),
+            config,
+            cache,
+            client: http::client()?,
+            operator: OnceCell::new(),
+            are_etags_md5: AtomicBool::new(true),
+        })
     }
 
     async fn operator(&self) -> Result<&Operator, Error> {
@@ -59,71 +72,94 @@ impl Store {
 
     /// Lists the versions in the store.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
-        let operator = self.operator().await?;
+        let files = tokio::time::timeout(LISTING_TIME_MAX, self.files()).await.unwrap_or_else(|_| {
+            let message = format!("`{}`: cannot list: it took more than {} s", self.uri, LISTING_TIME_MAX.as_secs());
+            Err(Error::new(Code::Unavailable, message))
+        });
+        Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files?)
+    }
+
+    /// Lists the files in the store.
+    async fn files(&self) -> Result<Vec<File>, Error> {
+        let operator = for_listing(self.operator().await?, &self.client);
         let failed = |error: opendal::Error| explain(&self.uri, "cannot list", &error);
         let mut entries = operator.lister_with("/").recursive(true).await.map_err(failed)?;
-        let mut files = Vec::new();
+        let (mut files, mut count) = (Vec::new(), 0);
         while let Some(entry) = entries.try_next().await.map_err(failed)? {
-            let metadata = entry.metadata();
-            if !metadata.is_file() {
-                continue;
-            }
-            if files.len() == FILES_MAX {
+            // Directories count too. A store may repeat one without end.
+            count += 1;
+            if count > FILES_MAX {
                 let message = format!("`{}`: more than {FILES_MAX} files; is it the place of one model?", self.uri);
                 return Err(Error::invalid(message));
             }
-            let modified = || metadata.last_modified().map(|time| time.to_string());
-            let stamp = metadata.etag().map(str::to_owned).or_else(modified).unwrap_or_default();
-            files.push(File { path: entry.path().to_owned(), size: metadata.content_length(), stamp });
+            let metadata = entry.metadata();
+            if metadata.is_file() {
+                files.push(File { path: entry.path().to_owned(), size: metadata.content_length(), stamp: stamp(metadata) });
+            }
         }
-        Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files)
+        Ok(files)
     }
 
     /// Downloads a complete version into the cache.
     pub(super) async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
-        let name = format!("{}-{}", version.number, version.fingerprint());
+        let name = name_of(version);
         if let Some(found) = self.found(&name).await? {
             return Ok(found);
         }
-        let number = version.number.to_string();
-        let lock = lock(&self.cache, &number).await?;
+        let lock = lock(&self.cache, &version.number.to_string()).await?;
         // The process that held the lock may have downloaded the version.
         if let Some(found) = self.found(&name).await? {
             return Ok(found);
         }
-        let Plan { snapshot, _lock, fetched, linked } = self.plan(version, lock).await?;
-        let bytes = fetched.iter().map(|file| file.size).fold(0, u64::saturating_add);
-        let progress = Progress::new(format!("{} version {number}", self.uri), bytes);
-        progress.during(self.fetch_all(&version.directory, &fetched, snapshot.path(), &progress)).await?;
-        if !fetched.is_empty() {
-            self.check_unchanged(version).await?;
+        let plan = self.plan(version, lock, true).await?;
+        self.complete(version, &plan).await?;
+        let (cache, manifest) = (self.cache.clone(), self.manifest(version));
+        blocking(move || cache.publish(plan.snapshot, &name, &manifest)).await
+    }
+
+    /// Downloads a version that does not load once more, with all its files. Gives `None` if that gave the same bytes, now or
+    /// earlier.
+    pub(super) async fn download_again(&self, version: &Version) -> Result<Option<PathBuf>, Error> {
+        let name = name_of(version);
+        let lock = lock(&self.cache, &version.number.to_string()).await?;
+        let (cache, asked) = (self.cache.clone(), name.clone());
+        if blocking(move || Ok(cache.is_confirmed(&asked))).await? {
+            return Ok(None);
         }
-        let manifest = Manifest {
+        let plan = self.plan(version, lock, false).await?;
+        self.complete(version, &plan).await?;
+        let (cache, manifest) = (self.cache.clone(), self.manifest(version));
+        blocking(move || cache.publish_again(plan.snapshot, &name, &manifest)).await
+    }
+
+    fn manifest(&self, version: &Version) -> Manifest {
+        Manifest {
             identity: self.cache.identity().to_owned(),
-            version: number.clone(),
+            version: version.number.to_string(),
             etag: None,
             last_modified: None,
             files: version.files.iter().map(ManifestFile::from).collect(),
-        };
-        let cache = self.cache.clone();
-        let directory = blocking(move || cache.publish(snapshot, &name, &manifest)).await?;
-        tracing::debug!("{} version {number}: fetched {} files ({bytes} bytes), kept {linked}", self.uri, fetched.len());
-        Ok(directory)
+        }
     }
 
-    /// The complete snapshot of this name, if there is one.
+    /// The intact snapshot of this name, if there is one. This reads its files.
     async fn found(&self, name: &str) -> Result<Option<PathBuf>, Error> {
-        let (cache, name) = (self.cache.clone(), name.to_owned());
+        let (cache, name, uri) = (self.cache.clone(), name.to_owned(), self.uri.clone());
         blocking(move || {
-            let is_complete = cache.complete(&name).is_some();
-            cache.touch(&name);
-            Ok(is_complete.then(|| cache.snapshot(&name)))
+            if cache.is_intact(&name) {
+                cache.touch(&name);
+                return Ok(Some(cache.snapshot(&name)));
+            }
+            if cache.complete(&name).is_some() {
+                tracing::warn!("{uri}: the files in `{}` are damaged and are downloaded again", cache.snapshot(&name).display());
+            }
+            Ok(None)
         })
         .await
     }
 
-    /// Makes the directories of a snapshot, and links the unchanged files from earlier snapshots of the version.
-    async fn plan(&self, version: &Version, lock: Lock) -> Result<Plan, Error> {
+    /// Makes the directories of a snapshot. If it may, it links the unchanged files from earlier snapshots of the version.
+    async fn plan(&self, version: &Version, lock: Lock, may_link: bool) -> Result<Plan, Error> {
         let (cache, version) = (self.cache.clone(), version.clone());
         blocking(move || {
             let number = version.number.to_string();
@@ -133,13 +169,25 @@ impl Store {
             for directory in directories {
                 fs::create_dir_all(snapshot.path().join(directory)).map_err(|error| cache.cannot_write(&error))?;
             }
-            let earlier = cache.snapshots(&number);
-            let count = version.files.len();
+            let earlier = if may_link { cache.snapshots(&number) } else { Vec::new() };
             let fetched: Vec<File> =
                 version.files.into_iter().filter(|file| !link_unchanged(&cache, &earlier, file, snapshot.path())).collect();
-            Ok(Plan { snapshot, _lock: lock, linked: count - fetched.len(), fetched })
+            Ok(Plan { snapshot, _lock: lock, fetched })
         })
         .await
+    }
+
+    /// Fetches the files that a snapshot lacks.
+    async fn complete(&self, version: &Version, plan: &Plan) -> Result<(), Error> {
+        let bytes = plan.fetched.iter().map(|file| file.size).fold(0, u64::saturating_add);
+        let progress = Progress::new(format!("{} version {}", self.uri, version.number), bytes);
+        progress.during(self.fetch_all(&version.directory, &plan.fetched, plan.snapshot.path(), &progress)).await?;
+        if !plan.fetched.is_empty() {
+            self.check_unchanged(version).await?;
+        }
+        let (count, linked) = (plan.fetched.len(), version.files.len() - plan.fetched.len());
+        tracing::debug!("{} version {}: fetched {count} files ({bytes} bytes), kept {linked}", self.uri, version.number);
+        Ok(())
     }
 
     async fn fetch_all(&self, directory: &str, files: &[File], into: &Path, progress: &Progress) -> Result<(), Error> {
@@ -148,18 +196,51 @@ impl Store {
         futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect().await
     }
 
+    /// Reads a file, and reads it once more if its MD5 is not the one that the store states.
     async fn fetch(&self, directory: &str, file: &File, into: &Path, progress: &Progress) -> Result<(), Error> {
         let path = if directory.is_empty() { file.path.clone() } else { format!("{directory}/{}", file.path) };
+        let target = into.join(&file.path);
+        self.read(&path, file.size, &target, progress).await?;
+        let Some(Stated { md5, is_etag }) = digest::stated(&file.stamp) else { return Ok(()) };
+        let are_etags_md5 = || !is_etag || self.are_etags_md5.load(Ordering::Relaxed);
+        if !are_etags_md5() {
+            return Ok(());
+        }
+        let first = self.md5(&target).await?;
+        if first == md5 || !are_etags_md5() {
+            return Ok(());
+        }
+        tracing::warn!("{}: {path:?} was read with another MD5 than the store states; reading it again", self.uri);
+        tokio::fs::remove_file(&target).await.map_err(|error| self.cache.cannot_write(&error))?;
+        self.read(&path, file.size, &target, progress).await?;
+        let second = self.md5(&target).await?;
+        if second == first && is_etag {
+            // The same bytes came twice, so this store's etags are something else.
+            self.are_etags_md5.store(false, Ordering::Relaxed);
+        } else if second != md5 {
+            let message = format!("`{}`: {path:?} was read twice, and its MD5 was not the one that the store states", self.uri);
+            return Err(Error::new(Code::Unavailable, message));
+        }
+        Ok(())
+    }
+
+    async fn md5(&self, path: &Path) -> Result<Md5Sum, Error> {
+        let (path, cache) = (path.to_path_buf(), self.cache.clone());
+        blocking(move || digest::md5(&path).map_err(|error| cache.cannot_write(&error))).await
+    }
+
+    async fn read(&self, path: &str, size: u64, target: &Path, progress: &Progress) -> Result<(), Error> {
         let failed = |error: opendal::Error| explain(&self.uri, &format!("cannot read {path:?}"), &error);
         let unwritable = |error: std::io::Error| self.cache.cannot_write(&error);
         let operator = self.operator().await?;
         let mut written = 0;
-        let mut output = tokio::fs::File::create_new(into.join(&file.path)).await.map_err(unwritable)?;
-        if file.size > 0 {
-            let reader = operator.reader_with(&path);
-            let reader = if file.size > RANGED_BYTES_MIN { reader.chunk(RANGE_BYTES).concurrent(RANGES_AT_ONCE) } else { reader };
-            let mut stream = reader.await.map_err(failed)?.into_stream(0..file.size).await.map_err(failed)?;
-            while let Some(buffer) = stream.try_next().await.map_err(failed)? {
+        let mut output = tokio::fs::File::create_new(target).await.map_err(unwritable)?;
+        if size > 0 {
+            let reader = operator.reader_with(path);
+            let reader = if size > ANSWER_BYTES_MAX { reader.chunk(RANGE_BYTES).concurrent(RANGES_AT_ONCE) } else { reader };
+            let mut stream = reader.await.map_err(failed)?.into_stream(0..size).await.map_err(failed)?;
+            // A store that sends more than the file has is not read to its end.
+            while let Some(buffer) = stream.try_next().await.map_err(failed)?.filter(|_| written <= size) {
                 for bytes in buffer {
                     output.write_all(&bytes).await.map_err(unwritable)?;
                     written += bytes.len() as u64;
@@ -169,10 +250,10 @@ impl Store {
         }
         // An earlier write may report its error only here.
         output.flush().await.map_err(unwritable)?;
-        if written == file.size {
+        if written == size {
             return Ok(());
         }
-        let message = format!("`{}`: {path:?} has {written} bytes instead of {}", self.uri, file.size);
+        let message = format!("`{}`: {path:?} has {written} bytes instead of {size}", self.uri);
         Err(Error::new(Code::Unavailable, message))
     }
 
@@ -182,22 +263,37 @@ impl Store {
         if now.version(version.number).is_some_and(|now| now.fingerprint() == version.fingerprint()) {
             return Ok(());
         }
+        // Files that changed are no proof that etags are no MD5.
+        self.are_etags_md5.store(true, Ordering::Relaxed);
         let message = format!("`{}`: version {} was changed while it was being read", self.uri, version.number);
         Err(Error::new(Code::Unavailable, message))
     }
 }
 
-/// Links or copies a file from an earlier snapshot that has it with the same size and stamp.
+/// The etag, or else the time of the last change, and the MD5 of the content if the store gives it in a field of its own.
+fn stamp(metadata: &Metadata) -> String {
+    let modified = || metadata.last_modified().map(|time| time.to_string());
+    let stamp = metadata.etag().map(str::to_owned).or_else(modified).unwrap_or_default();
+    match metadata.content_md5().filter(|md5| !md5.is_empty()) {
+        Some(md5) => digest::with_md5(&stamp, md5),
+        None => stamp,
+    }
+}
+
+/// The name of a version's snapshot.
+fn name_of(version: &Version) -> String {
+    format!("{}-{}", version.number, version.fingerprint())
+}
+
+/// Links or copies a file from an earlier snapshot that has it with the same size and stamp, and undamaged.
 fn link_unchanged(cache: &OriginCache, earlier: &[(String, Manifest)], file: &File, into: &Path) -> bool {
     if file.stamp.is_empty() {
         return false;
     }
     let is_same = |known: &ManifestFile| known.path == file.path && known.size == file.size && known.stamp == file.stamp;
     let holders = earlier.iter().filter(|(_, manifest)| manifest.files.iter().any(is_same));
-    let mut sources = holders.map(|(name, _)| cache.snapshot(name).join(&file.path));
+    let mut sources = holders.filter_map(|(name, _)| cache.intact_file(name, &file.path));
     let target = into.join(&file.path);
-    sources.any(|source| {
-        let is_complete = fs::metadata(&source).is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size);
-        is_complete && (fs::hard_link(&source, &target).is_ok() || fs::copy(&source, &target).is_ok_and(|bytes| bytes == file.size))
-    })
+    sources
+        .any(|source| fs::hard_link(&source, &target).is_ok() || fs::copy(&source, &target).is_ok_and(|bytes| bytes == file.size))
 }

@@ -8,8 +8,9 @@ use tfweb_engine::Error;
 
 /// The time limit of a connection to a server.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest wait for more bytes of an answer.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest wait for more bytes of an answer. With all retries, a host that accepts connections and says nothing is given up
+/// after a minute.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most redirects of a request: from a namenode to a datanode, or from a site to a mirror, and a few more.
 const REDIRECTS_MAX: usize = 5;
 /// The retries of each request. With their pauses they take about five seconds.

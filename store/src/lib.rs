@@ -4,10 +4,10 @@
 //! [`Origin::download`] puts a version into the [`Cache`] and returns its directory. A local directory is listed in the same way
 //! and used where it is. This crate loads no model, watches no origin, and knows no model names.
 //!
-//! - `uri`, `env`, `operator`, `listing`: read URIs, variables and lists of files. They are pure.
-//! - `http`, `connect`: make the clients of stores.
+//! - `uri`, `env`, `operator`, `listing`, `layout`: read URIs, variables and lists of files. They are pure.
+//! - `http`, `limited`, `connect`: make the clients of stores.
 //! - `download`, `archive`, `unpack`, `local`: stores, archives and local directories.
-//! - `cache`, `lock`, `progress`: write files into the cache, and log the progress.
+//! - `cache`, `manifest`, `digest`, `lock`, `progress`: write files into the cache, know them again, and log the progress.
 
 #![forbid(unsafe_code)]
 
@@ -15,12 +15,17 @@
 mod archive;
 mod cache;
 mod connect;
+mod digest;
 mod download;
 mod env;
 mod http;
+#[cfg(feature = "http")]
+mod layout;
+mod limited;
 mod listing;
 mod local;
 mod lock;
+mod manifest;
 mod operator;
 mod origin;
 mod progress;

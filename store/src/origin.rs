@@ -114,7 +114,25 @@ impl Origin {
             Kind::Archive(archive) => archive.download(version).await,
         }
     }
+
+    /// Downloads a version once more that was downloaded and does not load, because its origin may have sent wrong bytes. Gives
+    /// the directory, or `None` if the bytes are the same, now or in an earlier second download. Local files are not downloaded.
+    ///
+    /// # Errors
+    /// Those of [`Self::download`].
+    ///
+    /// # Cancel safety
+    /// An unfinished download is removed, and the earlier one stays.
+    pub async fn download_again(&self, version: &Version) -> Result<Option<PathBuf>, Error> {
+        match &self.kind {
+            Kind::Local(_) => Ok(None),
+            Kind::Store(store) => store.download_again(version).await,
+            #[cfg(feature = "http")]
+            Kind::Archive(archive) => archive.download_again(version).await,
+        }
+    }
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,8 @@ serves until its stdin is closed.
     azblob.py DIRECTORY
 """
 
+import base64
+import hashlib
 import os
 import re
 import sys
@@ -53,6 +55,7 @@ class Account(BaseHTTPRequestHandler):
                     blobs.append(
                         f"<Blob><Name>{escape(blob)}</Name><Properties><Last-Modified>{modified(path)}</Last-Modified>"
                         f"<Etag>{etag(path)}</Etag><Content-Length>{os.path.getsize(path)}</Content-Length>"
+                        f"<Content-MD5>{md5(path)}</Content-MD5>"
                         "<Content-Type>application/octet-stream</Content-Type><BlobType>BlockBlob</BlobType></Properties></Blob>"
                     )
         body = (
@@ -75,6 +78,11 @@ class Account(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def md5(path):
+    with open(path, "rb") as file:
+        return base64.b64encode(hashlib.md5(file.read()).digest()).decode()
 
 
 def etag(path):

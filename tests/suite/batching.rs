@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tfweb_engine::fake::{Behaviour, FakeSession};
-use tfweb_engine::Session;
+use tfweb_engine::{Code, Error, Session, Signature, Tensor};
 
 use crate::client::{Connection, Request, Response};
 use crate::gated::Gated;
-use crate::support::{session, RunningServer, MODELS};
+use crate::support::{session, until, RunningServer, MODELS};
 
 /// How soon a full queue must say so.
 const REFUSAL_MAX: Duration = Duration::from_millis(50);
@@ -251,6 +251,48 @@ fn a_panic_in_a_run_answers_500_and_the_server_lives_on() {
         assert_eq!((response.status, &response.json()["code"]), (500, &"INTERNAL".into()));
         assert_eq!(server.post("/", r#"{"x": [2]}"#), (200, r#"{"y":[2.0]}"#.into()));
     }
+}
+
+/// A session that finds the bytes of negative values damaged.
+struct Damaged(FakeSession);
+
+impl Session for Damaged {
+    fn signatures(&self) -> &[Signature] {
+        self.0.signatures()
+    }
+
+    fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        let damaged = |error: Error| Error::new(Code::DataLoss, error.message);
+        self.0.run(signature, requests).map_err(damaged)
+    }
+}
+
+#[test]
+fn damaged_bytes_are_400_and_hurt_no_neighbour() {
+    let held = Held::new(Arc::new(Damaged(FakeSession::new(Behaviour::FailsOnNegative))), "");
+    let value = |i: i32| if i % 3 == 0 { -i - 1 } else { i };
+    let requests = (0..64).map(|i| x("/", value(i))).collect();
+    for (i, response) in (0..64).zip(answers(held.send_behind(x("/", 1), requests))) {
+        if i % 3 == 0 {
+            let expected = serde_json::json!({"error": "x must not be negative", "code": "DATA_LOSS"});
+            assert_eq!((response.status, response.json()), (400, expected));
+        } else {
+            assert_eq!((response.status, response.json()), (200, serde_json::json!({ "y": [f64::from(i)] })));
+        }
+    }
+}
+
+#[test]
+fn runs_that_are_out_of_time_end_and_leave_their_threads_to_others() {
+    let server = RunningServer::kept("--model tests/models/kitchen --inter_op pool --run_threads 1 --request_timeout_ms 1500");
+    // Each would run for minutes.
+    let late = server.send_all([1, 2, 3].map(|_| Request::post("/slow", r#"{"loops": [300000]}"#)));
+    for response in answers(late) {
+        assert_eq!((response.status, &response.json()["code"]), (504, &"DEADLINE_EXCEEDED".into()));
+    }
+    let metric = r#"tfweb_running_rows{model="kitchen",version="1",signature="slow"} 0"#;
+    until("no row runs", || server.call(&Request::get("/metrics")).text().contains(metric));
+    assert_eq!(server.post("/passthrough", r#"{"x": [1]}"#).0, 200);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::thread;
 use prost::Message;
 use serde_json::json;
 use tfweb::observe::log::{self, Log, LogFormat};
-use tfweb_actors::exit_on_actor_panic;
+use tfweb_actors::start_arbiter;
 use tfweb_engine::{DType, Tensor};
 use tfweb_proto::tensorflow::serving::prediction_log::LogType;
 use tfweb_proto::tensorflow::serving::{ModelSpec, PredictLog, PredictRequest, PredictionLog};
@@ -153,8 +153,7 @@ fn panic_in_an_actor() -> ! {
     let before = ticks(std::process::id());
     until("TensorFlow works", || ticks(std::process::id()) > before + 20);
     actix::System::new().block_on(async {
-        let arbiter = actix::Arbiter::new();
-        exit_on_actor_panic(&arbiter.handle(), log::end_process);
+        let arbiter = start_arbiter(log::end_process);
         arbiter.spawn_fn(|| panic!("on purpose"));
         std::future::pending::<()>().await;
     });

@@ -8,13 +8,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix::{Arbiter, System};
+use actix::System;
 use awc::Client;
 use futures::future::{join_all, BoxFuture};
+use tfweb::observe::log;
 use tfweb_actors::fetcher::rules::{Rules, Target};
 use tfweb_actors::fetcher::{FetchPolicy, FetcherHandle, Outcome, Resolve};
+use tfweb_actors::start_arbiter;
 use tfweb_engine::Error;
-use tfweb_limits::Deadline;
+use tfweb_limits::{Deadline, Ledger};
 
 use crate::origin::{loopback, Origin};
 use crate::support::{config, is_alone, until, Random};
@@ -45,9 +47,14 @@ pub(crate) fn policy(flags: &str) -> FetchPolicy {
 
 /// Runs a test against a fetcher of its own.
 pub(crate) fn with_fetcher<T>(policy: FetchPolicy, test: impl AsyncFnOnce(&FetcherHandle) -> T) -> T {
+    with_ledger(policy, Ledger::new(1 << 30), test)
+}
+
+/// Runs a test against a fetcher of its own, whose bodies count into a ledger.
+pub(crate) fn with_ledger<T>(policy: FetchPolicy, ledger: Arc<Ledger>, test: impl AsyncFnOnce(&FetcherHandle) -> T) -> T {
     System::new().block_on(async {
-        let arbiter = Arbiter::new();
-        let fetcher = FetcherHandle::start(&arbiter.handle(), policy);
+        let arbiter = start_arbiter(log::end_process);
+        let fetcher = FetcherHandle::start(&arbiter.handle(), policy, ledger);
         let result = test(&fetcher).await;
         arbiter.stop();
         result

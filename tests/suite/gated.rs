@@ -1,6 +1,7 @@
 //! A session whose runs can be held, so that requests gather behind it, and that records the rows of every run.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tfweb_engine::{Error, Session, Signature, Tensor};
 
@@ -48,10 +49,14 @@ impl Session for Gated {
     }
 
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        self.run_within(signature, requests, Duration::MAX)
+    }
+
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
         let rows = requests.iter().map(|request| request[0].rows().unwrap_or(1)).sum();
         lock(&self.run_rows).push(rows);
         drop(self.released.wait_while(lock(&self.held), |held| *held));
-        self.inner.run(signature, requests)
+        self.inner.run_within(signature, requests, time)
     }
 }
 

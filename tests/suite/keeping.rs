@@ -14,7 +14,7 @@ use crate::support::{until, RunningServer};
 pub(crate) const TWO: &str = "tests/models/half_plus_two/1";
 pub(crate) const THREE: &str = "tests/models/half_plus_three/1";
 /// Looks often, so that tests need not wait.
-const POLL: &str = "--poll_seconds 0.05";
+pub(crate) const POLL: &str = "--poll_seconds 0.05";
 
 /// A directory of versions.
 pub(crate) struct Shelf(tempfile::TempDir);
@@ -24,11 +24,11 @@ impl Shelf {
         Self(tempfile::tempdir().expect("a directory"))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn version(&self, number: u64) -> PathBuf {
+    pub(crate) fn version(&self, number: u64) -> PathBuf {
         self.path().join(number.to_string())
     }
 
@@ -84,17 +84,17 @@ fn until_states(server: &RunningServer, expect: &[(u64, &str)]) {
 }
 
 /// Asks a model for the value of 1: half_plus_two answers 2.5, half_plus_three 3.5.
-fn answer(server: &RunningServer, target: &str) -> (u16, String) {
+pub(crate) fn answer(server: &RunningServer, target: &str) -> (u16, String) {
     server.post(target, r#"{"x": [1]}"#)
 }
 
 #[track_caller]
-fn until_answers(server: &RunningServer, target: &str, expect: &str) {
+pub(crate) fn until_answers(server: &RunningServer, target: &str, expect: &str) {
     until(&format!("{target} answers {expect}"), || answer(server, target) == (200, expect.into()));
 }
 
-const GIVES_TWO: &str = r#"{"y":[2.5]}"#;
-const GIVES_THREE: &str = r#"{"y":[3.5]}"#;
+pub(crate) const GIVES_TWO: &str = r#"{"y":[2.5]}"#;
+pub(crate) const GIVES_THREE: &str = r#"{"y":[3.5]}"#;
 
 #[test]
 fn the_newest_version_takes_over_and_the_old_one_leaves() {
@@ -215,7 +215,7 @@ fn a_missing_model_is_waited_for_and_the_others_are_served() {
     let ready = call(&lenient, &Request::get("/readyz"));
     assert_eq!((ready.status, &ready.json()["models"][0]["state"]), (200, &json!("AVAILABLE")), "{ready:?}");
     let state = ready.json()["models"][1].clone();
-    assert!(state["name"] == "missing" && state["state"] == "START" && state["error"].as_str().unwrap().contains("No such file"));
+    assert_eq!(state, json!({"name": "missing", "version": null, "state": "START", "error": "there is no model at its place"}));
     assert_eq!(call(&strict, &Request::get("/readyz")).status, 503);
     let early = call(&strict, &Request::post("/models/missing/serving_default", r#"{"x": [1]}"#));
     assert_eq!((early.status, early.header("retry-after")), (503, Some("1")), "{early:?}");
@@ -334,4 +334,35 @@ fn a_signal_ends_a_server_that_still_loads() {
     process.signal("TERM");
     let (status, _) = process.ended();
     assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn what_an_administrator_changed_stays_until_its_entry_in_the_file_changes() {
+    let (a, b, place) = (Shelf::new(), Shelf::new(), tempfile::tempdir().expect("a directory"));
+    a.put(1, TWO);
+    b.put(1, THREE);
+    let file = place.path().join("models.txt");
+    let write = |entries: &[(&str, &Shelf)]| {
+        let config =
+            |(name, shelf): &(&str, &Shelf)| format!("config {{ name: \"{name}\" base_path: \"{}\" }}", shelf.path().display());
+        let text: String = entries.iter().map(config).collect();
+        fs::write(place.path().join("new"), format!("model_config_list {{ {text} }}")).expect("a file");
+        fs::rename(place.path().join("new"), &file).expect("the same file system");
+    };
+    write(&[("kept", &a), ("removed", &a), ("moved", &a)]);
+    let flags = format!("--model_config_file {} --model_config_poll_seconds 0.05 --admin_token t", file.display());
+    let process = Process::serve(&flags);
+    let call = |request: Request| process.connect().call(&request.header("Authorization", "Bearer t")).expect("an answer");
+    let answer = |name: &str| call(Request::post(&format!("/models/{name}/serving_default"), r#"{"x": [1]}"#));
+    assert_eq!(call(Request::new("DELETE", "/models/removed")).status, 204);
+    assert_eq!(call(Request::post("/models/moved", json!({ "uri": b.path() }).to_string())).status, 200);
+    // The file is written again, with the same entries and a new one.
+    write(&[("kept", &a), ("removed", &a), ("moved", &a), ("new", &a)]);
+    until("the new model is served", || answer("new").text() == GIVES_TWO);
+    assert_eq!((answer("removed").status, answer("moved").text()), (404, GIVES_THREE.to_owned()));
+    // Their entries change.
+    write(&[("kept", &a), ("removed", &b), ("new", &a)]);
+    until("the removed model is served", || answer("removed").text() == GIVES_THREE);
+    until("the moved model is gone", || answer("moved").status == 404);
+    assert_eq!(answer("kept").text(), GIVES_TWO);
 }

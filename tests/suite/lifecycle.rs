@@ -205,10 +205,19 @@ fn a_model_that_cannot_run_is_served_with_a_warning() {
 }
 
 #[test]
-fn a_model_without_its_variables_is_served_with_a_warning() {
+fn a_model_without_its_variables_exits_1() {
     let place = damaged(|bytes| bytes);
-    fs::remove_dir_all(place.path().join("variables")).unwrap();
-    check_warned(place.path().to_str().unwrap(), "a trial run on zeros failed");
+    let variables = place.path().join("variables");
+    for entry in fs::read_dir(&variables).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for directory in ["empty", "missing"] {
+        let expect = ["is not complete", "variables/variables.index is missing"];
+        check_refused(&format!("--port 0 --model {}", place.path().display()), &[], 1, &expect);
+        if directory == "empty" {
+            fs::remove_dir(&variables).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -197,8 +197,8 @@ fn a_fatal_error_is_printed_once() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("its port").port();
     let taken_port = format!("{HALF_PLUS_TWO} --host 127.0.0.1 --port {port}");
-    // One line says that TensorFlow is open; the second flags have one more for the model.
-    for (flags, reason, count) in [("--model no/such/model", "no/such/model", 2), (&taken_port, "cannot listen on", 3)] {
+    // One line says that TensorFlow is open; the first flags have one more for the port.
+    for (flags, reason, count) in [("--model no/such/model", "no/such/model", 3), (&taken_port, "cannot listen on", 2)] {
         for format in ["text", "json"] {
             let (status, stderr) = Process::start(&format!("{flags} --log_format {format}"), &[]).ended();
             assert_eq!(status.code(), Some(1), "{stderr:#?}");

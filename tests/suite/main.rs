@@ -9,7 +9,8 @@
 //! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself. The URLs lead to an `origin`, over `tls` or not.
 //! - `odd_origins`: URL inputs that lead to hostile, broken and old servers.
 //! - `hostile_origin`: answers whose bytes could be taken for the answer to another request.
-//! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load.
+//! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load; `changes`: many at once, and
+//!   some whose callers go away; `copies`: versions that are not whole. `starting`: models that are loaded while others are served.
 //! - `store`, `archives`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
 //! - `logs`: the log of the process; `traces`: its spans, as the `collector` of this suite takes them. Both call by `grpc_client`.
@@ -36,10 +37,14 @@ mod architecture;
 mod archives;
 mod balancer;
 mod batching;
+mod changes;
 mod client;
 mod collector;
 mod container;
+mod copies;
+mod damage;
 mod exits;
+mod fetch_sharing;
 mod fetcher;
 mod frames;
 mod fuzz;
@@ -48,6 +53,7 @@ mod grpc;
 mod grpc_client;
 mod hostile_clients;
 mod hostile_origin;
+mod hostile_store;
 mod http;
 mod http2;
 mod https;
@@ -67,6 +73,7 @@ mod readme;
 mod rolling;
 mod shapes;
 mod shutdown;
+mod starting;
 mod store;
 mod store_servers;
 mod support;

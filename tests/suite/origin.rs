@@ -184,6 +184,15 @@ impl Shared {
                 self.wait_released(stream)?;
                 whole(wire, "", b"held")?;
             }
+            "held-size" => {
+                self.wait_released(stream)?;
+                whole(wire, "", &body(number()))?;
+            }
+            "open" => {
+                wire.write_all(b"HTTP/1.1 200 OK\r\n\r\nopen")?;
+                self.wait_released(stream)?;
+                return Ok(false);
+            }
             "slow" => {
                 // The pace of a slow origin; the time is the request's own.
                 thread::sleep(Duration::from_millis(number() as u64));

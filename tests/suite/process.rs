@@ -11,6 +11,10 @@ use crate::support::until;
 
 /// The line of the log that says that the server takes requests; its URL follows.
 const READY: &str = "listening on http";
+/// The line of the log that says that the ports are open, after the URL.
+const OPEN: &str = " is open; models to load: ";
+/// The line of the log that says that each model has been tried.
+const TRIED: &str = "models loaded: ";
 /// Variables that tfweb reads although they are not called `TFWEB_…`.
 const OTHERS: [&str; 3] = ["MODEL", "MODEL_NAME", "PORT"];
 
@@ -42,6 +46,10 @@ impl Process {
             }
         }
         // Many run at once: those that are not asked about it leave gRPC's port alone.
+        // So does HTTP's port, unless the test is about `PORT`.
+        if !variables.iter().any(|(name, _)| *name == "PORT") {
+            command.env("TFWEB_PORT", "0");
+        }
         command.env("TFWEB_GRPC_PORT", "0").args(flags.split_whitespace()).envs(variables.iter().copied());
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
@@ -58,18 +66,32 @@ impl Process {
         Self { child, stderr, reader: Some(reader), address: None }
     }
 
-    /// Starts a server on a free port and waits until it listens.
+    /// Starts a server on a free port and waits until it has tried each of its models.
     #[track_caller]
     pub(crate) fn serve(flags: &str) -> Self {
         Self::start(&format!("--host 127.0.0.1 --port 0 {flags}"), &[]).ready()
     }
 
-    /// Waits until it says where it listens.
+    /// Waits until its ports are open.
     #[track_caller]
-    pub(crate) fn ready(mut self) -> Self {
-        let line = self.until_says(READY);
+    pub(crate) fn opened(self) -> Self {
+        self.with_address(OPEN)
+    }
+
+    /// Waits until it has tried each of its models.
+    #[track_caller]
+    pub(crate) fn ready(self) -> Self {
+        let mut process = self.with_address(READY);
+        process.until_says(TRIED);
+        process
+    }
+
+    /// Waits for a line with this text and the URL of the HTTP port.
+    #[track_caller]
+    fn with_address(mut self, text: &str) -> Self {
+        let line = self.until_says(text);
         // Of JSON, a quote follows it.
-        let address = line.rsplit("://").next().and_then(|rest| rest.split('"').next()?.trim().parse().ok());
+        let address = line.rsplit("://").next().and_then(|rest| rest.split(['"', ' ']).next()?.trim().parse().ok());
         self.address = Some(address.unwrap_or_else(|| panic!("an address in {line:?}")));
         self
     }

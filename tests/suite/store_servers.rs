@@ -212,6 +212,10 @@ pub(crate) struct Page {
     pub(crate) location: String,
     /// The first connection ends after this number of bytes; the next request gets all of the content.
     pub(crate) cut_once: Option<usize>,
+    /// The MD5 of the content in base64, as a header.
+    pub(crate) md5: &'static str,
+    /// The number of answers that have zeros for the content.
+    pub(crate) lies: usize,
 }
 
 /// A web server of files, with etags, conditions and ranges.
@@ -275,7 +279,11 @@ fn serve(mut client: &TcpStream, pages: &Mutex<HashMap<String, Page>>, heads: &M
         let range = format!("ETag: {etag}\r\nContent-Range: bytes {offset}-{}/{length}\r\n", length - 1);
         answer("206 Partial Content", &format!("{range}Content-Length: {}\r\n", length - offset), &page.content[offset..])
     } else {
-        answer("200 OK", &format!("ETag: {etag}\r\nContent-Length: {length}\r\n"), &page.content)
+        let md5 = if page.md5.is_empty() { String::new() } else { format!("Content-MD5: {}\r\n", page.md5) };
+        let zeros = vec![0; if page.lies > 0 { length } else { 0 }];
+        page.lies = page.lies.saturating_sub(1);
+        let content = if zeros.is_empty() { &page.content } else { &zeros };
+        answer("200 OK", &format!("{md5}ETag: {etag}\r\nContent-Length: {length}\r\n"), content)
     };
     let end = page.cut_once.take().unwrap_or(bytes.len()).min(bytes.len());
     let _ = client.write_all(&bytes[..end]);

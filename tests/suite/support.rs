@@ -8,10 +8,12 @@ use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use actix::Arbiter;
 use futures::channel::oneshot;
+use futures::FutureExt;
 use tfweb::config::{Config, Flags};
 use tfweb::models::defaults::Defaults;
-use tfweb::models::{self, Model, ModelSet, ModelSpec, State, VersionStatus};
+use tfweb::models::{self, Load, Loader, Model, ModelSet, ModelSpec, State, VersionStatus};
 use tfweb::server::{Models, Server, Stopped};
 use tfweb_actors::ModelHandle;
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
@@ -121,6 +123,8 @@ pub(crate) struct RunningServer {
     pub(crate) address: SocketAddr,
     /// By model and signature.
     handles: HashMap<(String, String), ModelHandle>,
+    /// Changes its models; none where they cannot change.
+    pub(crate) set: Option<Arc<ModelSet>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -144,6 +148,14 @@ impl RunningServer {
         Self::serve(config, sessions.map(load).into())
     }
 
+    /// Serves no models at first. Those that are added are loaded by `load`, and not by TensorFlow.
+    pub(crate) fn loading(load: Load, flags: &str) -> Self {
+        Self::run(config(flags), async move |config, models| {
+            let loader = Loader { load, ..models.loader(config) };
+            Some(Arc::new(ModelSet::new(Arc::clone(&models.catalog), loader, Arbiter::new())))
+        })
+    }
+
     /// The server of these flags that all tests share; it is never stopped.
     pub(crate) fn shared(flags: &str) -> &'static Self {
         static SERVERS: Mutex<Vec<(String, &'static RunningServer)>> = Mutex::new(Vec::new());
@@ -162,7 +174,10 @@ impl RunningServer {
         load_library(config.tensorflow_lib.as_deref()).unwrap_or_else(|error| panic!("{error}"));
         Self::run(config, async |config, models| {
             let set = Arc::new(models.set(config));
-            set.start(&config.models).await;
+            let (open, opened) = oneshot::channel();
+            let updates = set.start(&config.models, &opened.shared());
+            let _ = open.send(());
+            futures::future::join_all(updates).await;
             Some(set)
         })
     }
@@ -188,7 +203,7 @@ impl RunningServer {
                 let models = Models::new(&config).unwrap_or_else(|error| panic!("{error}"));
                 let catalog = Arc::clone(&models.catalog);
                 let set = fill(&config, &models).await;
-                let server = Server::start(&config, models, set).expect("the server starts");
+                let server = Server::start(&config, models, set.clone()).expect("the server starts");
                 let mut handles = HashMap::new();
                 for model in catalog.models().iter() {
                     for servable in model.served().flat_map(|version| &version.servables) {
@@ -196,14 +211,14 @@ impl RunningServer {
                         handles.insert((model.name.clone(), signature), servable.handle.clone());
                     }
                 }
-                started.send((server.address(), handles)).expect("the test waits for this");
+                started.send((server.address(), handles, set)).expect("the test waits for this");
                 // A test that panics drops its end, which stops the server as well.
                 let _ = stopped.await;
                 assert_eq!(server.stop().await.expect("the server stops"), Stopped::Finished);
             });
         });
-        let (address, handles) = start.recv().expect("the server says where it listens");
-        Self { address, handles, stop: Some(stop), thread: Some(thread) }
+        let (address, handles, set) = start.recv().expect("the server says where it listens");
+        Self { address, handles, set, stop: Some(stop), thread: Some(thread) }
     }
 
     pub(crate) fn connect(&self) -> Connection {
@@ -249,6 +264,7 @@ impl RunningServer {
 impl Drop for RunningServer {
     fn drop(&mut self) {
         self.handles.clear();
+        self.set = None;
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }

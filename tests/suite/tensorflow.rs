@@ -5,6 +5,7 @@ use std::path::Path;
 use std::slice::from_ref;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tfweb_engine::tensorflow::{InterOp, SavedModelSession};
@@ -170,6 +171,29 @@ fn what_the_values_cause_is_an_invalid_argument() {
     let error = session.run(signature(&*session, "fails"), &[&input]).unwrap_err();
     assert_eq!(error.code, Code::InvalidArgument);
     assert!(error.message.contains("x must not be negative"), "{error}");
+}
+
+/// Runs about this many milliseconds of operations that take one each.
+fn run_slow(session: &SavedModelSession, loops: i32, time: Duration) -> Result<Vec<Tensor>, tfweb_engine::Error> {
+    session.run_within(signature(session, "slow"), &[&[Tensor::from_vec(&[1], vec![loops])]], time)
+}
+
+#[test]
+fn tensorflow_ends_a_run_in_its_pool_after_its_time() {
+    let session = load("tests/models/kitchen/1", &["serve"], InterOp::Pool).unwrap();
+    // The whole run would take minutes, and the test with it.
+    let error = run_slow(&session, 300_000, Duration::from_millis(100)).unwrap_err();
+    assert_eq!(error.code, Code::DeadlineExceeded, "{error}");
+    run_slow(&session, 1, Duration::from_secs(60)).expect("the session goes on");
+}
+
+#[test]
+fn a_signature_whose_run_outlasts_its_time_runs_in_the_pool_from_then_on() {
+    let session = load("tests/models/kitchen/1", &["serve"], InterOp::Caller).unwrap();
+    run_slow(&session, 1, Duration::from_millis(1)).expect("a little over its time is no matter");
+    run_slow(&session, 1000, Duration::from_millis(1)).expect("nothing ends a run in the calling thread");
+    let error = run_slow(&session, 300_000, Duration::from_millis(100)).unwrap_err();
+    assert_eq!(error.code, Code::DeadlineExceeded, "{error}");
 }
 
 #[test]

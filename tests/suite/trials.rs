@@ -66,6 +66,16 @@ fn just_the_signatures_that_may_change_state_are_not_tried() {
 }
 
 #[test]
+fn a_variable_of_tensorflow_1_is_not_changed() {
+    let session = load("tests/models/engine_v1/1", InterOp::Auto);
+    assert_eq!(untried(&session), [("write", "AssignAdd")]);
+    let run = |name| session.run(signature(&session, name), &[&[Tensor::from_vec(&[1], vec![5.0_f32])]]).expect("a run").remove(0);
+    assert_eq!(run("read").as_slice::<f32>().unwrap(), [0.0]);
+    assert_eq!(run("write").as_slice::<f32>().unwrap(), [5.0]);
+    assert_eq!(run("read").as_slice::<f32>().unwrap(), [1.0], "a request changes it");
+}
+
+#[test]
 fn the_log_says_why_a_signature_was_not_tried() {
     let process = Process::serve("--model tests/models/kitchen");
     let lines: Vec<String> = process.stderr().into_iter().filter(|line| line.contains("not tried")).collect();

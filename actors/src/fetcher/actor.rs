@@ -2,11 +2,11 @@
 //!
 //! The table knows a fetch by its URL for as long as a request waits for it, so a URL is fetched once at a time.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -14,33 +14,42 @@ use futures::channel::oneshot;
 use futures::future::{try_join_all, LocalBoxFuture, Shared, WeakShared};
 use futures::FutureExt;
 use tfweb_engine::quoted;
+use tfweb_limits::Ledger;
+use tokio::time::timeout_at;
 use url::Url;
 
 use super::counters::{Counters, Outcome};
-use super::dial::Clients;
+use super::dial::Dialer;
 use super::download::Downloader;
 use super::failure::Failure;
-use super::hosts::{Hosts, SHARE};
+use super::hosts::Hosts;
+use super::memory::{Admitted, Memory};
 use super::policy::FetchPolicy;
 use super::rules::{without_secrets, Rules};
+use super::turns::{Turns, SHARE};
+use super::waiters::{Kind, Waiter, Wanted};
+use crate::supervision::contain;
 
 /// The result of one fetch.
 type Fetched = Result<Bytes, Failure>;
 /// A fetch under way.
 type Flight = LocalBoxFuture<'static, Fetched>;
 /// The fetches under way, by their URLs.
-type Flights = Rc<RefCell<HashMap<Url, WeakShared<Flight>>>>;
+type Flights = Rc<RefCell<HashMap<Arc<Url>, (WeakShared<Flight>, Rc<Wanted>)>>>;
 
-/// Fetches the URLs of one request. The reply names the first URL that failed by its index.
+/// Fetches the URLs of one request, which all differ. The reply names the first URL that failed by its index.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Fetch {
-    pub(super) urls: Vec<Url>,
+    pub(super) urls: Vec<Arc<Url>>,
     pub(super) reply: oneshot::Sender<Result<Vec<Bytes>, (usize, Failure)>>,
 }
 
 /// Owns the HTTP client, the limits, and the table of fetches under way. See the [module](self).
-pub(super) struct FetcherActor {
+pub(super) struct FetcherActor(Rc<Fetcher>);
+
+/// The parts that the tasks of all requests share.
+struct Fetcher {
     downloader: Rc<Downloader>,
     flights: Flights,
     counters: Arc<Counters>,
@@ -50,55 +59,103 @@ pub(super) struct FetcherActor {
 
 impl FetcherActor {
     /// Starts the actor in `arbiter`.
-    pub(super) fn start_in(arbiter: &ArbiterHandle, policy: FetchPolicy, rules: Arc<Rules>, counters: Arc<Counters>) -> Addr<Self> {
-        Self::start_in_arbiter(arbiter, move |_| Self::new(&policy, rules, counters))
+    pub(super) fn start_in(
+        arbiter: &ArbiterHandle,
+        policy: FetchPolicy,
+        rules: Arc<Rules>,
+        counters: Arc<Counters>,
+        ledger: Arc<Ledger>,
+    ) -> Addr<Self> {
+        Self::start_in_arbiter(arbiter, move |_| Self(Rc::new(Fetcher::new(&policy, rules, counters, ledger))))
     }
+}
 
-    fn new(policy: &FetchPolicy, rules: Arc<Rules>, counters: Arc<Counters>) -> Self {
+impl Fetcher {
+    fn new(policy: &FetchPolicy, rules: Arc<Rules>, counters: Arc<Counters>, ledger: Arc<Ledger>) -> Self {
+        let share = policy.body_bytes_max.max(policy.memory_bytes_max / SHARE);
+        let turns = |kind, turns| Turns::new(kind, turns, policy.queue_max, &counters);
         let downloader = Downloader {
-            clients: Clients::new(Arc::clone(&rules), Arc::clone(&policy.resolver), policy.timeout),
-            hosts: Hosts::new(policy, Arc::clone(&counters)),
+            dialer: Dialer::new(Arc::clone(&rules), Arc::clone(&policy.resolver), policy.timeout),
+            hosts: Hosts::new(share),
+            look_ups: turns(Kind::LookUps, policy.look_ups_max),
+            fetches: turns(Kind::Fetches, policy.fetches_max),
+            memory: Memory::new(policy.memory_bytes_max, ledger),
             rules,
             body_bytes_max: policy.body_bytes_max,
             timeout: policy.timeout,
         };
-        let request_bytes_max = policy.body_bytes_max.max(policy.memory_bytes_max / SHARE);
-        Self { downloader: Rc::new(downloader), flights: Flights::default(), counters, request_bytes_max }
+        Self { downloader: Rc::new(downloader), flights: Flights::default(), counters, request_bytes_max: share }
     }
 
-    /// Gives the fetch of a URL that is under way, or starts one.
-    fn flight(&self, url: Url) -> Shared<Flight> {
-        if let Some(flight) = self.flights.borrow().get(&url).and_then(WeakShared::upgrade) {
-            return flight;
+    /// Fetches the URLs of one request side by side.
+    async fn fetch(&self, urls: Vec<Arc<Url>>) -> Result<Vec<Bytes>, (usize, Failure)> {
+        let (waiter, refused) = Waiter::new(urls.len(), self.request_bytes_max);
+        let request = self.downloader.memory.admit(waiter);
+        let each = urls.into_iter().enumerate().map(|(index, url)| {
+            let body = self.body(&request, index, url);
+            async move { body.await.map_err(|failure| (index, failure)) }
+        });
+        tokio::select! {
+            biased;
+            Ok(refusal) = refused => Err(refusal),
+            bodies = try_join_all(each.collect::<Vec<_>>()) => bodies,
         }
-        let (downloader, counters) = (Rc::clone(&self.downloader), Arc::clone(&self.counters));
-        let entry = TableEntry { flights: Rc::clone(&self.flights), url: url.clone(), counters: Some(Arc::clone(&counters)) };
+    }
+
+    /// Waits for the fetch of one URL. The time of the fetch may be over earlier than the time of this request, if another request
+    /// began it. Then this one fetches anew.
+    async fn body(&self, request: &Admitted, index: usize, url: Arc<Url>) -> Fetched {
+        let ends = Instant::now() + self.downloader.timeout;
+        loop {
+            let (flight, wanted, is_own) = self.flight(&url, ends);
+            request.waits_for(index, &wanted);
+            if is_own {
+                return flight.await;
+            }
+            match timeout_at(ends.into(), flight).await {
+                Ok(Err(failure)) if failure.is_late => {}
+                Ok(fetched) => return fetched,
+                Err(_) => return Err(wanted.late(self.downloader.timeout)),
+            }
+        }
+    }
+
+    /// Gives the fetch of a URL that is under way, or starts one that ends at `ends`. Says whether it is started.
+    fn flight(&self, url: &Arc<Url>, ends: Instant) -> (Shared<Flight>, Rc<Wanted>, bool) {
+        if let Some((flight, wanted)) = self.flights.borrow().get(url) {
+            if let Some(flight) = flight.upgrade() {
+                return (flight, Rc::clone(wanted), false);
+            }
+        }
+        let (wanted, downloader, counters) = (Wanted::new(), Rc::clone(&self.downloader), Arc::clone(&self.counters));
+        let mut entry =
+            TableEntry { flights: Rc::clone(&self.flights), url: Arc::clone(url), counters: Some(Arc::clone(&counters)) };
+        let fetched = Rc::clone(&wanted);
         let fetch = async move {
-            let mut entry = entry;
-            let fetched = AssertUnwindSafe(downloader.fetch(entry.url.clone())).catch_unwind().await;
-            let fetched = fetched.unwrap_or_else(|_| Err(Failure::panicked()));
+            let result = contain(downloader.fetch(&entry.url, &fetched, ends)).await;
+            let result = result.unwrap_or_else(|| Err(Failure::panicked()));
             entry.counters = None;
-            match &fetched {
+            match &result {
                 Ok(bytes) => {
                     counters.end(Outcome::Fetched);
                     counters.add_bytes(bytes.len());
                 }
                 Err(failure) => note(&counters, entry.url.as_str(), failure),
             }
-            fetched
+            result
         };
         let flight = fetch.boxed_local().shared();
         if let Some(weak) = flight.downgrade() {
-            self.flights.borrow_mut().insert(url, weak);
+            self.flights.borrow_mut().insert(Arc::clone(url), (weak, Rc::clone(&wanted)));
         }
-        flight
+        (flight, wanted, true)
     }
 }
 
 /// Takes a fetch off the table when it ends. Counts a fetch that is dropped before its end as cancelled.
 struct TableEntry {
     flights: Flights,
-    url: Url,
+    url: Arc<Url>,
     /// `None` once the fetch has ended.
     counters: Option<Arc<Counters>>,
 }
@@ -120,25 +177,11 @@ impl Handler<Fetch> for FetcherActor {
     type Result = ();
 
     fn handle(&mut self, Fetch { urls, mut reply }: Fetch, _: &mut Self::Context) {
-        let bytes_max = self.request_bytes_max;
-        let bytes = Rc::new(Cell::new(0));
-        let each = urls.iter().enumerate().map(|(index, url)| {
-            let (flight, bytes) = (self.flight(url.clone()), Rc::clone(&bytes));
-            let is_repeated = urls[..index].contains(url);
-            async move {
-                let body = flight.await.map_err(|failure| (index, failure))?;
-                bytes.set(bytes.get() + if is_repeated { 0 } else { body.len() });
-                if bytes.get() > bytes_max {
-                    return Err((index, Failure::too_large_together(bytes_max)));
-                }
-                Ok(body)
-            }
-        });
-        let all = try_join_all(each.collect::<Vec<_>>());
+        let fetcher = Rc::clone(&self.0);
         // Each request has a task of its own: the actor would poll the fetches of all requests whenever one is ready.
         actix::spawn(async move {
             let answer = tokio::select! {
-                answer = all => answer,
+                answer = fetcher.fetch(urls) => answer,
                 () = reply.cancellation() => return,
             };
             // The send fails if the caller went away in the meantime. It needs no answer then.

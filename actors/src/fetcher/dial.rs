@@ -1,11 +1,14 @@
-//! Opens connections for awc: looks up a host's addresses, checks each of them, and dials these addresses only.
+//! Looks up a host's addresses, checks each of them, and dials these addresses only.
 //!
 //! No second look-up happens between the check and the connection, so an attacker's name server has no chance to give another
-//! answer.
+//! answer. awc sends a request on a connection that was opened here, and opens none.
 
+use std::cell::Cell;
 use std::fmt;
+use std::future::{ready, Future};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +19,22 @@ use awc::{Client, Connector, SendClientRequest};
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{crypto, ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::connection::{Link, OriginConnection};
+use super::failure::Failure;
 use super::rules::{Refusal, Rules};
 
 /// The most addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 4;
+
+/// The most TLS sessions that are remembered. An origin decides how large one is: its ticket and its certificates have at most
+/// 64 KiB each, so all have at most 32 MiB.
+const TLS_SESSIONS_MAX: usize = 256;
 
 /// Finds the addresses of a host name.
 pub trait Resolve: fmt::Debug + Send + Sync {
@@ -64,37 +73,8 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// The HTTP clients of all fetches. They open a connection for each request.
-pub(super) struct Clients {
-    plain: Client,
-    /// Speaks TLS below awc and not within it, so that [`OriginConnection`] sees where a TLS connection ends, too. This client gets
-    /// an `http` URL for each `https` URL.
-    secure: Client,
-}
-
-impl Clients {
-    pub(super) fn new(rules: Arc<Rules>, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
-        let dialer = Dialer { tls: tls(), rules, resolver, timeout };
-        Self { plain: dialer.client(false), secure: dialer.client(true) }
-    }
-
-    /// Sends a request for a URL on a connection of its own.
-    pub(super) fn get(&self, url: &Url) -> SendClientRequest {
-        if url.scheme() == "http" {
-            return self.plain.get(url.as_str()).force_close().send();
-        }
-        let mut shown = url.clone();
-        let port = url.port_or_known_default();
-        // These calls cannot fail: both schemes have hosts and ports.
-        let _ = shown.set_scheme("http");
-        let _ = shown.set_port(port);
-        self.secure.get(shown.as_str()).force_close().send()
-    }
-}
-
 /// Opens connections to the addresses that the rules allow.
-#[derive(Clone)]
-struct Dialer {
+pub(super) struct Dialer {
     tls: TlsConnector,
     rules: Arc<Rules>,
     resolver: Arc<dyn Resolve>,
@@ -102,39 +82,32 @@ struct Dialer {
 }
 
 impl Dialer {
-    /// Makes a client. With `secure` its connections speak TLS.
-    fn client(&self, secure: bool) -> Client {
-        let dialer = self.clone();
-        let dial = move |info: ConnectInfo<Uri>| {
-            let dialer = dialer.clone();
-            async move {
-                let addresses = dialer.addresses(info.hostname(), info.port()).await;
-                let addresses = addresses.map_err(|refusal| ConnectError::Resolver(Box::new(refusal)))?;
-                let tcp = dialer.connect(&addresses).await.map_err(ConnectError::Io)?;
-                let link =
-                    if secure { dialer.secure(info.hostname(), tcp).await.map_err(ConnectError::Io)? } else { Link::Tcp(tcp) };
-                Ok(Connection::new(info.request().clone(), OriginConnection::new(link)))
-            }
-        };
-        // The whole fetch has a time limit. awc's own limit for each step must not end it earlier.
-        let connector =
-            Connector::new().connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(dial)).timeout(self.timeout).limit(0);
-        Client::builder()
-            .connector(connector)
-            .disable_timeout()
-            .disable_redirects()
-            .no_default_headers()
-            .add_default_header((header::USER_AGENT, concat!("tfweb/", env!("CARGO_PKG_VERSION"))))
-            .add_default_header((header::ACCEPT, "*/*"))
-            .add_default_header((header::ACCEPT_ENCODING, "gzip, deflate"))
-            .finish()
+    pub(super) fn new(rules: Arc<Rules>, resolver: Arc<dyn Resolve>, timeout: Duration) -> Self {
+        Self { tls: tls(), rules, resolver, timeout }
     }
 
-    /// Finds the addresses of a host, and checks that the rules allow each of them.
-    async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Refusal> {
+    /// Opens a connection for one request: to one of a URL's addresses, over TLS for https.
+    pub(super) async fn dial(&self, url: &Url, addresses: &[SocketAddr]) -> io::Result<OriginConnection> {
+        let tcp = self.connect(addresses).await?;
+        let is_secure = url.scheme() == "https";
+        let link = if is_secure { self.secure(url.host_str().unwrap_or_default(), tcp).await? } else { Link::Tcp(tcp) };
+        Ok(OriginConnection::new(link))
+    }
+
+    /// Finds the addresses of a URL's host, and checks that the rules allow each of them. `turn` is waited for before a name is
+    /// looked up.
+    pub(super) async fn addresses<T>(
+        &self,
+        url: &Url,
+        turn: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
         let addresses = match without_brackets(host).parse() {
             Ok(address) => vec![address],
-            Err(_) => self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))?,
+            Err(_) => {
+                let _turn = turn.await?;
+                self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))?
+            }
         };
         self.rules.check_addresses(host, port, &addresses)?;
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
@@ -160,6 +133,31 @@ impl Dialer {
     }
 }
 
+/// Sends a request for a URL on a connection that is open.
+pub(super) fn get(url: &Url, connection: OriginConnection) -> SendClientRequest {
+    let opened = Rc::new(Cell::new(Some(connection)));
+    let connect = move |info: ConnectInfo<Uri>| {
+        let connection = opened.take().ok_or(ConnectError::Unresolved);
+        ready(connection.map(|connection| Connection::new(info.request().clone(), connection)))
+    };
+    let client = Client::builder()
+        .connector(Connector::new().connector(fn_service::<_, _, ConnectInfo<Uri>, _, _, ()>(connect)))
+        .disable_timeout()
+        .disable_redirects()
+        .no_default_headers()
+        .add_default_header((header::USER_AGENT, concat!("tfweb/", env!("CARGO_PKG_VERSION"))))
+        .add_default_header((header::ACCEPT, "*/*"))
+        .add_default_header((header::ACCEPT_ENCODING, "gzip, deflate"))
+        .finish();
+    // TLS is spoken below awc and not within it, so that the connection sees where a TLS connection ends, too.
+    let mut shown = url.clone();
+    let port = url.port_or_known_default();
+    // These calls cannot fail: both schemes have hosts and ports.
+    let _ = shown.set_scheme("http");
+    let _ = shown.set_port(port);
+    client.get(shown.as_str()).force_close().send()
+}
+
 /// Removes the brackets that an IPv6 address has in URLs.
 fn without_brackets(host: &str) -> &str {
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
@@ -183,6 +181,7 @@ fn tls() -> TlsConnector {
         .expect("the provider has TLS 1.2 and 1.3; this is a bug")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS_MAX);
     // With HTTP/2 a slow body would share its connection with other fetches.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config).into()

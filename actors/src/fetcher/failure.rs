@@ -4,8 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use actix_http::error::ParseError;
-use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::error::{PayloadError, SendRequestError};
 use tfweb_engine::Code;
+use tfweb_limits::NoRoom;
 use tokio_rustls::rustls::Error;
 
 use super::counters::Outcome;
@@ -21,11 +22,13 @@ pub(super) struct Failure {
     pub(super) told: String,
     /// The words for the log, if they tell more.
     pub(super) reason: Option<String>,
+    /// Whether the time of the request that began the fetch was over. One that came later may have some left.
+    pub(super) is_late: bool,
 }
 
 impl Failure {
     fn new(outcome: Outcome, code: Code, told: impl Into<String>) -> Self {
-        Self { outcome, code, told: told.into(), reason: None }
+        Self { outcome, code, told: told.into(), reason: None, is_late: false }
     }
 
     /// Makes a failure that the URL or its origin causes.
@@ -34,7 +37,8 @@ impl Failure {
     }
 
     pub(super) fn timed_out(limit: Duration) -> Self {
-        Self::new(Outcome::TimedOut, Code::FailedPrecondition, format!("timed out after {} s", limit.as_secs_f64()))
+        let told = format!("timed out after {} s", limit.as_secs_f64());
+        Self { is_late: true, ..Self::new(Outcome::TimedOut, Code::FailedPrecondition, told) }
     }
 
     /// Makes the failure of a body that is too large. `bytes` is its size, if that is known.
@@ -62,7 +66,31 @@ impl Failure {
 
     pub(super) fn no_memory(limit: Duration) -> Self {
         let told = format!("waited {} s for memory (limit --url_memory); retry after 1 s", limit.as_secs_f64());
+        Self { is_late: true, ..Self::new(Outcome::Overloaded, Code::Unavailable, told) }
+    }
+
+    /// Makes the failure of a request that holds the most memory while others wait for some.
+    pub(super) fn gave_way() -> Self {
+        let told = "was given up: fetched bodies fill the memory, and this request holds the most of it; \
+                    retry after 1 s, name fewer urls in a request, or raise --url_memory";
         Self::new(Outcome::Overloaded, Code::Unavailable, told)
+    }
+
+    /// Makes the failure of a fetch for which the ledger of all requests has no room.
+    pub(super) fn ledger_full(NoRoom { held, bytes_max }: NoRoom) -> Self {
+        let told = format!(
+            "was not fetched: the server holds as many bytes for requests as it may ({held} of {bytes_max}); retry after 1 s"
+        );
+        Self::new(Outcome::Overloaded, Code::Unavailable, told)
+    }
+
+    /// Makes the failure of an origin that cannot be dialled.
+    pub(super) fn of_connecting(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(Error::InvalidCertificate(what)) => Self::failed(format!("has no certificate to trust: {what}")),
+            Some(error) => Self::failed(format!("failed its TLS handshake: {error}")),
+            None => Self::failed(format!("could not be reached: {}", io_text(error))),
+        }
     }
 
     pub(super) fn panicked() -> Self {
@@ -98,11 +126,6 @@ impl From<SendRequestError> for Failure {
     #[expect(clippy::wildcard_enum_match_arm, reason = "awc's list is open, and the rest is told as it is")]
     fn from(error: SendRequestError) -> Self {
         match error {
-            SendRequestError::Connect(ConnectError::Resolver(error)) => match error.downcast::<Refusal>() {
-                Ok(refusal) => (*refusal).into(),
-                Err(error) => Self::failed(format!("could not be reached: {error}")),
-            },
-            SendRequestError::Connect(ConnectError::Io(error)) => of_connecting(&error),
             SendRequestError::Send(error) => Self::failed(format!("broke the connection: {}", io_text(&error))),
             SendRequestError::Response(ParseError::Io(error)) => of_answer(&error, "ended the connection without an answer"),
             SendRequestError::Response(error) => Self::failed(format!("gave no valid HTTP answer: {error}")),
@@ -116,14 +139,6 @@ fn of_answer(error: &io::Error, otherwise: &str) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Malformed>()) {
         Some(malformed) => Failure::failed(format!("gave no valid HTTP answer: {malformed}")),
         None => Failure::failed(otherwise),
-    }
-}
-
-fn of_connecting(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-        Some(Error::InvalidCertificate(what)) => Failure::failed(format!("has no certificate to trust: {what}")),
-        Some(error) => Failure::failed(format!("failed its TLS handshake: {error}")),
-        None => Failure::failed(format!("could not be reached: {}", io_text(error))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The handle of the fetcher: checks the URLs of one request, has them fetched, and waits until the deadline.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use actix::{Addr, ArbiterHandle};
@@ -7,13 +8,17 @@ use bytes::Bytes;
 use data_url::DataUrl;
 use futures::channel::oneshot;
 use tfweb_engine::{quoted, Error};
-use tfweb_limits::{Deadline, Stage, REQUEST_URLS_MAX};
+use tfweb_limits::{Deadline, Holding, Ledger, Share, Stage, REQUEST_URLS_MAX};
 
 use super::actor::{note, Fetch, FetcherActor};
 use super::counters::{Counters, FetchObservation};
 use super::failure::Failure;
 use super::policy::FetchPolicy;
 use super::rules::{without_secrets, Refusal, Rules, Target};
+
+/// The memory that the fetch of one URL needs beside its text and its body. The futures alone take 4 KiB, and a small request may
+/// name many URLs.
+const URL_STATE_BYTES: usize = 8 << 10;
 
 /// The fetcher as its callers see it. A clone is cheap.
 #[derive(Clone)]
@@ -22,17 +27,30 @@ pub struct FetcherHandle {
     rules: Arc<Rules>,
     body_bytes_max: usize,
     counters: Arc<Counters>,
+    ledger: Arc<Ledger>,
+}
+
+/// The bytes of a `data:` URL and their share of the ledger.
+struct Decoded {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Decoded {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl FetcherHandle {
-    /// Starts the actor in `arbiter`, which should run nothing else.
+    /// Starts the actor in `arbiter`, which should run nothing else. All bodies count into `ledger`.
     #[must_use]
-    pub fn start(arbiter: &ArbiterHandle, policy: FetchPolicy) -> Self {
+    pub fn start(arbiter: &ArbiterHandle, policy: FetchPolicy, ledger: Arc<Ledger>) -> Self {
         let rules = Arc::new(policy.rules.clone());
         let counters = Arc::new(Counters::default());
         let body_bytes_max = policy.body_bytes_max;
-        let actor = FetcherActor::start_in(arbiter, policy, Arc::clone(&rules), Arc::clone(&counters));
-        Self { actor, rules, body_bytes_max, counters }
+        let actor = FetcherActor::start_in(arbiter, policy, Arc::clone(&rules), Arc::clone(&counters), Arc::clone(&ledger));
+        Self { actor, rules, body_bytes_max, counters, ledger }
     }
 
     /// Fetches the URLs of one request side by side. Gives their bodies in order.
@@ -42,7 +60,7 @@ impl FetcherHandle {
     /// - `FailedPrecondition` if the URL is not allowed or cannot be fetched.
     /// - `InvalidArgument` if the text is no URL.
     /// - `OutOfRange` if the body is too large.
-    /// - `Unavailable` if too many URLs are being fetched.
+    /// - `Unavailable` if too many URLs are being fetched, or if there is too little memory for the bodies.
     ///
     /// `DeadlineExceeded` when `deadline` passes.
     ///
@@ -53,30 +71,40 @@ impl FetcherHandle {
             return Err(Error::invalid(format!("a request may name at most {REQUEST_URLS_MAX} urls, got {}", urls.len())));
         }
         let mut bodies = vec![Bytes::new(); urls.len()];
-        let (mut places, mut web) = (Vec::new(), Vec::new());
+        // The place of each body in `web`, where a URL that is named twice stands once.
+        let (mut places, mut web, mut known) = (Vec::new(), Vec::new(), HashMap::new());
         for (place, text) in urls.iter().copied().enumerate() {
             match self.rules.target(text).map_err(|refusal| self.refuse(text, refusal))? {
                 Target::Data(text) => bodies[place] = self.data(text).map_err(|failure| error_of(text, &failure))?,
                 Target::Web(url) => {
-                    places.push(place);
-                    web.push(url);
+                    let index = *known.entry(Arc::new(url)).or_insert_with_key(|url| {
+                        web.push(Arc::clone(url));
+                        web.len() - 1
+                    });
+                    places.push((place, index));
                 }
             }
         }
         if web.is_empty() {
             return Ok(bodies);
         }
+        let state_bytes = web.iter().map(|url| url.as_str().len() + URL_STATE_BYTES).sum();
+        let _state =
+            self.ledger.take(Holding::Fetched, state_bytes).map_err(|full| error_of(urls[0], &Failure::ledger_full(full)))?;
         let (reply, answer) = oneshot::channel();
         // There is at most one such message for each request that waits here.
         self.actor.do_send(Fetch { urls: web, reply });
         match deadline.limit(answer).await {
             Ok(Ok(Ok(fetched))) => {
-                for (place, body) in places.into_iter().zip(fetched) {
-                    bodies[place] = body;
+                for (place, index) in places {
+                    bodies[place] = fetched[index].clone();
                 }
                 Ok(bodies)
             }
-            Ok(Ok(Err((index, failure)))) => Err(error_of(urls[places[index]], &failure)),
+            Ok(Ok(Err((failed, failure)))) => {
+                let named = places.iter().find(|(_, index)| *index == failed).map_or("", |(place, _)| urls[*place]);
+                Err(error_of(named, &failure))
+            }
             Ok(Err(oneshot::Canceled)) => Err(Error::internal("the fetcher is gone; this is a bug")),
             Err(_) => Err(Deadline::passed(Stage::Fetch)),
         }
@@ -97,11 +125,14 @@ impl FetcherHandle {
     /// The bytes that a `data:` URL holds.
     fn data(&self, text: &str) -> Result<Bytes, Failure> {
         let data = DataUrl::process(text).map_err(|_| Failure::failed("has no comma before its data"))?;
+        // The decoded bytes are never longer than their text.
+        let mut share = self.ledger.take(Holding::Fetched, text.len()).map_err(Failure::ledger_full)?;
         let (bytes, _) = data.decode_to_vec().map_err(|_| Failure::failed("has data that is not base64"))?;
         if bytes.len() > self.body_bytes_max {
             return Err(Failure::too_large(Some(bytes.len() as u64), self.body_bytes_max));
         }
-        Ok(bytes.into())
+        share.shrink_to(bytes.len());
+        Ok(Bytes::from_owner(Decoded { bytes, _share: share }))
     }
 }
 

@@ -4,7 +4,8 @@
 //! - `actor`: the FetcherActor, which owns the HTTP client, the limits and the table of fetches under way.
 //! - `policy`: the URLs that may be fetched, and the limits of fetching.
 //! - [`rules`] and [`address`]: which URLs, hosts and addresses may be fetched. Both are pure.
-//! - `hosts`: turns and memory, of which one host gets a quarter at most.
+//! - `waiters`: which request waits for which fetch, and what each of them holds. `hosts`: the same of each host.
+//! - `turns`: whose fetch, or whose look-up of a name, comes next. `memory`: who gets memory for a body, and who gives way.
 //! - `download`: one fetch. `dial` opens its connection, and `connection` follows the answer to its last byte.
 //! - `answer`, `chunks` and `malformed`: where an answer ends. All three are pure.
 //! - `failure` and `counters`: why a fetch gave no bytes, and how many fetches ended how.
@@ -25,8 +26,11 @@ mod failure;
 mod handle;
 mod hosts;
 mod malformed;
+mod memory;
 mod policy;
 pub mod rules;
+mod turns;
+mod waiters;
 
 pub use counters::{FetchObservation, Outcome};
 pub use dial::{Resolve, SystemResolver};

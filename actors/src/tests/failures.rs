@@ -1,9 +1,12 @@
 //! Runs that fail, and the requests that get the error.
 
-use tfweb_engine::fake::Behaviour;
-use tfweb_engine::Code;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::support::{behind_a_held_run, column, soon, start, values, POLICY};
+use tfweb_engine::fake::Behaviour;
+use tfweb_engine::{Code, Error, Tensor};
+
+use super::support::{behind_a_held_run, column, floats, soon, start, start_own, values, POLICY};
 use crate::model_handle::Policy;
 
 #[actix::test]
@@ -50,4 +53,78 @@ async fn a_broken_session_is_not_run_for_ever() {
     let answers = behind_a_held_run(&fake, &handle, requests).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap_err().code == Code::Internal));
     assert!(fake.run_rows().len() < 32, "{:?}", fake.run_rows());
+}
+
+/// Gives the values, or an error that names the first negative one.
+fn damaged(code: Code) -> impl Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync {
+    move |x, _| match floats(x).iter().find(|value| **value < 0.0) {
+        Some(value) => Err(Error::new(code, format!("{value} is damaged"))),
+        None => Ok(vec![x.clone()]),
+    }
+}
+
+#[actix::test]
+async fn each_bad_request_fails_alone_whatever_the_code() {
+    let bad = |i: i16| i < 14 || i % 10 == 5;
+    for code in [Code::DataLoss, Code::Internal, Code::FailedPrecondition, Code::InvalidArgument] {
+        let (own, handle) = start_own(POLICY, damaged(code));
+        let value = |i: i16| f32::from(if bad(i) { -i - 1 } else { i });
+        let requests = (0..64).map(|i| handle.predict(column(&[value(i)]), soon(), None)).collect();
+        for (i, answer) in (0..64).zip(behind_a_held_run(&own.fake, &handle, requests).await) {
+            if bad(i) {
+                assert_eq!(answer.unwrap_err(), Error::new(code, format!("{} is damaged", value(i))));
+            } else {
+                assert_eq!(values(answer), [value(i)], "{code:?}");
+            }
+        }
+        assert!(own.run_values().len() < 80, "{code:?}: {} runs for 65 requests", own.run_values().len());
+    }
+}
+
+#[actix::test]
+async fn a_session_that_breaks_is_found_out_with_an_input_that_has_run_well() {
+    for code in [Code::Internal, Code::DataLoss] {
+        let runs = AtomicUsize::new(0);
+        let breaks = move |x: &Tensor, _| match runs.fetch_add(1, Ordering::Relaxed) {
+            0 => Ok(vec![x.clone()]),
+            _ => Err(Error::new(code, "the session is broken")),
+        };
+        let (own, handle) = start_own(POLICY, breaks);
+        let requests = (1..33_i16).map(|i| handle.predict(column(&[f32::from(i)]), soon(), None)).collect();
+        let answers = behind_a_held_run(&own.fake, &handle, requests).await;
+        assert!(answers.into_iter().all(|answer| answer.unwrap_err() == Error::internal("the session is broken")));
+        let runs = own.run_values();
+        assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [1, 32, 16, 8, 4, 2, 1, 1], "one is alone, and one is the proof");
+        assert_eq!(runs.last().unwrap(), &[0.0], "which ran well before");
+    }
+}
+
+#[actix::test]
+async fn damaged_bytes_are_the_clients_while_the_session_works() {
+    let (own, handle) = start_own(POLICY, damaged(Code::DataLoss));
+    let error = |code| Error::new(code, "-1 is damaged");
+    assert_eq!(handle.predict(column(&[-1.0]), soon(), None).await.unwrap_err(), error(Code::DataLoss), "the first of all");
+    assert_eq!(values(handle.predict(column(&[1.0, 2.0]), soon(), None).await), [1.0, 2.0]);
+    assert_eq!(handle.predict(column(&[-1.0]), soon(), None).await.unwrap_err(), error(Code::DataLoss));
+    assert_eq!(own.run_values(), [vec![-1.0], vec![1.0, 2.0], vec![-1.0], vec![1.0]], "the proof is one row");
+}
+
+#[actix::test]
+async fn what_is_known_to_work_is_a_copy_of_little() {
+    let (own, handle) = start_own(POLICY, damaged(Code::DataLoss));
+    let wide = |value: f32| vec![Tensor::from_vec(&[1, 300_000], vec![value; 300_000])];
+    drop(handle.predict(wide(1.0), soon(), None).await.unwrap());
+    assert_eq!(handle.predict(wide(-1.0), soon(), None).await.unwrap_err().code, Code::DataLoss);
+    assert_eq!(own.run_values().len(), 2, "more than a megabyte is not kept, and without proof the session works");
+}
+
+#[actix::test]
+async fn a_signature_that_may_change_the_model_runs_nothing_that_nobody_sent() {
+    let (own, handle) = start_own(POLICY, damaged(Code::Internal));
+    own.may_be_tried.store(false, Ordering::Relaxed);
+    let requests = (1..7_i16).map(|i| handle.predict(column(&[f32::from(-i)]), soon(), None)).collect();
+    let answers = behind_a_held_run(&own.fake, &handle, requests).await;
+    let messages: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err().message).collect();
+    assert_eq!(messages, [1, 2, 3, 4, 5, 6].map(|i| format!("-{i} is damaged")));
+    assert_eq!(own.run_values().iter().filter(|run| run.contains(&0.0)).count(), 1, "{:?}", own.run_values());
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::future::join_all;
 use futures::FutureExt;
 use tfweb_engine::fake::Behaviour;
-use tfweb_engine::Code;
+use tfweb_engine::{Code, Tensor};
 use tfweb_limits::Deadline;
 
-use super::support::{behind_a_held_run, column, soon, start, until, values, POLICY};
+use super::support::{behind_a_held_run, column, floats, soon, start, start_own, until, until_queued, values, POLICY};
 use crate::model_handle::Policy;
 
 #[actix::test]
@@ -72,4 +72,52 @@ async fn a_part_that_fails_fails_its_whole_request_only() {
     let (bad, good) = futures::join!(handle.predict(column(&input), soon(), None), handle.predict(column(&[5.0]), soon(), None));
     assert_eq!(bad.unwrap_err().message, "x must not be negative");
     assert_eq!(values(good), [5.0]);
+}
+
+#[actix::test]
+async fn a_large_request_of_any_shape_takes_turns_with_others() {
+    let narrow = column(&vec![0.0; 1 << 20]);
+    let wide = vec![Tensor::from_vec(&[1 << 10, 1 << 10], vec![0.0_f32; 1 << 20])];
+    let empty = vec![Tensor::from_vec::<f32>(&[1 << 20, 0], vec![])];
+    for inputs in [narrow, wide, empty] {
+        let dims = inputs[0].dims().to_vec();
+        let (own, handle) = start_own(Policy { queue_bytes_max: 1 << 30, ..POLICY }, |x, _| Ok(vec![x.clone()]));
+        own.fake.hold();
+        let large = handle.predict(inputs, soon(), None);
+        let small = async {
+            until(|| !own.fake.run_rows().is_empty()).await;
+            let small = handle.predict(column(&[7.0]), soon(), None);
+            let release = async {
+                until_queued(&handle, 2).await;
+                own.fake.release();
+            };
+            futures::join!(small, release).0
+        };
+        let (large, small) = futures::join!(large, small);
+        assert_eq!(large.unwrap().outputs[0].dims(), dims);
+        assert_eq!(values(small), [7.0], "{dims:?}");
+        let before = own.run_values().iter().position(|run| run.contains(&7.0)).unwrap();
+        let rows = &own.fake.run_rows()[..before];
+        assert!(rows.len() <= 2 && rows.iter().all(|rows| *rows <= 64), "{dims:?}: {rows:?}");
+    }
+}
+
+#[actix::test]
+async fn parts_whose_outputs_are_not_their_rows_give_way_to_one_run_of_all() {
+    let sum = |x: &Tensor, _| Ok(column(&[floats(x).iter().sum()]));
+    let widest = |x: &Tensor, _| {
+        let (rows, width) = (floats(x).len(), floats(x).iter().copied().fold(0.0, f32::max) as usize);
+        Ok(vec![Tensor::from_vec(&[rows, width], vec![1.0_f32; rows * width])])
+    };
+    let input: Vec<f32> = (1..=100_i16).map(f32::from).collect();
+    for run_threads in [1, 2] {
+        let (own, handle) = start_own(Policy { run_threads, ..POLICY }, sum);
+        assert_eq!(values(handle.predict(column(&input), soon(), None).await), [5050.0], "one row for all");
+        assert!(own.run_values().contains(&input));
+        let (own, handle) = start_own(Policy { run_threads, ..POLICY }, widest);
+        let outputs = handle.predict(column(&input), soon(), None).await.unwrap().outputs;
+        assert_eq!(outputs[0].dims(), [100, 100], "rows as wide as the widest of all");
+        assert!(own.run_values().contains(&input));
+        assert_eq!(handle.queued_requests(), 0);
+    }
 }

@@ -4,6 +4,8 @@ mod batching;
 mod failures;
 mod large_requests;
 mod observing;
+mod running_out;
+mod supervision;
 mod support;
 mod waiting;
 mod watchdog;

@@ -1,13 +1,14 @@
 //! Starts models on a fake session, and sends requests behind a run that is held.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::Arbiter;
 use futures::future::join_all;
 use tfweb_engine::fake::{Behaviour, FakeSession};
-use tfweb_engine::{Error, Session, Tensor};
+use tfweb_engine::{Error, Session, Signature, Tensor};
 use tfweb_limits::Deadline;
 
 use crate::caller::Prediction;
@@ -33,6 +34,58 @@ pub(super) fn start(behaviour: Behaviour, policy: Policy) -> (Arc<FakeSession>, 
     (fake, handles.into_iter().next().unwrap())
 }
 
+/// A session whose outputs a test computes from the rows of each run. It notes the values of the runs and their times.
+pub(super) struct Own<F> {
+    pub(super) fake: FakeSession,
+    outputs: F,
+    /// The session's own word on its signature.
+    pub(super) may_be_tried: AtomicBool,
+    runs: Mutex<Vec<(Vec<f32>, Duration)>>,
+}
+
+impl<F> Own<F> {
+    /// The values of every run that has come to its end.
+    pub(super) fn run_values(&self) -> Vec<Vec<f32>> {
+        self.runs.lock().unwrap().iter().map(|(values, _)| values.clone()).collect()
+    }
+
+    /// The time of every run that has come to its end.
+    pub(super) fn run_times(&self) -> Vec<Duration> {
+        self.runs.lock().unwrap().iter().map(|(_, time)| *time).collect()
+    }
+}
+
+impl<F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync> Session for Own<F> {
+    fn signatures(&self) -> &[Signature] {
+        self.fake.signatures()
+    }
+
+    fn may_be_tried(&self, _: usize) -> bool {
+        self.may_be_tried.load(Ordering::Relaxed)
+    }
+
+    fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+        self.run_within(signature, requests, Duration::MAX)
+    }
+
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
+        let x = self.fake.run(signature, requests)?.remove(0);
+        self.runs.lock().unwrap().push((floats(&x).to_vec(), time));
+        (self.outputs)(&x, time)
+    }
+}
+
+/// Starts a session with outputs of the test's own.
+pub(super) fn start_own<F>(policy: Policy, outputs: F) -> (Arc<Own<F>>, ModelHandle)
+where
+    F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
+{
+    let fake = FakeSession::new(Behaviour::Slow(Duration::ZERO));
+    let own = Arc::new(Own { fake, outputs, may_be_tried: AtomicBool::new(true), runs: Mutex::default() });
+    let handles = start_session(own.clone(), policy, Arc::new(NoObserver));
+    (own, handles.into_iter().next().unwrap())
+}
+
 /// Starts all signatures of a session on this thread.
 pub(super) fn start_all(fake: &Arc<FakeSession>) -> Vec<ModelHandle> {
     start_observed(fake, POLICY, Arc::new(NoObserver))
@@ -40,13 +93,20 @@ pub(super) fn start_all(fake: &Arc<FakeSession>) -> Vec<ModelHandle> {
 
 /// Starts all signatures of a session on this thread. `observer` is told of the runs of each.
 pub(super) fn start_observed(fake: &Arc<FakeSession>, policy: Policy, observer: Arc<dyn RunObserver>) -> Vec<ModelHandle> {
-    let session: Arc<dyn Session> = fake.clone();
+    start_session(fake.clone(), policy, observer)
+}
+
+fn start_session(session: Arc<dyn Session>, policy: Policy, observer: Arc<dyn RunObserver>) -> Vec<ModelHandle> {
     let figures = |_: &str| SignatureFigures { gauges: Arc::default(), observer: Arc::clone(&observer) };
     start_model(&Arbiter::current(), &session, policy, figures).unwrap()
 }
 
 pub(super) fn column(values: &[f32]) -> Vec<Tensor> {
     vec![Tensor::from_vec(&[values.len()], values.to_vec())]
+}
+
+pub(super) fn floats(tensor: &Tensor) -> &[f32] {
+    tensor.as_slice().unwrap()
 }
 
 pub(super) fn soon() -> Deadline {

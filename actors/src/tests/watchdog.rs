@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use actix::Arbiter;
 use tfweb_engine::fake::Behaviour;
 
 use super::support::{column, soon, start, until, values, POLICY};
 use crate::model_handle::Policy;
+use crate::supervision::start_arbiter;
 use crate::watchdog::Heartbeat;
 
 #[actix::test]
@@ -37,7 +37,7 @@ async fn threads_that_run_for_long_while_others_wait_are_told() {
 
 #[actix::test]
 async fn a_thread_that_does_nothing_is_silent() {
-    let arbiter = Arbiter::new();
+    let arbiter = start_arbiter(|code| std::process::exit(code.into()));
     let heartbeat = Heartbeat::start(&arbiter.handle());
     let (hold, held) = std::sync::mpsc::channel::<()>();
     arbiter.spawn_fn(move || {

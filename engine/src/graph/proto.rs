@@ -44,7 +44,7 @@ pub(super) struct ListValue {
 pub(super) struct NameAttrList {
     #[prost(string, tag = "1")]
     pub(super) name: String,
-    /// What the function's own attributes stand for. They may be functions too.
+    /// The values of the function's own attributes. They may be functions too.
     #[prost(map = "string, message", tag = "2")]
     pub(super) attributes: HashMap<String, AttrValue>,
 }

@@ -9,7 +9,7 @@ use std::{mem, ptr, slice};
 
 use tensorflow_sys_runtime::{TF_DataType, TF_TString, TF_Tensor};
 
-/// What the next allocation does.
+/// The result of the next allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Succeeds,
@@ -17,6 +17,8 @@ pub(super) enum Next {
     IsNull,
     /// Gives a tensor without memory, as TensorFlow does when its allocator fails.
     HasNoData,
+    /// Gives a tensor at an odd address.
+    IsUnaligned,
 }
 
 thread_local! {
@@ -41,6 +43,8 @@ struct FakeTensor {
     count: i64,
     data: *mut c_void,
     bytes: usize,
+    /// How far `data` is behind the start of the allocation.
+    offset: usize,
     deallocator: Option<Deallocator>,
 }
 
@@ -52,7 +56,17 @@ fn layout(bytes: usize) -> Layout {
 fn tensor(dtype: TF_DataType, dims: &[i64], data: *mut c_void, bytes: usize, deallocator: Option<Deallocator>) -> *mut TF_Tensor {
     LIVE.set(LIVE.get() + 1);
     let count = dims.iter().product();
-    Box::into_raw(Box::new(FakeTensor { dtype, count, data, bytes, deallocator })).cast()
+    Box::into_raw(Box::new(FakeTensor { dtype, count, data, bytes, offset: 0, deallocator })).cast()
+}
+
+/// A tensor whose elements are not initialised.
+fn allocated(dtype: TF_DataType, dims: &[i64], bytes: usize, offset: usize) -> *mut TF_Tensor {
+    // SAFETY: the layout has a size above zero, and the offset lies in it.
+    let data = unsafe { alloc(layout(offset + bytes)).add(offset) };
+    let made = tensor(dtype, dims, data.cast(), bytes, None);
+    // SAFETY: `tensor` has just made it.
+    unsafe { (*made.cast::<FakeTensor>()).offset = offset };
+    made
 }
 
 pub(super) unsafe fn TF_AllocateTensor(dtype: TF_DataType, dims: *const i64, rank: c_int, bytes: usize) -> *mut TF_Tensor {
@@ -61,8 +75,8 @@ pub(super) unsafe fn TF_AllocateTensor(dtype: TF_DataType, dims: *const i64, ran
     match NEXT.replace(Next::Succeeds) {
         Next::IsNull => ptr::null_mut(),
         Next::HasNoData => tensor(dtype, dims, ptr::null_mut(), bytes, None),
-        // SAFETY: the layout has a size above zero.
-        Next::Succeeds => tensor(dtype, dims, unsafe { alloc(layout(bytes)) }.cast(), bytes, None),
+        Next::Succeeds => allocated(dtype, dims, bytes, 0),
+        Next::IsUnaligned => allocated(dtype, dims, bytes, 1),
     }
 }
 
@@ -82,13 +96,13 @@ pub(super) unsafe fn TF_NewTensor(
 pub(super) unsafe fn TF_DeleteTensor(tensor: *mut TF_Tensor) {
     LIVE.set(LIVE.get() - 1);
     // SAFETY: the caller gives back what a function above made.
-    let FakeTensor { data, bytes, deallocator, .. } = *unsafe { Box::from_raw(tensor.cast::<FakeTensor>()) };
+    let FakeTensor { data, bytes, offset, deallocator, .. } = *unsafe { Box::from_raw(tensor.cast::<FakeTensor>()) };
     match deallocator {
         // SAFETY: the maker of the tensor gave this function for its data.
         Some(deallocator) => unsafe { deallocator(data, bytes, ptr::null_mut()) },
         None if data.is_null() => {}
-        // SAFETY: `TF_AllocateTensor` made it with this layout.
-        None => unsafe { dealloc(data.cast(), layout(bytes)) },
+        // SAFETY: `allocated` made it with this layout.
+        None => unsafe { dealloc(data.cast::<u8>().sub(offset), layout(offset + bytes)) },
     }
 }
 

@@ -9,6 +9,7 @@
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
 //! - `probe`: tries each signature when a model is loaded.
 //! - `registry`: which of TensorFlow's operations have no state.
+//! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
 //! - `exit`: ends the process under TensorFlow's threads.
@@ -24,6 +25,7 @@ mod library;
 mod memory;
 mod probe;
 mod registry;
+mod run_options;
 mod saved_model_session;
 mod transfer;
 

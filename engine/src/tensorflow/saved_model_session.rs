@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tensorflow::{
     Code as TfCode, FetchToken, Graph, Operation, Output, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
@@ -10,6 +12,7 @@ use tensorflow::{
 use super::dtypes::dtype_of;
 use super::probe::{probe, InterOp};
 use super::registry::stateless_operations;
+use super::run_options::{outlasts, run_options};
 use super::transfer::{merge, take_output, Feed};
 use crate::batch::merged_dims;
 use crate::error::{Code, Error};
@@ -28,9 +31,6 @@ const INIT_OP_SIGNATURE: &str = "__saved_model_init_op";
 /// whole memory of a GPU.
 const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
 
-/// `RunOptions { inter_op_thread_pool: -1 }`: operations run in the caller's thread (config.proto: "-1: run in caller thread").
-const RUN_IN_CALLER: [u8; 11] = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-
 /// The largest SavedModel file whose graph is read for the demands of its operations. A larger file holds its weights as constants.
 /// Its inputs take only the shapes that TensorFlow inferred, and its signatures are not tried at load.
 const READ_BYTES_MAX: u64 = 256 << 20;
@@ -47,6 +47,8 @@ struct Method {
     feeds: Vec<(Operation, i32)>,
     fetches: Vec<Fetch>,
     run_in_caller: bool,
+    /// Whether a run in the calling thread has gone on for long after its time.
+    has_outlasted: AtomicBool,
     warning: Option<String>,
     /// Why the signature was not tried at load, if a trial could have changed the model.
     untried: Option<String>,
@@ -97,7 +99,7 @@ impl SavedModelSession {
             if this.methods[index].untried.is_some() {
                 continue;
             }
-            let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller);
+            let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller, Duration::MAX);
             let found = probe(&this.signatures[index], inter_op, run);
             this.methods[index].run_in_caller = found.run_in_caller;
             this.methods[index].warning = found.warning;
@@ -116,8 +118,9 @@ impl SavedModelSession {
         self.signatures.iter().zip(&self.methods).filter_map(|(signature, method)| Some((signature, method.untried.as_deref()?)))
     }
 
-    /// Runs a signature, in the calling thread if `in_caller` is true and else in the pool.
-    fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool) -> Result<Vec<Tensor>, Error> {
+    /// Runs a signature, in the calling thread if `in_caller` is true. Otherwise it runs in the pool, and TensorFlow ends it after
+    /// `time`.
+    fn run_in(&self, signature: usize, requests: &[&[Tensor]], in_caller: bool, time: Duration) -> Result<Vec<Tensor>, Error> {
         let method = &self.methods[signature];
         let inputs = 0..method.feeds.len();
         let dims: Vec<Dims> = inputs.map(|input| merged_dims(requests, input)).collect::<Result<_, _>>()?;
@@ -126,9 +129,7 @@ impl SavedModelSession {
         let feeds: Vec<Box<dyn Feed>> = (0..method.feeds.len()).map(|input| merge(requests, input)).collect::<Result<_, _>>()?;
         let mut outputs = {
             let mut run = SessionRunArgs::new();
-            if in_caller {
-                run.set_run_options(&RUN_IN_CALLER);
-            }
+            run.set_run_options(&run_options(in_caller, time));
             for (feed, (operation, index)) in feeds.iter().zip(&method.feeds) {
                 feed.feed(&mut run, operation, *index);
             }
@@ -156,7 +157,22 @@ impl Session for SavedModelSession {
     }
 
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
-        self.run_in(signature, requests, self.methods[signature].run_in_caller)
+        self.run_within(signature, requests, Duration::MAX)
+    }
+
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
+        let Method { run_in_caller, has_outlasted, .. } = &self.methods[signature];
+        let in_caller = *run_in_caller && !has_outlasted.load(Ordering::Relaxed);
+        let begun = Instant::now();
+        let outputs = self.run_in(signature, requests, in_caller, time);
+        if in_caller && outlasts(begun.elapsed(), time) {
+            has_outlasted.store(true, Ordering::Relaxed);
+        }
+        outputs
+    }
+
+    fn may_be_tried(&self, signature: usize) -> bool {
+        self.methods[signature].untried.is_none()
     }
 
     fn warning(&self, signature: usize) -> Option<&str> {
@@ -175,6 +191,7 @@ impl Method {
             feeds: feeds.iter().map(find).collect::<Result<_, Status>>()?,
             fetches: fetches.iter().map(fetch).collect::<Result<_, Status>>()?,
             run_in_caller,
+            has_outlasted: AtomicBool::new(false),
             warning: None,
             untried: None,
         })
@@ -246,11 +263,14 @@ fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     graph::Graph::parse(&graph.graph_def().ok()?).ok()
 }
 
-/// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, and mostly `Internal` otherwise.
+/// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, `DataLoss` if it finds bytes damaged, and
+/// mostly `Internal` otherwise.
 fn error_of(status: &Status) -> Error {
     #[allow(clippy::wildcard_enum_match_arm, reason = "any other code of TensorFlow is no fault of the caller")]
     let code = match status.code() {
         TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
+        TfCode::DataLoss => Code::DataLoss,
+        TfCode::DeadlineExceeded => Code::DeadlineExceeded,
         TfCode::Unimplemented => Code::Unimplemented,
         // This is not Unavailable: a load balancer would take the request as not begun, and send it to the next replica.
         TfCode::ResourceExhausted => Code::ResourceExhausted,

@@ -101,3 +101,13 @@ fn an_output_is_not_copied() {
     assert_eq!(tensor.as_slice::<i32>().unwrap(), [1, 2]);
     assert_eq!(tensor.as_slice::<i32>().unwrap().as_ptr(), place);
 }
+
+#[test]
+fn an_output_may_lie_at_any_address() {
+    set_next(Next::IsUnaligned);
+    let tensor = scalars(output::<i32>(&[2], &[1, 0, 0, 0, 2, 0, 0, 0]));
+    assert_eq!(tensor.bytes_of::<i32>().unwrap().as_ptr().align_offset(align_of::<i32>()), 3, "an odd address");
+    assert_eq!(tensor.slice_rows(1, 1).as_slice::<i32>().unwrap(), [2]);
+    drop(tensor);
+    assert_eq!(live(), 0);
+}

@@ -73,7 +73,8 @@ impl Reason {
             | Code::NotFound
             | Code::Unauthenticated
             | Code::PermissionDenied
-            | Code::Unimplemented => Self::BadRequest,
+            | Code::Unimplemented
+            | Code::DataLoss => Self::BadRequest,
             Code::Internal => Self::Backend,
         }
     }

@@ -22,12 +22,14 @@ struct Monitoring {
     state: Arc<State>,
     /// Whether metrics are on this port.
     has_metrics: bool,
+    /// Whether only operators reach this port.
+    is_admin_port: bool,
 }
 
 /// Makes the protocol over HTTP.
 pub(super) fn http(parts: &Parts<'_>) -> Option<Arc<dyn HttpProtocol>> {
     let has_metrics = parts.is_admin_port || !parts.settings.has_admin_port;
-    Some(Arc::new(Monitoring { state: Arc::clone(parts.state), has_metrics }))
+    Some(Arc::new(Monitoring { state: Arc::clone(parts.state), has_metrics, is_admin_port: parts.is_admin_port }))
 }
 
 /// Makes the protocol over gRPC.
@@ -51,7 +53,7 @@ impl HttpProtocol for Monitoring {
             routes.add(path, Methods::Read, async move |_: &mut HttpCall| answer(&state));
         };
         add(routes, "/livez", health::live);
-        add(routes, "/readyz", health::ready);
+        add(routes, "/readyz", if self.is_admin_port { health::ready_in_full } else { health::ready });
         if self.has_metrics {
             add(routes, "/stats", metrics::stats);
             let state = Arc::clone(&self.state);

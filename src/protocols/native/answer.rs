@@ -3,23 +3,36 @@
 use actix_web::http::header::{ContentEncoding, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_codec::json::{encode, Form};
-use tfweb_engine::{Signature, Tensor};
+use tfweb_engine::{Error, Signature, Tensor};
 use tfweb_limits::Deadline;
 
 use crate::serving::State;
 use crate::transport::http::large_body::Text;
 use crate::transport::http::{compress, may_compress};
 
-/// Writes outputs in the request's form. If an output does not have one row for each example, the outputs cannot be divided by
-/// example. The answer then has whole tensors.
-pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> Vec<u8> {
+/// Writes outputs in the request's form. The answer to one example has whole tensors where an output does not have exactly one
+/// row: all of its rows are those of the example.
+///
+/// # Errors
+/// `InvalidArgument` for an array of examples if an output does not have one row for each. Nobody could tell which rows are whose.
+pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> Result<Vec<u8>, Error> {
     let specs = &signature.outputs;
-    let divides = |rows| outputs.iter().all(|output| output.rows() == Some(rows));
-    match form {
-        Form::Example if divides(1) => encode::example(specs, outputs),
-        Form::Examples(rows) if divides(rows) => encode::examples(specs, outputs, rows),
-        Form::Columns | Form::Example | Form::Examples(_) => encode::columns(specs, outputs),
-    }
+    let odd = |rows| specs.iter().zip(outputs).find(|(_, output)| output.rows() != Some(rows));
+    Ok(match form {
+        Form::Example if odd(1).is_none() => encode::example(specs, outputs),
+        Form::Columns | Form::Example => encode::columns(specs, outputs),
+        Form::Examples(rows) => match odd(rows) {
+            None => encode::examples(specs, outputs, rows),
+            Some((spec, output)) => {
+                return Err(Error::invalid(format!(
+                "output {:?}: expected a row for each of {rows} examples, got shape {:?}; send the examples one by one, or all as \
+                     one object of columns",
+                spec.name,
+                output.dims()
+            )))
+            }
+        },
+    })
 }
 
 /// Makes a JSON answer. It is compressed if the client accepts gzip.

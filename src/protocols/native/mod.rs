@@ -188,7 +188,7 @@ impl Native {
 
         let start = Instant::now();
         let (signature, form) = (Arc::clone(servable.handle.signature()), decoded.form);
-        let write = move |outputs: &[Tensor]| Ok(answer::encode(&signature, form, outputs));
+        let write = move |outputs: &[Tensor]| answer::encode(&signature, form, outputs);
         let encoded = large_body::encode(&self.state.ledger, outputs, deadline, write).await;
         measurement.took(Stage::Encode, start);
         encoded

@@ -1,8 +1,10 @@
 //! The version that a request asks for, and TensorFlow Serving's errors if it is not served.
 
+use std::sync::Arc;
+
 use tfweb_engine::{Code, Error};
 
-use crate::models::Model;
+use crate::models::{Catalog, Model, Version, Which};
 
 /// The version that a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +26,27 @@ pub(super) fn labelled(model: Option<&Model>, label: &str) -> Result<i64, Error>
     number.ok_or_else(|| Error::invalid(format!("Unrecognized servable version label: {label}")))
 }
 
+/// Finds a version of a model; without a number the newest.
+///
+/// # Errors
+/// `NotFound`; `Unavailable` for a model that is known and not loaded yet, so that the client tries again. TensorFlow Serving has no
+/// such case, because it opens its ports after it has loaded its models.
+pub(super) fn version(catalog: &Catalog, name: &str, number: Option<i64>) -> Result<Arc<Version>, Error> {
+    let text = number.map(|number| number.to_string());
+    let which = text.as_deref().map_or(Which::Newest, Which::Number);
+    catalog.version(Some(name), which).map_err(
+        |error| {
+            if error.code == Code::Unavailable {
+                error
+            } else {
+                not_found(name, number)
+            }
+        },
+    )
+}
+
 /// The error for a model or a version that is not served.
-pub(super) fn not_found(name: &str, number: Option<i64>) -> Error {
+fn not_found(name: &str, number: Option<i64>) -> Error {
     let wanted = number.map_or_else(|| format!("Latest({name})"), |number| format!("Specific({name}, {number})"));
     Error::new(Code::NotFound, format!("Servable not found for request: {wanted}"))
 }

@@ -19,7 +19,7 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Removes the socket after the server. A file of another kind has come in its place meanwhile, and stays.
+/// Removes the socket of a server that stops. A file of another kind that somebody has put in its place stays.
 pub(super) fn remove(path: &Path) {
     if is_socket(path) {
         // An error means that the socket no longer exists.
@@ -41,4 +41,23 @@ fn is_left_behind(path: &Path) -> bool {
 
 fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_place_of_the_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let socket = listen(&path).unwrap();
+        remove(&path);
+        assert!(!path.exists());
+        drop(socket);
+        std::fs::write(&path, "precious").unwrap();
+        remove(&path);
+        assert_eq!(listen(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
 }

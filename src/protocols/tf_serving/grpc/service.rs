@@ -8,9 +8,9 @@ use tfweb_proto::tensorflow::serving::model_spec::VersionChoice;
 use tfweb_proto::tensorflow::serving::ModelSpec;
 use tonic::Request;
 
-use crate::models::{Model, Servable, Version, Which, DEFAULT_SIGNATURE};
+use crate::models::{Model, Servable, Version, DEFAULT_SIGNATURE};
 use crate::observe::{Measurement, ProtocolId};
-use crate::protocols::tf_serving::find::{labelled, not_found, Wanted};
+use crate::protocols::tf_serving::find::{self, labelled, Wanted};
 use crate::serving::State;
 use crate::transport::tokens::Access;
 
@@ -51,16 +51,7 @@ impl TfServing {
         let models = self.state.catalog.models();
         let model = models.iter().find(|model| model.name == spec.name).map(|model| &**model);
         let number = number(model, &spec)?;
-        let version = match (model, number) {
-            // A model that is known and serves no version yet is `Unavailable`, so that the client tries again. An unknown model
-            // is not.
-            (Some(model), None) => Arc::clone(model.version(Which::Newest)?),
-            (Some(model), Some(number)) => {
-                let version = model.served().find(|version| i64::try_from(version.number) == Ok(number));
-                version.cloned().ok_or_else(|| not_found(&spec.name, Some(number)))?
-            }
-            (None, number) => return Err(not_found(&spec.name, number)),
-        };
+        let version = find::version(&self.state.catalog, &spec.name, number)?;
         let signature_name = if spec.signature_name.is_empty() { DEFAULT_SIGNATURE.to_owned() } else { spec.signature_name };
         let version_choice = Some(VersionChoice::Version(i64::try_from(version.number).unwrap_or(i64::MAX)));
         Ok(Found { version, spec: ModelSpec { name: spec.name, version_choice, signature_name } })

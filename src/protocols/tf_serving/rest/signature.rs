@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tfweb_engine::Error;
 
-use crate::models::{Catalog, Version, Which};
-use crate::protocols::tf_serving::find::{labelled, not_found, Wanted};
+use crate::models::{Catalog, Version};
+use crate::protocols::tf_serving::find::{labelled, version, Wanted};
 
 /// Finds a version of a model.
 ///
 /// # Errors
-/// `NotFound`; `InvalidArgument` for a label that the model does not have.
+/// Those of [`version`]; `InvalidArgument` for a label that the model does not have.
 pub(super) fn find(catalog: &Catalog, name: &str, wanted: &Wanted) -> Result<Arc<Version>, Error> {
     let number = match wanted {
         Wanted::Newest => None,
@@ -21,9 +21,7 @@ pub(super) fn find(catalog: &Catalog, name: &str, wanted: &Wanted) -> Result<Arc
             Some(labelled(model.map(|model| &**model), label)?)
         }
     };
-    let text = number.map(|number| number.to_string());
-    let which = text.as_deref().map_or(Which::Newest, Which::Number);
-    catalog.version(Some(name), which).map_err(|_| not_found(name, number))
+    version(catalog, name, number)
 }
 
 /// The place of a signature among a version's.

@@ -1,0 +1,265 @@
+//! The versions of one model from the place that its spec names: lists them, loads the new ones, and unloads the old ones.
+//!
+//! A watcher decides when, and publishes the result. A version is loaded when it is complete and did not
+//! change between two listings. A version that cannot be loaded replaces nothing, and is tried again when its files change.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tfweb_engine::{Code, Error};
+use tfweb_store::{Listing, ModelUri, Origin};
+use tokio::time::sleep;
+
+use super::loader::Loader;
+use super::model::{Model, Version};
+use super::spec::ModelSpec;
+use super::versions::{Source, Versions};
+
+/// The pause before the next listing, after a listing that found changed files.
+const RELIST_AFTER: Duration = Duration::from_millis(500);
+/// The pause between the first two listings. It is short, because somebody waits for the model, and long enough to see that a
+/// copy still grows.
+const FIRST_RELIST_AFTER: Duration = Duration::from_millis(50);
+/// The pause before the next listing of a model that serves no version, or whose origin does not answer.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// The default interval of listings of a local directory, which cost little.
+const LOCAL_POLL: Duration = Duration::from_secs(5);
+
+/// The versions of a model from one place. See the [module](self).
+pub(super) struct Supply {
+    loader: Arc<Loader>,
+    spec: ModelSpec,
+    origin: Option<Origin>,
+    versions: Versions,
+    /// The versions that wait to be loaded. The first one is being loaded.
+    pending: Vec<u64>,
+    error: Option<Error>,
+    /// The last error in the log. It is not logged again while it stays the same.
+    logged: Option<Error>,
+    /// Errors of the first update of a model that is alone. If no version can be served, the process ends with one of them, and
+    /// the log has the others.
+    held_back: Option<Vec<Error>>,
+}
+
+impl Supply {
+    /// Makes a supply without versions. If the model `is_alone`, a failed first update ends the process, so its error is not
+    /// logged here.
+    pub(super) fn new(loader: Arc<Loader>, spec: ModelSpec, is_alone: bool) -> Self {
+        let held_back = is_alone.then(Vec::new);
+        Self {
+            loader,
+            spec,
+            origin: None,
+            versions: Versions::default(),
+            pending: Vec::new(),
+            error: None,
+            logged: None,
+            held_back,
+        }
+    }
+
+    /// Makes the supply of the same model by another spec. It serves what this one serves, until an update finds versions at the
+    /// new place. Dropped, it has changed nothing.
+    pub(super) fn moved(&self, spec: ModelSpec) -> Self {
+        Self { versions: self.versions.unlisted(), ..Self::new(Arc::clone(&self.loader), spec, false) }
+    }
+
+    /// The versions that wait to be loaded. The first one is being loaded.
+    pub(super) fn pending(&self) -> &[u64] {
+        &self.pending
+    }
+
+    /// The model as requests find it, while the `pending` versions wait to be loaded.
+    pub(super) fn model(&self, pending: &[u64]) -> Model {
+        Model {
+            name: self.spec.name.clone(),
+            versions: self.versions.statuses(pending),
+            labels: self.spec.labels.clone(),
+            error: self.error.clone(),
+            is_candidate: false,
+        }
+    }
+
+    /// The time until the next update is due; `None` if none is.
+    pub(super) fn until_next_update(&self) -> Option<Duration> {
+        let poll = self.spec.poll.unwrap_or_else(|| {
+            let is_versioned = self.versions.listing().is_some_and(|listing| listing.is_versioned);
+            let by_itself = matches!(self.spec.uri, ModelUri::Local(_)) && is_versioned;
+            if by_itself {
+                LOCAL_POLL
+            } else {
+                Duration::ZERO
+            }
+        });
+        let poll = (!poll.is_zero()).then_some(poll);
+        if self.versions.has_unstable() {
+            return Some(poll.unwrap_or(RELIST_AFTER).min(RELIST_AFTER));
+        }
+        let has_trouble = self.error.is_some() || self.versions.serves_none();
+        if has_trouble {
+            Some(poll.unwrap_or(RETRY_EVERY).min(RETRY_EVERY))
+        } else {
+            poll
+        }
+    }
+
+    /// Lists the versions, loads those that are wanted and new, and unloads those that are no longer wanted. Calls `show` before
+    /// each load.
+    ///
+    /// # Errors
+    /// The reason why no version from the model's place is served afterwards.
+    ///
+    /// # Cancel safety
+    /// Versions that are in the catalog stay there.
+    pub(super) async fn update(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
+        let updated = self.list_and_load(show).await;
+        self.pending.clear();
+        self.log_held_back(updated.as_ref().err());
+        updated
+    }
+
+    async fn list_and_load(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
+        let listing = match self.list().await {
+            Ok(listing) => listing,
+            Err(error) => {
+                // The served versions stay: an origin that does not answer says nothing about them.
+                self.log_once(&error);
+                self.error = Some(error.clone());
+                return Err(error);
+            }
+        };
+        self.error = None;
+        loop {
+            let wanted = self.versions.wanted(&self.spec.uri, &self.spec.policy);
+            let is_pending = |number: &u64| !self.versions.is_up_to_date(&self.spec.uri, *number);
+            self.pending = wanted.iter().copied().filter(is_pending).collect();
+            let Some(&number) = self.pending.first() else {
+                self.versions.unload_all_but(&wanted);
+                self.logged = None;
+                break;
+            };
+            show(self);
+            if let Err(error) = self.load(&listing, number).await {
+                self.error = Some(error);
+                break;
+            }
+        }
+        if self.versions.serves(&self.spec.uri) {
+            return Ok(());
+        }
+        Err(self.why_none_is_served(&listing))
+    }
+
+    fn why_none_is_served(&self, listing: &Listing) -> Error {
+        if let Some(error) = &self.error {
+            return error.clone();
+        }
+        if let Some(failure) = self.versions.failure() {
+            return Error::new(Code::FailedPrecondition, failure.clone());
+        }
+        let missing = listing.versions.iter().rev().find_map(|version| {
+            let missing = version.missing.as_ref()?;
+            Some(format!("version {} is not complete: {missing} is missing", version.number))
+        });
+        let text = missing.unwrap_or_else(|| "no version matches the version policy, or all are still changing".to_owned());
+        Error::new(Code::NotFound, format!("`{}`: {text}", self.spec.uri))
+    }
+
+    /// Lists the versions. The first time it lists twice, so that it does not load a copy that is not finished.
+    async fn list(&mut self) -> Result<Listing, Error> {
+        let is_first = self.origin.is_none();
+        if is_first {
+            self.origin = Some(Origin::open(&self.spec.uri, || self.loader.cache(), &self.loader.env)?);
+        }
+        let origin = self.origin.as_ref().expect("opened just above; this is a bug");
+        let mut listing = origin.list().await?;
+        if is_first {
+            self.versions.set_listing(listing);
+            sleep(FIRST_RELIST_AFTER).await;
+            listing = origin.list().await?;
+        }
+        self.versions.set_listing(listing.clone());
+        Ok(listing)
+    }
+
+    /// Loads a version. If the version is broken, this notes it and gives no error. An origin that does not answer is an error.
+    async fn load(&mut self, listing: &Listing, number: u64) -> Result<(), Error> {
+        let version = listing.version(number).expect("wanted from this listing; this is a bug");
+        let source = Source { uri: self.spec.uri.clone(), fingerprint: version.fingerprint() };
+        let origin = self.origin.as_ref().expect("looked at before; this is a bug");
+        let loaded = self.loader.bring(&self.spec.name, origin, version).await;
+        match loaded.and_then(|version| self.checked(version)) {
+            Ok(version) => {
+                log_loaded(&self.spec.name, &version);
+                self.versions.mark_served(source, version);
+            }
+            Err(error) => {
+                self.log_once(&error);
+                // Broken files stay broken. An origin that did not answer, or files that changed meanwhile, may work the next
+                // time.
+                if error.code == Code::Unavailable {
+                    return Err(error);
+                }
+                self.versions.mark_failed(source, number, error.message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a version that cannot run where the version before it can.
+    fn checked(&self, version: Arc<Version>) -> Result<Arc<Version>, Error> {
+        match self.versions.worse_than_served(&self.spec.uri, &version) {
+            None => Ok(version),
+            Some(why) => {
+                let text = format!("version {} is not served: {}", version.number, why.replace("\n\t", " "));
+                Err(Error::new(Code::FailedPrecondition, text))
+            }
+        }
+    }
+
+    /// Whether some versions still finish requests.
+    pub(super) fn is_unloading(&self) -> bool {
+        self.versions.are_unloading()
+    }
+
+    /// Removes the versions that have finished their last requests. Gives whether there were any.
+    pub(super) fn remove_unloaded(&mut self) -> bool {
+        let unloaded = self.versions.remove_unloaded();
+        for number in &unloaded {
+            tracing::info!("model {:?} version {number} unloaded", self.spec.name);
+        }
+        !unloaded.is_empty()
+    }
+
+    /// Logs an error, but not the same one twice in a row.
+    fn log_once(&mut self, error: &Error) {
+        if self.logged.as_ref() != Some(error) {
+            self.logged = Some(error.clone());
+            match &mut self.held_back {
+                Some(held_back) => held_back.push(error.clone()),
+                None => tracing::warn!("model {:?}: {error}", self.spec.name),
+            }
+        }
+    }
+
+    /// Logs the errors of the first update, except the one that ends the process.
+    fn log_held_back(&mut self, end: Option<&Error>) {
+        for error in self.held_back.take().unwrap_or_default() {
+            if end.is_none_or(|end| end.message != error.message) {
+                tracing::warn!("model {:?}: {error}", self.spec.name);
+            }
+        }
+    }
+}
+
+/// Logs that a version was loaded, with the problems that its trial runs found.
+fn log_loaded(model: &str, version: &Version) {
+    tracing::info!("model {model:?} version {} loaded", version.number);
+    for servable in &version.servables {
+        let name = &servable.handle.signature().name;
+        match &servable.warning {
+            Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", warning.replace("\n\t", " ")),
+            None => tracing::debug!("model {model:?}, signature {name:?}"),
+        }
+    }
+}

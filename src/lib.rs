@@ -45,6 +45,7 @@ use server::{model_specs, Models, Server, Signals};
 /// # Errors
 /// One line about what cannot be found or listened on, or that no model can be loaded.
 pub fn serve(config: &Config) -> Result<u8, Error> {
+    transport::descriptors::raise();
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());

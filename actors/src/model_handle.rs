@@ -99,7 +99,7 @@ pub fn start_model(
 impl ModelHandle {
     /// The signature that this handle runs.
     #[must_use]
-    pub fn signature(&self) -> &Signature {
+    pub const fn signature(&self) -> &Arc<Signature> {
         &self.signature
     }
 

@@ -49,6 +49,10 @@ pub fn with_context(context: &[u8], examples: Vec<Bytes>) -> Result<Vec<Bytes>, 
 
 #[cfg(test)]
 mod tests {
+    use tfweb_proto::tensorflow::feature::Kind as FeatureKind;
+    use tfweb_proto::tensorflow::serving::ExampleListWithContext;
+    use tfweb_proto::tensorflow::{BytesList, Example, Feature, Features};
+
     use super::*;
 
     #[test]
@@ -60,5 +64,18 @@ mod tests {
         let refused = copied(CONTEXTS_BYTES_MAX / 2 + 1, 2).unwrap_err();
         assert_eq!(refused.code, Code::OutOfRange);
         assert!(refused.message.contains("at most 67108864 bytes of copies, got 67108866 (33554433 bytes"), "{refused}");
+    }
+
+    #[test]
+    fn a_message_has_the_same_limit_for_its_context() {
+        let bytes = BytesList { value: vec![vec![b'c'; 1 << 20].into()] };
+        let feature = Feature { kind: Some(FeatureKind::BytesList(bytes)) };
+        let context = Example { features: Some(Features { feature: [("c".to_owned(), feature)].into() }) };
+        let of = |examples| {
+            let list = ExampleListWithContext { context: Some(context.clone()), examples: vec![Example::default(); examples] };
+            from_input(Some(Input { kind: Some(Kind::ExampleListWithContext(list)) }))
+        };
+        assert_eq!(of(63).map(|examples| examples.len()), Ok(63));
+        assert_eq!(of(8000).unwrap_err().code, Code::OutOfRange);
     }
 }

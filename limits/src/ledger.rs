@@ -38,6 +38,10 @@ impl Holding {
     }
 }
 
+/// The bytes by which heads may pass the limit. A full ledger still has room for a request that asks for nothing more, such as a
+/// probe.
+const HEADS_MORE: usize = 64 << 20;
+
 /// Counts the bytes that all requests hold against one limit.
 #[derive(Debug)]
 pub struct Ledger {
@@ -133,9 +137,10 @@ impl Share {
         }
         // Two callers cannot take the last room together, because each counts itself before it compares.
         let held = self.ledger.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if held.checked_add(bytes).is_none_or(|sum| sum > self.ledger.bytes_max) {
+        let bytes_max = self.ledger.bytes_max.saturating_add(if self.holding == Holding::Heads { HEADS_MORE } else { 0 });
+        if held.checked_add(bytes).is_none_or(|sum| sum > bytes_max) {
             self.ledger.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(NoRoom { held, bytes_max: self.ledger.bytes_max });
+            return Err(NoRoom { held, bytes_max });
         }
         self.counts().bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
@@ -171,13 +176,22 @@ mod tests {
         let ledger = Ledger::new(100);
         let received = ledger.take(Holding::Received, 60).unwrap();
         let mut answer = ledger.take(Holding::Answers, 40).unwrap();
-        assert_eq!(ledger.take(Holding::Heads, 1).unwrap_err(), NoRoom { held: 100, bytes_max: 100 });
+        assert_eq!(ledger.take(Holding::Decoded, 1).unwrap_err(), NoRoom { held: 100, bytes_max: 100 });
         assert_eq!(answer.grow(usize::MAX).unwrap_err(), NoRoom { held: 100, bytes_max: 100 }, "no sum overflows");
         assert_eq!(Holding::ALL.map(|holding| ledger.bytes(holding)), [0, 60, 0, 0, 40]);
         assert_eq!(Holding::ALL.map(|holding| ledger.shares(holding)), [0, 1, 0, 0, 1], "what was refused is not counted");
         drop(received);
         answer.grow(60).unwrap();
         assert_eq!((answer.bytes(), ledger.bytes(Holding::Answers)), (100, 100));
+    }
+
+    #[test]
+    fn a_full_ledger_has_room_for_heads() {
+        let ledger = Ledger::new(100);
+        let _received = ledger.take(Holding::Received, 100).unwrap();
+        let _heads = ledger.take(Holding::Heads, HEADS_MORE).unwrap();
+        let bytes_max = 100 + HEADS_MORE;
+        assert_eq!(ledger.take(Holding::Heads, 1).unwrap_err(), NoRoom { held: bytes_max, bytes_max });
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Server {
             (Ok(ended), 0) => ended?,
             (_, grpc) => {
                 self.shared.telemetry.stop().await;
-                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.ledger.shares(Holding::Received)));
+                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.ledger.shares(Holding::Heads)));
             }
         }
         // The admin port closes last, so that operators can watch the stop.

@@ -24,6 +24,9 @@ use crate::transport::http::{Answers, Cors, HttpServices, Listener, ListenerSett
 use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
 use crate::watched_files;
 
+/// The most bytes that requests at the admin port hold together.
+const ADMIN_REQUESTS_BYTES_MAX: usize = 64 << 20;
+
 /// The models with the thread of their actors, their metrics and their traces.
 pub struct Models {
     /// The models that are served.
@@ -109,8 +112,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
-        let largest = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max).max(config.body_bytes_max);
-        let ledger = Ledger::new(requests_bytes_max(largest));
+        let message_bytes_max = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max);
+        let ledger = Ledger::new(requests_bytes_max(config.body_bytes_max, message_bytes_max));
         let health = Health {
             catalog: Arc::clone(&models.catalog),
             stuck_after: config.stuck_after,
@@ -177,6 +180,8 @@ impl Shared {
                 has_unknown_options: false,
                 cors: Cors::Nobody,
                 is_observed: false,
+                // Callers of the other port cannot fill it.
+                bodies: BodyLimits { ledger: Ledger::new(ADMIN_REQUESTS_BYTES_MAX), ..self.answers.bodies.clone() },
                 ..Answers::clone(&self.answers)
             }),
             telemetry: None,

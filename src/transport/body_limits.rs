@@ -7,8 +7,15 @@ use tfweb_limits::{Ledger, NoRoom};
 
 /// The most bytes that all requests hold together: heads, bodies, what they become, and answers until they are sent.
 const REQUESTS_BYTES_MAX: usize = 1 << 30;
-/// How many requests of the largest size have room at least, if --request_size is raised.
-const LARGEST_REQUESTS: usize = 4;
+/// How many messages of the largest size have room at least, if --grpc_message_size is raised.
+const LARGEST_MESSAGES: usize = 4;
+/// How many times its bytes the largest body has room for at least, if --request_size is raised: the body, what it becomes (at most
+/// 48 times as much, see the protocols), and its answer.
+const LARGEST_BODY: usize = 52;
+/// The bytes that every HTTP request takes of it, beside its head. They cover all pieces of the request of at most `SMALL_BYTES`.
+pub(super) const REQUEST_BYTES: usize = 16 << 10;
+/// The most bytes of a body, of what it becomes, or of an answer that take no share of their own.
+pub(super) const SMALL_BYTES: usize = 4 << 10;
 
 /// The limits of request bodies.
 #[derive(Clone)]
@@ -19,10 +26,12 @@ pub struct BodyLimits {
     pub ledger: Arc<Ledger>,
 }
 
-/// The most bytes that all requests hold together, if one body has at most `body_bytes_max`.
+/// The most bytes that all requests hold together, if a body over HTTP has at most `body_bytes_max`, and a message over gRPC
+/// `message_bytes_max`.
 #[must_use]
-pub fn requests_bytes_max(body_bytes_max: usize) -> usize {
-    REQUESTS_BYTES_MAX.max(body_bytes_max.saturating_mul(LARGEST_REQUESTS))
+pub fn requests_bytes_max(body_bytes_max: usize, message_bytes_max: usize) -> usize {
+    let (body, message) = (body_bytes_max.saturating_mul(LARGEST_BODY), message_bytes_max.saturating_mul(LARGEST_MESSAGES));
+    REQUESTS_BYTES_MAX.max(body).max(message)
 }
 
 /// The error for bytes that do not fit into the ledger.

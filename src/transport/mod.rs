@@ -2,6 +2,7 @@
 //! of protocols and know none of them by name.
 
 mod body_limits;
+pub(crate) mod descriptors;
 pub mod grpc;
 pub mod http;
 mod http2_limits;

@@ -270,3 +270,14 @@ fn a_stop_over_tls_answers_what_is_here_and_waits_for_nobody_else() {
     assert_eq!(process.ended().0.code(), Some(0));
     assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
 }
+
+#[test]
+fn a_client_that_agrees_on_tls_and_says_nothing_does_not_hold_a_stop() {
+    let files = Files::new();
+    let mut process = Process::serve(&format!("{HALF_PLUS_TWO} {}", files.flags()));
+    let _silent = PROTOCOLS.map(|protocol| open(process.address(), &files.authority.client(protocol, None)).unwrap());
+    let start = Instant::now();
+    process.signal("TERM");
+    assert_eq!(process.ended().0.code(), Some(0));
+    assert!(start.elapsed() < STOP_MAX, "{:?}", start.elapsed());
+}

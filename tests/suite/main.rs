@@ -51,6 +51,7 @@ mod fuzz;
 mod gated;
 mod grpc;
 mod grpc_client;
+mod hostile_clients;
 mod hostile_origin;
 mod hostile_store;
 mod http;

@@ -29,7 +29,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it with the flags and variables given, and none of this process's own.
     pub(crate) fn start(flags: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tfweb"));
+        Self::run(Command::new(env!("CARGO_BIN_EXE_tfweb")), flags, variables)
+    }
+
+    /// Starts a server on a free port, with a limit of file descriptors.
+    pub(crate) fn limited(descriptors: usize, flags: &str) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tfweb")]);
+        Self::run(command, &format!("--host 127.0.0.1 --port 0 {flags}"), &[])
+    }
+
+    fn run(mut command: Command, flags: &str, variables: &[(&str, &str)]) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("TFWEB_") || OTHERS.contains(&name)) {
                 command.env_remove(name);

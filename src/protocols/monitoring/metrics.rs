@@ -6,6 +6,7 @@ use actix_web::http::header::{ContentEncoding, HeaderValue, ACCEPT, CONTENT_TYPE
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_engine::tensorflow;
+use tfweb_limits::Deadline;
 
 use crate::models::{self, Model};
 use crate::observe::metrics::{openmetrics, prometheus, stats as stats_page, ModelState, Scrape, VersionState};
@@ -24,7 +25,8 @@ pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpRespons
     let page = prometheus::write(scrape(state));
     let page = if open { page } else { openmetrics::to_prometheus(&page) };
     let content_type = HeaderValue::from_static(if open { OPEN_METRICS_TYPE } else { TEXT_TYPE });
-    let (body, is_gzip) = compress(request, page.into_bytes()).await;
+    let deadline = Deadline::after(state.request_timeout);
+    let (body, is_gzip) = compress(request, &state.ledger, deadline, page.into_bytes().into()).await;
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, content_type)).insert_header((VARY, "accept, accept-encoding"));
     if is_gzip {

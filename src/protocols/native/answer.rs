@@ -4,7 +4,10 @@ use actix_web::http::header::{ContentEncoding, HeaderValue, CONTENT_TYPE, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_codec::json::{encode, Form};
 use tfweb_engine::{Error, Signature, Tensor};
+use tfweb_limits::Deadline;
 
+use crate::serving::State;
+use crate::transport::http::large_body::Text;
 use crate::transport::http::{compress, may_compress};
 
 /// Writes outputs in the request's form. The answer to one example has whole tensors where an output does not have exactly one
@@ -33,13 +36,14 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> R
 }
 
 /// Makes a JSON answer. It is compressed if the client accepts gzip.
-pub(super) async fn json(request: &HttpRequest, body: Vec<u8>) -> HttpResponse {
+pub(super) async fn json(request: &HttpRequest, state: &State, body: Text) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    if may_compress(&body) {
+    if may_compress(&body.bytes) {
         response.insert_header((VARY, HeaderValue::from_static("accept-encoding")));
     }
-    let (body, gzip) = compress(request, body).await;
+    let deadline = Deadline::after(state.request_timeout);
+    let (body, gzip) = compress(request, &state.ledger, deadline, body).await;
     if gzip {
         response.insert_header(ContentEncoding::Gzip);
     }

@@ -12,6 +12,9 @@ use serde::de::IgnoredAny;
 use tfweb_codec::json::{self, Decoded, Form};
 use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
+/// The most memory that decoding takes for each byte of a body: the elements of lists of `1,`, and of text `""`, in vectors that have
+/// grown and move. `a_body_becomes_no_more_than_is_counted` measures it.
+pub(super) const DECODED_FACTOR: usize = 13;
 /// The most bytes of the head of a part, which has the name of its input. It is the limit of actix's parser. Names of inputs have
 /// some hundred bytes at most.
 const PART_HEAD_BYTES_MAX: usize = 64 << 10;
@@ -192,8 +195,60 @@ fn json_part(signature: &Signature, spec: &TensorSpec, text: &Bytes) -> Result<T
 #[cfg(test)]
 mod tests {
     use tfweb_engine::{FeedShape, PartialShape};
+    use tfweb_limits::Holding;
 
     use super::*;
+    use crate::transport::http::large_body::keep_tensors;
+    use crate::transport::http::peak;
+
+    fn signature(dtype: DType) -> Signature {
+        let (shape, feed) = (PartialShape::new(vec![None]), FeedShape::ANY);
+        let spec = TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype, shape, feed };
+        Signature { name: "test".into(), method: String::new(), inputs: vec![spec.clone()], outputs: vec![spec] }
+    }
+
+    fn decoded(dtype: DType, content_type: &str, body: &Bytes) -> Result<Decoded, Error> {
+        let signature = signature(dtype);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(decode(content_type, body, &signature, false))
+    }
+
+    #[test]
+    fn a_body_becomes_no_more_than_is_counted() {
+        if !peak::is_alone("protocols::native::body::tests::a_body_becomes_no_more_than_is_counted") {
+            return;
+        }
+        let columns = |element: &str| format!(r#"{{"x":{}}}"#, peak::list(element));
+        let examples = |value: &str| peak::list(&format!(r#"{{"x":{value}}}"#));
+        let part = "--XX\r\ncontent-disposition: form-data; name=\"x\"\r\n\r\n1\r\n";
+        let form = Bytes::from(part.repeat(PARTS_MAX) + "--XX--\r\n");
+        let form = move |dtype| decoded(dtype, "multipart/form-data; boundary=XX", &form).unwrap();
+        let escaped = format!(r#"{{"x":["{}"]}}"#, "\\u0001".repeat(200_000));
+        let bodies = vec![columns("1"), examples("1"), columns("[]"), columns("{}"), columns("\"\""), columns("\"a\""), escaped];
+        peak::check(DECODED_FACTOR, bodies, |body| [DType::Float64, DType::String].map(|dtype| decoded(dtype, "", body).is_ok()));
+        for dtype in [DType::Float64, DType::String] {
+            let (peak, _) = peak::peak(|| form(dtype));
+            assert!(peak < DECODED_FACTOR * part.len() * PARTS_MAX, "{peak}");
+        }
+    }
+
+    #[test]
+    fn what_tensors_hold_is_counted() {
+        if !peak::is_alone("protocols::native::body::tests::what_tensors_hold_is_counted") {
+            return;
+        }
+        for (dtype, element) in [(DType::Float64, "1"), (DType::Uint8, "1"), (DType::String, "\"\""), (DType::String, "\"abcde\"")]
+        {
+            let body = Bytes::from(format!(r#"{{"x":{}}}"#, peak::list(element)));
+            let inputs = || decoded(dtype, "", &body).unwrap().inputs;
+            let (_, held) = peak::peak(inputs);
+            let ledger = tfweb_limits::Ledger::new(1 << 30);
+            let mut share = Some(ledger.take(Holding::Decoded, 1 << 30).unwrap());
+            keep_tensors(&mut share, &inputs());
+            let counted = ledger.bytes(Holding::Decoded);
+            assert!(held <= counted + 4096 && counted < 8 * held, "{dtype} {element}: {held} held, {counted} counted");
+        }
+    }
 
     /// Sends a form with one part, for the input of this name. Gives the shape of the tensor.
     fn shape_of(name: &str) -> Result<Dims, Error> {

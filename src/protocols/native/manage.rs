@@ -44,7 +44,7 @@ pub(super) async fn change(state: &State, access: &Access, call: &mut HttpCall) 
     }
     let deadline = Deadline::after(state.request_timeout);
     let body = call.body(deadline).await?;
-    let spec = spec(&name, &body.bytes)?;
+    let spec = spec(&name, &body)?;
     // A large model may take longer to load than the time of a request. The load goes on, and GET /models shows its state.
     let status = match deadline.limit(models.set(spec)).await {
         Ok(set) => set.map(|()| StatusCode::OK)?,

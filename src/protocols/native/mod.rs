@@ -24,13 +24,14 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_codec::json::Form;
-use tfweb_engine::{Code, Error};
+use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
 use super::parts::Parts;
 use crate::models::{Version, Which};
 use crate::observe::{Measurement, ProtocolId, Stage};
 use crate::serving::{predict, Call, State};
+use crate::transport::http::large_body::{self, keep_tensors, LargeBody, Text};
 use crate::transport::http::{error, is_get, server_timing, HttpCall, HttpProtocol, Methods, Routes};
 use crate::transport::tokens::Access;
 
@@ -118,7 +119,7 @@ impl Native {
                 manage::change(&self.state, &self.access, call).await.unwrap_or_else(|error| error::respond(&error))
             }
             _ => match self.describe(subject, &call.request) {
-                Ok(body) => answer::json(&call.request, body).await,
+                Ok(body) => answer::json(&call.request, &self.state, body.into()).await,
                 Err(error) => error::respond(&error),
             },
         }
@@ -129,7 +130,7 @@ impl Native {
         let predicted = self.predict(call, &mut measurement).await;
         let timings = measurement.timings.clone();
         let mut response = match measurement.end(predicted) {
-            Ok(body) => answer::json(&call.request, body).await,
+            Ok(body) => answer::json(&call.request, &self.state, body).await,
             Err(error) => error::respond(&error),
         };
         server_timing::write(&timings, response.headers_mut());
@@ -158,29 +159,37 @@ impl Native {
         })
     }
 
-    async fn predict(&self, call: &mut HttpCall, measurement: &mut Measurement) -> Result<Vec<u8>, Error> {
+    async fn predict(&self, call: &mut HttpCall, measurement: &mut Measurement) -> Result<Text, Error> {
         let deadline = Deadline::after(self.state.request_timeout);
         let version = self.version(&call.request)?;
         let servable = version.servable(call.request.match_info().get("signature"))?;
         measurement.calls(&servable.meter);
-        let signature = servable.handle.signature();
         let body = call.body(deadline).await?;
 
         let start = Instant::now();
-        let headers = call.request.headers();
-        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let decoded = body::decode(content_type, &body.bytes, signature, self.batch_transpose).await;
+        let content_type = call.request.headers().get(CONTENT_TYPE).cloned();
+        let large = LargeBody { bytes: body.len(), factor: body::DECODED_FACTOR, deadline, ledger: &self.state.ledger };
+        let (signature, batch_transpose) = (Arc::clone(servable.handle.signature()), self.batch_transpose);
+        let decode = move || async move {
+            let content_type = content_type.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
+            body::decode(content_type, &body, &signature, batch_transpose).await
+        };
+        let decoded = large.decode(decode).await;
         measurement.took(Stage::Decode, start);
-        let decoded = decoded.map_err(|error| hinting(error, &call.request))?;
+        let (decoded, mut share) = decoded.map_err(|error| hinting(error, &call.request))?;
+        keep_tensors(&mut share, &decoded.inputs);
         if decoded.form == Form::Examples(0) {
-            return Ok(b"[]".to_vec());
+            return Ok(b"[]".to_vec().into());
         }
 
         let run = Call { inputs: decoded.inputs, urls: decoded.urls, deadline };
         let outputs = predict(&self.state, servable, run, measurement).await?;
+        drop(share);
 
         let start = Instant::now();
-        let encoded = answer::encode(signature, decoded.form, &outputs);
+        let (signature, form) = (Arc::clone(servable.handle.signature()), decoded.form);
+        let write = move |outputs: &[Tensor]| answer::encode(&signature, form, outputs);
+        let encoded = large_body::encode(&self.state.ledger, outputs, deadline, write).await;
         measurement.took(Stage::Encode, start);
         encoded
     }

@@ -11,10 +11,9 @@ use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use tfweb_engine::Error;
 
-use super::body::{UnknownEncoding, ENCODINGS};
+use super::body::{Refused, ENCODINGS};
 use super::cors::Cors;
 use super::error::{respond, Failure};
-use super::listener::upgrade_filter::ends_connection;
 use crate::observe::log;
 use crate::transport::body_limits::BodyLimits;
 use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
@@ -53,8 +52,8 @@ impl Answers {
         })
     }
 
-    /// Adds the common headers to an answer, and logs the failure if it is an internal one. A refusal for an unknown encoding
-    /// gets its status 415 here.
+    /// Adds the common headers to an answer, and logs the failure if it is an internal one. A refusal for an unknown encoding, or
+    /// for a body that comes too slowly, gets its status 415 or 408 here.
     pub(super) fn finish<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
         let id = self.request_id(request.headers());
         if response.status().is_server_error() {
@@ -62,14 +61,18 @@ impl Answers {
                 log::failure(id.as_bytes(), &message);
             }
         }
-        if response.status() == StatusCode::BAD_REQUEST && request.extensions().contains::<UnknownEncoding>() {
-            *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ENCODINGS));
+        if !response.status().is_success() {
+            if let Some(Refused(status)) = request.extensions_mut().remove() {
+                *response.status_mut() = status;
+                if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+                    response.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ENCODINGS));
+                }
+            }
         }
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID_HEADER, id);
         self.cors.finish(request.headers(), headers);
-        if self.draining.load(Ordering::Relaxed) || ends_connection(request) {
+        if self.draining.load(Ordering::Relaxed) {
             response.head_mut().set_connection_type(ConnectionType::Close);
         }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use actix_web::{web, HttpMessage, HttpRequest, HttpResponse};
+use bytes::Bytes;
 use tfweb_engine::Error;
 use tfweb_limits::Deadline;
 
 use super::answers::Answers;
-use super::body::{self, Body};
+use super::body;
 use crate::observe::SummarySlot;
 
 /// A request with its head, and a body that is not read yet.
@@ -23,12 +24,13 @@ impl HttpCall {
         Self { request, payload: Some(payload), answers }
     }
 
-    /// Reads the body, within its limits and until the deadline.
+    /// Reads the body, within its limits and until the deadline. It counts into the memory of all requests for as long as somebody
+    /// holds its bytes.
     ///
     /// # Errors
-    /// `OutOfRange` over the limit; `Unavailable` without room; `DeadlineExceeded`; `InvalidArgument` for a damaged body or an
-    /// unknown encoding; `Cancelled` where the client stopped sending.
-    pub async fn body(&mut self, deadline: Deadline) -> Result<Body, Error> {
+    /// `OutOfRange` over the limit; `Unavailable` without room; `DeadlineExceeded`, also for a client that sends too slowly;
+    /// `InvalidArgument` for a damaged body or an unknown encoding; `Cancelled` where the client stopped sending.
+    pub async fn body(&mut self, deadline: Deadline) -> Result<Bytes, Error> {
         let payload = self.payload.take().ok_or_else(|| Error::internal("a body is read once; this is a bug"))?;
         body::read(&self.request, payload, &self.answers.bodies, deadline).await
     }

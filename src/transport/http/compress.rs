@@ -1,32 +1,44 @@
 //! Compresses answers with gzip.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use actix_web::http::header::{self, AcceptEncoding, Encoding, Header};
-use actix_web::{web, HttpRequest};
+use actix_web::HttpRequest;
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::Compression;
+use tfweb_limits::{Deadline, Holding, Ledger};
+
+use super::large_body::{elsewhere, Text};
 
 /// Shorter answers are not compressed, because they fit into one packet.
 const COMPRESS_BYTES_MIN: usize = 1024;
 /// Longer answers are compressed on another thread, so that other requests need not wait.
 const COMPRESS_INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Compresses an answer's body, if it is long enough and the client accepts gzip. Returns the body, and whether it is gzip now.
-pub async fn compress(request: &HttpRequest, body: Vec<u8>) -> (Vec<u8>, bool) {
-    if !may_compress(&body) || !accepts_gzip(request) {
-        return (body, false);
+/// Compresses an answer's body, if it is long enough and the client accepts gzip. Returns the body, and whether it is gzip now. If
+/// there is no memory or no thread for it, the plain body is a correct answer too.
+pub async fn compress(request: &HttpRequest, ledger: &Arc<Ledger>, deadline: Deadline, body: Text) -> (Bytes, bool) {
+    if !may_compress(&body.bytes) || !accepts_gzip(request) {
+        return (body.bytes.into(), false);
     }
-    if body.len() <= COMPRESS_INLINE_BYTES_MAX {
-        return (gzip(&body), true);
+    if body.bytes.len() <= COMPRESS_INLINE_BYTES_MAX {
+        return (gzip(&body.bytes).into(), true);
     }
-    let body = Bytes::from(body);
-    let copy = body.clone();
-    match web::block(move || gzip(&copy)).await {
-        Ok(compressed) => (compressed, true),
-        // Without another thread, the plain body is a correct answer too.
-        Err(_) => (body.into(), false),
+    // The plain body and the compressed one.
+    let Ok(share) = ledger.take(Holding::Answers, 2 * body.bytes.len()) else {
+        return (body.bytes.into(), false);
+    };
+    let body = Bytes::from(body.bytes);
+    let plain = body.clone();
+    let compressing = elsewhere(deadline, move || {
+        let compressed = gzip(&plain);
+        Ok((compressed, share))
+    });
+    match compressing.await {
+        Ok((compressed, _share)) => (compressed.into(), true),
+        Err(_) => (body, false),
     }
 }
 

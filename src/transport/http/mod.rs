@@ -13,13 +13,15 @@ mod gate;
 pub mod large_body;
 mod listener;
 mod observe;
+mod pace;
+#[cfg(test)]
+pub(crate) mod peak;
 mod protocol;
 mod routes;
 pub mod server_timing;
 mod services;
 
 pub use answers::Answers;
-pub use body::Body;
 pub use call::HttpCall;
 pub use compress::{compress, may_compress};
 pub use cors::Cors;

@@ -10,6 +10,9 @@ use tfweb_engine::Error;
 
 use super::raw::{self, Kind};
 
+/// The most names in an output filter: more than any signature has outputs. They are held as a list.
+const FILTER_NAMES_MAX: usize = 4096;
+
 /// The keys of a request. Of two equal keys the first counts; unknown keys are ignored.
 #[derive(Default)]
 pub(super) struct Document<'a> {
@@ -130,7 +133,11 @@ impl<'a> Document<'a> {
         }
         let mut names = Vec::new();
         raw::each_value(filter, |_, name| {
-            names.push(raw::text(name).ok_or_else(refused)?);
+            let name = raw::text(name).ok_or_else(refused)?;
+            if names.len() == FILTER_NAMES_MAX {
+                return Err(Error::invalid(format!("'output_filter' may have at most {FILTER_NAMES_MAX} names")));
+            }
+            names.push(name);
             Ok(())
         })?;
         Ok(Some(names).filter(|names| !names.is_empty()))

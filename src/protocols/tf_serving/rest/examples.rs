@@ -1,6 +1,8 @@
 //! `:classify` and `:regress`: JSON examples become serialized `tf.Example`s, which are the one string input of the signature. Its
 //! outputs become results.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message;
 use serde_json::value::RawValue;
@@ -8,13 +10,45 @@ use tfweb_codec::examples::with_context;
 use tfweb_engine::{Error, Signature, Tensor};
 
 use super::decimal::Decimal;
-use super::document::Document;
+use super::document::{self, Document};
 use super::encode::write_string;
 use super::raw::{self, Kind};
 use super::rules::decode_base64;
+use super::signature::{find, place};
+use crate::models::{Catalog, Version, DEFAULT_SIGNATURE};
 use crate::protocols::tf_serving::classify_regress::{regressions, Classes, Task};
+use crate::protocols::tf_serving::find::Wanted;
 use tfweb_proto::tensorflow::feature::Kind as FeatureKind;
 use tfweb_proto::tensorflow::{BytesList, Example, Feature, Features, FloatList, Int64List};
+
+/// The most memory that decoding takes for each byte of a body: the features of an example, in a map that has grown and moves.
+/// `a_body_becomes_no_more_than_is_counted` measures it.
+pub(super) const DECODED_FACTOR: usize = 48;
+
+/// The examples of a request whose version and signature are known.
+pub(super) struct Examples {
+    pub(super) version: Arc<Version>,
+    /// The place of the signature among the version's.
+    pub(super) servable: usize,
+    pub(super) examples: Vec<Bytes>,
+}
+
+/// Reads a body for a version of the model `name`.
+///
+/// # Errors
+/// Those of [`serialize`]; where the body is no JSON object, or names an unknown version or signature.
+pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, wanted: &Wanted) -> Result<Examples, Error> {
+    let mut quoted = String::new();
+    let document = document::read(body, &mut quoted)?;
+    let named = document.signature()?;
+    let named = named.as_deref().unwrap_or(DEFAULT_SIGNATURE);
+    // The examples are checked before the model is looked for.
+    let examples = serialize(&document)?;
+    let version = find(catalog, name, wanted)?;
+    let servable = place(&version, named)
+        .ok_or_else(|| Error::invalid(format!("No signature was found with the name: {}", raw::shown_text(named))))?;
+    Ok(Examples { version, servable, examples })
+}
 
 /// Serializes the examples of a document, each with the context before it.
 ///
@@ -159,4 +193,38 @@ pub(super) fn results(task: Task, signature: &Signature, outputs: &[Tensor], row
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::http::peak;
+
+    fn serialized(body: &[u8]) -> usize {
+        let mut quoted = String::new();
+        document::read(body, &mut quoted).and_then(|document| serialize(&document)).map_or(0, |examples| examples.len())
+    }
+
+    #[test]
+    fn a_body_becomes_no_more_than_is_counted() {
+        if !peak::is_alone("protocols::tf_serving::rest::examples::tests::a_body_becomes_no_more_than_is_counted") {
+            return;
+        }
+        let examples = |example: &str| format!(r#"{{"examples":{}}}"#, peak::list(example));
+        // Names of features that are as short as they can be.
+        let features: Vec<String> = (0..114_689_u32).map(|i| format!(r#""{i:x}":1"#)).collect();
+        let texts: Vec<String> = (0..114_689_u32).map(|i| format!(r#""{i:x}":"""#)).collect();
+        let lists = |element: &str| format!(r#"{{"examples":[{{"a":{}}}]}}"#, peak::list(element));
+        let bodies = vec![
+            examples("{}"),
+            examples(r#"{"":1}"#),
+            examples(r#"{"":[]}"#),
+            format!(r#"{{"examples":[{{{}}}]}}"#, features.join(",")),
+            format!(r#"{{"examples":[{{{}}}]}}"#, texts.join(",")),
+            lists("1"),
+            lists("\"\""),
+            lists(r#"{"b64":""}"#),
+        ];
+        peak::check(DECODED_FACTOR, bodies, |body| serialized(body));
+    }
 }

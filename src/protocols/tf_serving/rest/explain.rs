@@ -12,9 +12,12 @@ use super::document::Document;
 use super::raw::{self, Kind};
 use super::rules::{decode_base64, Rules};
 use crate::protocols::tf_serving::dtype_names::error_name;
+use crate::transport::http::large_body::INLINE_BYTES_MAX;
 
-/// The most bytes to look at, over all depths of lists, to word a refusal: a fraction of a second.
+/// The most bytes to look at, over all depths of lists, to word a refusal: a fraction of a second. It is less for a body that is
+/// read on the HTTP thread, where other requests wait.
 const EXPLAINED_BYTES_MAX: usize = 256 << 20;
+const EXPLAINED_INLINE_BYTES_MAX: usize = 8 << 20;
 
 /// Why [`super::inputs`] refused the inputs of a document.
 pub(super) fn inputs(document: &Document<'_>, signature: &Signature) -> Error {
@@ -142,7 +145,8 @@ fn tensor(value: &RawValue, bytes: usize, spec: &TensorSpec) -> Result<Dims, Err
         if dims.len() == RANK_MAX {
             return Err(Error::invalid(format!("lists may be at most {RANK_MAX} deep")));
         }
-        if bytes.saturating_mul(dims.len()) > EXPLAINED_BYTES_MAX {
+        let most = if bytes <= INLINE_BYTES_MAX { EXPLAINED_INLINE_BYTES_MAX } else { EXPLAINED_BYTES_MAX };
+        if bytes.saturating_mul(dims.len()) > most {
             let text = format!("the lists of input {} are no {} tensor", quoted(&spec.name), spec.dtype);
             return Err(Error::invalid(text));
         }
@@ -262,6 +266,19 @@ mod tests {
         let columns: Vec<String> = (0..inputs).map(|i| format!("\"x{i:03}\":[{zeros}0]")).collect();
         let columns = columns.join(",");
         format!("{{\"inputs\":{{{}null]}}}}", columns.strip_suffix("0]").unwrap()).into()
+    }
+
+    #[test]
+    fn deep_lists_take_little_time_on_the_http_thread() {
+        let (depth, zeros) = (RANK_MAX - 1, "0,".repeat(INLINE_BYTES_MAX / 2 - RANK_MAX - 100));
+        let body = format!("{{\"inputs\":{}[{zeros}null]{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(body.len() <= INLINE_BYTES_MAX);
+        let mut quoted = String::new();
+        let document = document::read(body.as_bytes(), &mut quoted).unwrap();
+        visited::take();
+        let error = inputs(&document, &signature(1));
+        let visited = visited::take();
+        assert!(visited <= 2 * EXPLAINED_INLINE_BYTES_MAX, "{visited} bytes looked at, for {error:?}");
     }
 
     #[test]

@@ -37,6 +37,7 @@ use tfweb_engine::Error;
 use crate::observe::{Measurement, ProtocolId, Timings};
 use crate::protocols::parts::Parts;
 use crate::serving::State;
+use crate::transport::http::large_body::Text;
 use crate::transport::http::{error, server_timing, HttpCall, HttpProtocol, Methods, Routes};
 
 use super::find::Wanted;
@@ -78,7 +79,7 @@ impl Rest {
         }
         let mut timings = None;
         let mut response = match self.answer(call, &mut timings).await {
-            Ok(body) => HttpResponse::Ok().insert_header(ContentType::json()).body(body),
+            Ok(body) => HttpResponse::Ok().insert_header(ContentType::json()).body(body.bytes),
             Err(error) => refuse(&error),
         };
         if let Some(timings) = timings {
@@ -88,19 +89,19 @@ impl Rest {
     }
 
     /// Answers a request. Notes in `timings` how long the stages of a call took.
-    async fn answer(&self, call: &mut HttpCall, timings: &mut Option<Timings>) -> Result<Vec<u8>, Error> {
+    async fn answer(&self, call: &mut HttpCall, timings: &mut Option<Timings>) -> Result<Text, Error> {
         let catalog = &self.state.catalog;
         let path = call.request.uri().path_and_query().map_or("", |path| path.as_str());
         match route::parse(call.request.method(), path)? {
-            Route::List => Ok(describe::list(catalog)),
+            Route::List => Ok(describe::list(catalog).into()),
             Route::Status(name, version) => {
                 // A label is read over, as TensorFlow Serving does.
                 let number = if let Wanted::Number(number) = version { Some(number) } else { None };
-                describe::status(catalog, &name, number)
+                describe::status(catalog, &name, number).map(Text::from)
             }
             Route::Metadata(name, version) => {
                 let found = signature::find(catalog, &name, &version)?;
-                Ok(describe::metadata(&name, &found))
+                Ok(describe::metadata(&name, &found).into())
             }
             Route::Call(name, version, verb) => {
                 let mut measurement = Measurement::begin(&self.state.requests, self.id, call.slot());

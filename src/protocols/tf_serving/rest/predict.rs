@@ -11,6 +11,10 @@ use super::{explain, raw};
 use crate::models::{Catalog, Version, DEFAULT_SIGNATURE};
 use crate::protocols::tf_serving::find::Wanted;
 
+/// The most memory that decoding takes for each byte of a body: the elements of lists of `1,`, and of text `""`, in vectors that have
+/// grown and move. `a_body_becomes_no_more_than_is_counted` measures it.
+pub(super) const DECODED_FACTOR: usize = 13;
+
 /// A predict whose version and signature are known.
 pub(super) struct Predict {
     pub(super) version: Arc<Version>,
@@ -49,4 +53,34 @@ fn asked(document: &Document<'_>, signature: &Signature) -> Result<Asked, Error>
     let (inputs, form) = inputs::decode(document, signature)?.ok_or_else(|| explain::inputs(document, signature))?;
     let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
     Ok(Asked { inputs, form, picked })
+}
+
+#[cfg(test)]
+mod tests {
+    use tfweb_engine::{DType, FeedShape, PartialShape, TensorSpec};
+
+    use super::*;
+    use crate::transport::http::peak;
+
+    fn is_read(dtype: DType, body: &[u8]) -> bool {
+        let shape = PartialShape::UNKNOWN;
+        let spec = TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype, shape, feed: FeedShape::ANY };
+        let signature = Signature { name: "test".into(), method: String::new(), inputs: vec![spec.clone()], outputs: vec![spec] };
+        let mut quoted = String::new();
+        document::read(body, &mut quoted).and_then(|document| asked(&document, &signature)).is_ok()
+    }
+
+    #[test]
+    fn a_body_becomes_no_more_than_is_counted() {
+        if !peak::is_alone("protocols::tf_serving::rest::predict::tests::a_body_becomes_no_more_than_is_counted") {
+            return;
+        }
+        let elements = ["1", "NaN", "Inf", "[]", "{}", "\"\"", "\"a\"", r#"{"b64":""}"#, r#"{"x":1}"#];
+        let mut bodies = Vec::new();
+        for element in elements {
+            bodies.extend(["instances", "inputs"].map(|key| format!(r#"{{"{key}":{}}}"#, peak::list(element))));
+        }
+        bodies.push(format!(r#"{{"inputs":[1],"output_filter":{}}}"#, peak::list("\"\"")));
+        peak::check(DECODED_FACTOR, bodies, |body| [DType::Float64, DType::String].map(|dtype| is_read(dtype, body)));
+    }
 }

@@ -4,15 +4,11 @@
 //! connection and ends with it, and an answer that the client does not read has a time limit. The server sends no pings: each
 //! request has a time limit, and a connection without requests is closed, so a vanished client costs no more than a silent one.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
-use actix_http::{Request, Response};
-use actix_service::Service;
-use actix_web::body::{BoxBody, MessageBody};
 use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::StreamExt;
@@ -22,15 +18,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout, Instant};
 
-use super::stream::{self, Ended};
+use super::activity::Activity;
+use super::client_stream::ClientStream;
+use super::handler::{Handler, Shared};
+use super::http2_request::{self, Ended, Origin};
 use super::timeouts::{closing, Timeouts};
-use super::write_timeout::WriteTimeout;
-use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
+use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, STREAMS_MAX, STREAM_WINDOW_BYTES};
 
 /// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). The gRPC port has the same limit. HTTP/1.1
 /// allows more, because its connections hold one head at a time. h2 answers 431 to a larger head, and closes a
 /// connection whose head does not end.
 const HEAD_BYTES_MAX: u32 = 16 << 10;
+/// The most bytes of a frame. A connection holds one frame that has come in part, and nobody counts it.
+const FRAME_BYTES_MAX: u32 = 32 << 10;
+/// The most bytes of an answer that h2 holds for a client that does not read.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
 /// The most requests that a client may cancel in a row without one being answered. It is four times the number that may run at
 /// once. A client that loses patience cancels all its requests once; only an attack goes on.
 const RESETS_MAX: u32 = 4 * STREAMS_MAX;
@@ -42,30 +44,25 @@ const UNSEEN_RESETS_MAX: usize = STREAMS_MAX as usize;
 const FAULTS_MAX: usize = 1024;
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<T, S, B>(
-    io: T,
+pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
+    io: ClientStream<T>,
     peer: Option<SocketAddr>,
-    handler: &S,
-    timeouts: Timeouts,
+    handler: &impl Handler,
+    shared: &Shared,
     closing_signal: watch::Receiver<bool>,
-) where
-    T: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request>,
-    S::Response: Into<Response<B>>,
-    S::Error: Into<Response<BoxBody>>,
-    B: MessageBody + 'static,
-{
-    let io = WriteTimeout::new(io, timeouts.stall);
-    let is_full = io.is_full();
+) {
+    let (activity, timeouts) = (Rc::clone(io.activity()), shared.timeouts);
     let handshake = tokio::select! {
         biased;
         handshake = timeout(timeouts.head, builder().handshake(io)) => handshake,
         () = closing(closing_signal.clone()) => return,
     };
     let Ok(Ok(connection)) = handshake else { return };
-    let limit = Instant::now() + timeouts.head;
-    let connection = Http2Connection { connection, is_full, refuse_from: None, limit, timeouts, resets: 0 };
-    let answer = |request, respond| stream::answer(request, respond, peer, handler, timeouts);
+    let now = Instant::now();
+    let (limit, old_from) = (now + timeouts.head, now + timeouts.age);
+    let origin = Origin { peer, handler, shared, activity: Rc::clone(&activity), closing_signal: closing_signal.clone() };
+    let connection = Http2Connection { connection, activity, refuse_from: None, limit, old_from, timeouts, resets: 0 };
+    let answer = |request, respond| http2_request::answer(request, respond, &origin);
     if let Err(error) = connection.run(closing_signal, answer).await {
         tracing::debug!("HTTP/2: {error}");
     }
@@ -78,6 +75,7 @@ fn builder() -> Builder {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(UNSEEN_RESETS_MAX)
         .max_local_error_reset_streams(Some(FAULTS_MAX));
@@ -85,13 +83,14 @@ fn builder() -> Builder {
 }
 
 struct Http2Connection<T> {
-    connection: Connection<T, Bytes>,
-    /// Whether bytes wait until the client reads.
-    is_full: Rc<Cell<bool>>,
+    connection: Connection<ClientStream<T>, Bytes>,
+    activity: Rc<Activity>,
     /// The time after which new requests are refused; `None` until the server tells the client to close.
     refuse_from: Option<Instant>,
     /// The time at which the connection closes if it has no request until then.
     limit: Instant,
+    /// The time at which the server tells the client to close, however much it asks.
+    old_from: Instant,
     timeouts: Timeouts,
     /// The requests that the client cancelled since the last answer.
     resets: u32,
@@ -115,7 +114,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Connection<T> {
                     None => return Ok(()),
                 },
                 Some(ended) = answers.next() => self.note_end(ended),
-                () = &mut closing, if self.refuse_from.is_none() => self.close(),
+                () = &mut closing, if !self.activity.is_stopping() => {
+                    self.activity.set_stopping();
+                    if self.refuse_from.is_none() {
+                        self.close();
+                    }
+                }
+                () = sleep_until(self.old_from), if self.refuse_from.is_none() => self.close(),
                 () = sleep_until(self.limit), if is_idle => if self.end_idle() {
                     return Ok(());
                 },
@@ -127,8 +132,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Connection<T> {
     fn end_idle(&mut self) -> bool {
         if self.refuse_from.is_none() {
             self.close();
-        } else if self.is_full.get() {
-            // The end of an answer is still on its way. The write time-out limits that.
+        } else if !self.activity.is_idle() {
+            // The end of an answer is still on its way. The pace of its client limits that.
             self.limit = Instant::now() + self.timeouts.linger;
         } else {
             return true;

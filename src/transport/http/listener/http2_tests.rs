@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use ::http::HeaderValue;
+use actix_http::{Request, Response};
 use actix_service::{fn_service, ServiceFactory};
 use futures::future::join;
+use tfweb_limits::Ledger;
 use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
-const PATIENT: Timeouts = Timeouts { head: LONG, keep_alive: LONG, stall: LONG, linger: LONG };
+const PATIENT: Timeouts = Timeouts { head: LONG, keep_alive: LONG, stall: LONG, stop_stall: LONG, linger: LONG, age: LONG };
 /// More bytes than a client's window and the pipe hold together.
 const LARGE_BYTES: usize = 1 << 20;
 const PIPE_BYTES: usize = 16 << 10;
@@ -40,10 +43,11 @@ async fn serve(io: DuplexStream, timeouts: Timeouts, told: watch::Receiver<bool>
             "/kept" => "a".repeat(KEPT_BYTES),
             _ => "short".to_owned(),
         };
-        Ok::<_, Response<BoxBody>>(Response::ok().set_body(body))
+        Ok(Response::ok().set_body(body).map_into_boxed_body())
     });
     let handler = ServiceFactory::<Request>::new_service(&handler, ()).await.unwrap();
-    super::serve(io, None, &handler, timeouts, told).await;
+    let shared = Shared { timeouts, ledger: Ledger::new(1 << 30), keep_alive: HeaderValue::from_static("timeout=60") };
+    super::serve(ClientStream::new(io, &timeouts, Activity::new()), None, &handler, &shared, told).await;
 }
 
 /// Runs a client against a server. Returns the client's result. Fails if the server does not end afterwards.
@@ -128,6 +132,27 @@ async fn a_client_that_asks_no_more_is_told_to_go() {
     let timeouts = Timeouts { keep_alive: SHORT, linger: SHORT, ..PATIENT };
     let (kinds, reasons) = answer(timeouts, &[&greeting(), &get(1, "/")]).await;
     assert!(kinds.contains(&DATA) && reasons == [Reason::NO_ERROR], "{kinds:?} {reasons:?}");
+}
+
+#[actix_web::test]
+async fn an_old_connection_is_told_to_go_after_what_it_has_asked() {
+    let client = |mut io: DuplexStream, stop| async move {
+        io.write_all(&[greeting(), get(1, "/none")].concat()).await.unwrap();
+        let mut asks = true;
+        while let Some((kind, payload)) = next(&mut io).await {
+            if kind == GOAWAY && std::mem::take(&mut asks) {
+                assert_eq!(payload[4..8], u32::from(Reason::NO_ERROR).to_be_bytes());
+                // A request of the same moment is answered. The open request ends after it.
+                io.write_all(&[get(3, "/"), frame(RST_STREAM, 0, 1, &CANCEL)].concat()).await.unwrap();
+            }
+            if kind == DATA {
+                drop(stop);
+                return payload;
+            }
+        }
+        panic!("the connection ends without an answer");
+    };
+    assert_eq!(meet(Timeouts { age: SHORT, ..PATIENT }, client).await, b"short");
 }
 
 #[actix_web::test]

@@ -1,42 +1,50 @@
-//! An HTTP listener, with TLS or without. It speaks HTTP/1.1 with actix's parts. It speaks HTTP/2 with h2, to clients that begin
-//! with it or choose it in the TLS handshake. actix-web's own listener has four faults for this server. It treats an offer to
-//! upgrade as agreed. When it stops, it drops connections that it has accepted and not begun to serve. It does not tell HTTP/2
-//! clients that the server stops. It goes on with an HTTP/2 request after its client has gone away.
+//! An HTTP listener, with TLS or without. actix-server accepts connections and has the threads. hyper speaks HTTP/1.1. h2 speaks
+//! HTTP/2, to clients that begin with it or choose it in the TLS handshake. actix-web routes and answers the requests of both.
+//! actix-web's own listener has five faults for this server. It holds whatever a client sends ahead and reads no answers to. It
+//! treats an offer to upgrade as agreed. When it stops, it drops connections that it has accepted and not begun to serve. It does
+//! not tell HTTP/2 clients that the server stops. It goes on with an HTTP/2 request after its client has gone away.
 
-mod expect;
+mod activity;
+mod answer_body;
+mod client_stream;
+mod connections;
+mod handler;
+mod http1;
 mod http2;
+mod http2_request;
+mod linger;
+mod request_body;
 mod settings;
-mod stream;
 mod timeouts;
-pub(super) mod upgrade_filter;
-mod write_timeout;
+mod translate;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use actix_http::error::DispatchError;
-use actix_http::HttpService;
+use ::http::HeaderValue;
+use actix_http::{Request, Response};
 use actix_server::{Server, ServerBuilder, ServerHandle};
-use actix_service::{fn_factory, fn_service, map_config, IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt};
-use actix_web::dev::{AppConfig, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::http::ConnectionType;
+use actix_service::{fn_factory, fn_service, map_config, IntoServiceFactory, ServiceFactory, ServiceFactoryExt};
+use actix_web::dev::AppConfig;
 use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::server::TlsStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::observe::observe;
 use super::services::HttpServices;
 use crate::transport::{sockets, tls};
+use activity::Activity;
+use client_stream::ClientStream;
+use connections::Connections;
+use handler::{Handler, Shared};
 use timeouts::{closing, Timeouts};
-use upgrade_filter::UpgradeFilter;
 
 pub use settings::ListenerSettings;
 
@@ -47,8 +55,15 @@ pub const HTTP2: &[u8] = b"h2";
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 /// How long a client may go on sending a refused body, so that it comes to read the answer.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long an HTTP/2 client may read nothing of its answer. A slow line recovers long before.
+/// How long a client may take nothing of its answer. A slow line recovers long before.
 const STALL_WAIT: Duration = Duration::from_secs(60);
+/// The same while the server stops.
+const STOP_STALL_WAIT: Duration = Duration::from_secs(5);
+/// How long a connection serves. An hour is far longer than any request, and soon enough that the connections of all clients
+/// spread over the servers behind a balancer.
+const AGE_MAX: Duration = Duration::from_secs(3600);
+/// Connections that a worker accepts beyond its limit. Each of them ends one that waits for its client.
+const CONNECTIONS_SPARE: usize = 64;
 /// How long connections that have begun may take until they can be accepted. A packet's way there and back takes less.
 const BEGUN_WAIT: Duration = Duration::from_millis(50);
 /// How long the accepting thread may take until it no longer waits for its sockets.
@@ -74,13 +89,13 @@ impl Listener {
         let sockets = sockets::listen(host, port)?;
         let address = sockets[0].local_addr()?;
         let (close, closing_signal) = watch::channel(false);
+        let workers = settings.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let settings = ListenerSettings { connections_max: settings.connections_max.div_ceil(workers), ..settings.clone() };
         let mut builder = Server::build()
             .disable_signals()
-            .max_concurrent_connections(settings.connections_max)
+            .workers(workers)
+            .max_concurrent_connections(settings.connections_max + CONNECTIONS_SPARE)
             .shutdown_timeout(settings.stop_seconds);
-        if let Some(workers) = settings.workers {
-            builder = builder.workers(workers);
-        }
         for socket in &sockets {
             builder = serve(builder, socket, settings.clone(), services.clone(), closing_signal.clone())?;
         }
@@ -135,124 +150,102 @@ fn serve(
     services: HttpServices,
     closing_signal: watch::Receiver<bool>,
 ) -> io::Result<ServerBuilder> {
-    let (address, socket) = (socket.local_addr()?, socket.try_clone()?);
-    let Some(tls) = settings.tls.clone() else {
-        return builder.listen("tfweb-http", socket, move || {
-            let closing = closing_signal.clone();
-            let connected = move |tcp| detect_version(tcp, closing.clone());
-            fn_service(connected).and_then(connection_service(address, &settings, services.clone(), closing_signal.clone()))
-        });
-    };
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
-    builder.listen("tfweb-https", socket, move || {
-        let (acceptor, closing) = (acceptor.clone(), closing_signal.clone());
-        let connected = move |tcp| handshake(acceptor.clone(), tcp, closing.clone());
-        fn_service(connected).and_then(connection_service(address, &settings, services.clone(), closing_signal.clone()))
+    let name = if settings.tls.is_some() { "tfweb-https" } else { "tfweb-http" };
+    let acceptor = settings.tls.clone().map(|tls| TlsAcceptor::from(Arc::new(tls)));
+    let idle = HeaderValue::from_str(&format!("timeout={}", settings.keep_alive.as_secs()));
+    let idle = idle.expect("a number is a header's value; this is a bug");
+    builder.listen(name, socket.try_clone()?, move || {
+        let (acceptor, closing_signal) = (acceptor.clone(), closing_signal.clone());
+        let shared = Shared {
+            timeouts: timeouts(settings.keep_alive),
+            ledger: Arc::clone(&services.answers.bodies.ledger),
+            keep_alive: idle.clone(),
+        };
+        let connections_max = settings.connections_max;
+        let handlers = handlers(services.clone());
+        let parts = Rc::new((acceptor, closing_signal, shared, Connections::new(connections_max)));
+        fn_factory(move || {
+            let (handler, parts) = (handlers.new_service(()), Rc::clone(&parts));
+            async move {
+                let handler = Rc::new(handler.await?);
+                Ok::<_, ()>(fn_service(move |tcp| {
+                    let (handler, parts) = (Rc::clone(&handler), Rc::clone(&parts));
+                    async move {
+                        let (acceptor, closing_signal, shared, connections) = &*parts;
+                        let activity = Activity::new();
+                        let connection = connection(tcp, acceptor.as_ref(), &*handler, shared, closing_signal, &activity);
+                        connections.run(&activity, connection).await;
+                        Ok::<_, ()>(())
+                    }
+                }))
+            }
+        })
     })
 }
 
-/// An open connection whose HTTP version is known.
-struct Connected<T> {
-    stream: UpgradeFilter<T>,
-    peer: Option<SocketAddr>,
-    is_http2: bool,
+fn timeouts(keep_alive: Duration) -> Timeouts {
+    Timeouts { head: HEAD_WAIT, keep_alive, stall: STALL_WAIT, stop_stall: STOP_STALL_WAIT, linger: LINGER, age: AGE_MAX }
 }
 
-/// Makes the service that answers on connections.
-fn connection_service<T: AsyncRead + AsyncWrite + Unpin + 'static>(
-    address: SocketAddr,
-    settings: &ListenerSettings,
-    services: HttpServices,
-    closing_signal: watch::Receiver<bool>,
-) -> impl ServiceFactory<Connected<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+/// Makes the handler of a worker.
+fn handlers(services: HttpServices) -> impl ServiceFactory<Request, Config = (), InitError = (), Service: Handler> {
     let is_observed = services.telemetry.is_some();
     let services = actix_web::App::new().configure(move |config| services.mount(config));
     // If no request is observed, there is no middleware.
     let services = services.wrap(Condition::new(is_observed, from_fn(observe)));
-    let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response());
-    let handler_cell = expect::SharedHandler::default();
-    let asked = expect::expect_service(Rc::clone(&handler_cell));
-    let services = expect::handler_service(map_config(services, |()| AppConfig::default()), Rc::clone(&handler_cell));
-    let http1 = HttpService::build();
-    let http1 = if settings.tls.is_some() { http1.secure() } else { http1 };
-    let close = closing_signal.clone();
-    let idle = HeaderValue::from_str(&format!("timeout={}", settings.keep_alive.as_secs()));
-    let idle = idle.expect("a number is a header's value; this is a bug");
-    let http1 = http1
-        .local_addr(address)
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(HEAD_WAIT)
-        .client_disconnect_timeout(LINGER)
-        // If a client closes its side, its request is dropped. It then costs no run, unless one has begun.
-        .h1_allow_half_closed(false)
-        .graceful_shutdown_signal(move || closing(close.clone()))
-        .expect(asked)
-        .h1(services.map(move |response| with_keep_alive(response, &idle)));
-    let timeouts = Timeouts { head: HEAD_WAIT, keep_alive: settings.keep_alive, stall: STALL_WAIT, linger: LINGER };
-    fn_factory(move || {
-        let (http1, handler_cell, closing_signal) = (http1.new_service(()), Rc::clone(&handler_cell), closing_signal.clone());
-        async move {
-            let http1 = Rc::new(http1.await?);
-            // The line before has made HTTP/1.1's service, and that service has set the handler.
-            let handler = handler_cell.borrow().clone().expect("the handler is made before it is called; this is a bug");
-            Ok(fn_service(move |Connected { stream, peer, is_http2 }| {
-                let (http1, handler, closing_signal) = (Rc::clone(&http1), Rc::clone(&handler), closing_signal.clone());
-                async move {
-                    if is_http2 {
-                        http2::serve(stream, peer, &*handler, timeouts, closing_signal).await;
-                        return Ok(());
-                    }
-                    http1.call((stream, peer)).await
-                }
-            }))
-        }
-    })
+    let services = services.into_factory().map_err(|error: actix_web::Error| error.error_response().into());
+    let services = services.map(|answer| Response::from(answer).map_into_boxed_body());
+    map_config(services, |()| AppConfig::default())
 }
 
-/// Tells an HTTP/1.1 client how long its connection stays open, so that it does not send a request just when the server closes
-/// it.
-fn with_keep_alive<B>(mut response: ServiceResponse<B>, idle: &HeaderValue) -> ServiceResponse<B> {
-    let closes = response.request().head().connection_type() == ConnectionType::Close;
-    if !closes && response.response().head().keep_alive() {
-        response.headers_mut().insert(HeaderName::from_static("keep-alive"), idle.clone());
-    }
-    response
-}
-
-/// Waits until the client shows its HTTP version. A connection without any byte does not delay a stop.
-async fn detect_version(tcp: TcpStream, closing_signal: watch::Receiver<bool>) -> Result<Connected<TcpStream>, DispatchError> {
-    let peer = tcp.peer_addr().ok();
-    // An error only means that small answers come later.
-    let _ = tcp.set_nodelay(true);
-    let mut stream = UpgradeFilter::new(tcp);
-    let said = tokio::select! {
-        // A client that has begun to send is served, even during a stop.
-        biased;
-        said = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => said.map_err(io::Error::from)?,
-        () = closing(closing_signal) => Err(io::ErrorKind::ConnectionAborted.into()),
-    };
-    Ok(Connected { is_http2: said?, stream, peer })
-}
-
-/// Does the TLS handshake. A handshake does not delay a stop.
-async fn handshake(
-    acceptor: TlsAcceptor,
+/// Serves one connection until it ends.
+async fn connection(
     tcp: TcpStream,
-    closing_signal: watch::Receiver<bool>,
-) -> Result<Connected<TlsStream<TcpStream>>, DispatchError> {
+    acceptor: Option<&TlsAcceptor>,
+    handler: &impl Handler,
+    shared: &Shared,
+    closing_signal: &watch::Receiver<bool>,
+    activity: &Rc<Activity>,
+) {
     let peer = tcp.peer_addr().ok();
+    // A handshake, and a connection without any byte, do not delay a stop. A client that has begun to send is served.
+    let Some(acceptor) = acceptor else {
+        // An error only means that small answers come later.
+        let _ = tcp.set_nodelay(true);
+        let mut stream = ClientStream::new(tcp, &shared.timeouts, Rc::clone(activity));
+        let begun = tokio::select! {
+            biased;
+            begun = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => begun,
+            () = closing(closing_signal.clone()) => return,
+        };
+        let Ok(Ok(is_http2)) = begun else { return };
+        return speak(stream, is_http2, peer, handler, shared, closing_signal).await;
+    };
     let handshake = tokio::select! {
-        handshake = tls::handshake(&acceptor, tcp) => handshake,
-        () = closing(closing_signal) => Err(io::ErrorKind::ConnectionAborted.into()),
+        handshake = tls::handshake(acceptor, tcp) => handshake,
+        () = closing(closing_signal.clone()) => return,
     };
     match handshake {
         Ok(stream) => {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-            Ok(Connected { stream: UpgradeFilter::new(stream), peer, is_http2 })
+            let stream = ClientStream::new(stream, &shared.timeouts, Rc::clone(activity));
+            speak(stream, is_http2, peer, handler, shared, closing_signal).await;
         }
-        Err(error) => {
-            tracing::debug!("HTTP: no TLS: {error}");
-            Err(DispatchError::Io(error))
-        }
+        Err(error) => tracing::debug!("HTTP: no TLS: {error}"),
+    }
+}
+
+async fn speak<T: AsyncRead + AsyncWrite + Unpin>(
+    stream: ClientStream<T>,
+    is_http2: bool,
+    peer: Option<SocketAddr>,
+    handler: &impl Handler,
+    shared: &Shared,
+    closing_signal: &watch::Receiver<bool>,
+) {
+    if is_http2 {
+        http2::serve(stream, peer, handler, shared, closing_signal.clone()).await;
+    } else {
+        http1::serve(stream, peer, handler, shared, closing_signal.clone()).await;
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::transport::descriptors;
+
 /// The settings of an HTTP listener.
 #[derive(Clone)]
 pub struct ListenerSettings {
@@ -9,7 +11,7 @@ pub struct ListenerSettings {
     pub tls: Option<rustls::ServerConfig>,
     /// The number of threads; `None` for one on each core.
     pub workers: Option<usize>,
-    /// The most connections of a worker. Further ones wait in the system's queue.
+    /// The most connections. For a further one, the connection ends that has waited longest for its client.
     pub connections_max: usize,
     /// How long an idle connection stays open.
     pub keep_alive: Duration,
@@ -20,17 +22,18 @@ pub struct ListenerSettings {
 /// Longer than load balancers keep an idle connection (60 s is common). They then close first, and never send a request into a
 /// closing connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// The most connections of a worker.
-const CONNECTIONS_MAX: usize = 10_000;
+/// The most connections. Each of them holds at most some 64 KiB that nobody counts.
+const CONNECTIONS_MAX: usize = 8192;
 /// The admin port has few clients, and they ask seldom.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
-const ADMIN_CONNECTIONS_MAX: usize = 256;
+const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 impl ListenerSettings {
     /// The settings of the port that serves models.
     #[must_use]
     pub fn main(tls: Option<rustls::ServerConfig>, stop_seconds: u64) -> Self {
-        Self { tls, workers: None, connections_max: CONNECTIONS_MAX, keep_alive: KEEP_ALIVE, stop_seconds }
+        let connections_max = descriptors::connections_max(CONNECTIONS_MAX);
+        Self { tls, workers: None, connections_max, keep_alive: KEEP_ALIVE, stop_seconds }
     }
 
     /// The settings of the admin port: plain HTTP and one thread, because its answers take no time. It stops at once.

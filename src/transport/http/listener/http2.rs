@@ -4,11 +4,11 @@
 //! connection and ends with it, and an answer that the client does not read has a time limit. The server sends no pings: each
 //! request has a time limit, and a connection without requests is closed, so a vanished client costs no more than a silent one.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use actix_http::{Request, Response};
 use actix_service::Service;
@@ -24,8 +24,8 @@ use tokio::time::{sleep_until, timeout, Instant};
 
 use super::stream::{self, Ended};
 use super::timeouts::{closing, Timeouts};
-use super::write_timeout::WriteTimeout;
 use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
+use crate::transport::write_timeout::WriteTimeout;
 
 /// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). The gRPC port has the same limit. HTTP/1.1
 /// allows more, because its connections hold one head at a time. h2 answers 431 to a larger head, and closes a
@@ -87,7 +87,7 @@ fn builder() -> Builder {
 struct Http2Connection<T> {
     connection: Connection<T, Bytes>,
     /// Whether bytes wait until the client reads.
-    is_full: Rc<Cell<bool>>,
+    is_full: Arc<AtomicBool>,
     /// The time after which new requests are refused; `None` until the server tells the client to close.
     refuse_from: Option<Instant>,
     /// The time at which the connection closes if it has no request until then.
@@ -127,7 +127,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Connection<T> {
     fn end_idle(&mut self) -> bool {
         if self.refuse_from.is_none() {
             self.close();
-        } else if self.is_full.get() {
+        } else if self.is_full.load(Ordering::Relaxed) {
             // The end of an answer is still on its way. The write time-out limits that.
             self.limit = Instant::now() + self.timeouts.linger;
         } else {

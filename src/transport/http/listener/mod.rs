@@ -9,7 +9,6 @@ mod settings;
 mod stream;
 mod timeouts;
 pub(super) mod upgrade_filter;
-mod write_timeout;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,10 +1,10 @@
 //! Ends a connection whose client reads none of the bytes written to it.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::task::{ready, Context, Poll};
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{sleep, Sleep};
 
 /// A connection that fails after its client has read nothing for `wait`.
-pub(super) struct WriteTimeout<T> {
+pub(crate) struct WriteTimeout<T> {
     io: T,
     wait_max: Duration,
     /// Runs since the system last refused to take bytes.
     timer: Option<Pin<Box<Sleep>>>,
-    is_full: Rc<Cell<bool>>,
+    is_full: Arc<AtomicBool>,
 }
 
 impl<T> WriteTimeout<T> {
-    pub(super) fn new(io: T, wait_max: Duration) -> Self {
-        Self { io, wait_max, timer: None, is_full: Rc::default() }
+    pub(crate) fn new(io: T, wait_max: Duration) -> Self {
+        Self { io, wait_max, timer: None, is_full: Arc::default() }
     }
 
     /// Whether bytes wait until the client reads. The flag is shared, for an owner that has given the connection away.
-    pub(super) fn is_full(&self) -> Rc<Cell<bool>> {
-        Rc::clone(&self.is_full)
+    pub(crate) fn is_full(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_full)
     }
 
     /// Passes on the result of a write, and fails a write that has waited too long.
     fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
-        self.is_full.set(written.is_pending());
+        self.is_full.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.timer = None;
             return written;

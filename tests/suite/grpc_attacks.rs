@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 use flate2::write::GzEncoder;
 use flate2::Compression;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use crate::client::Request;
 use crate::frames::{frame, numbers, post_head, Frames, CANCEL, DATA, END_STREAM, HEADERS, OK, RST_STREAM, SETTINGS};
 use crate::grpc_client::{call, slow};
 use crate::process::Process;
 use crate::support::until;
+use crate::tls::Files;
 
 /// The most memory that the attacks may make a server with default flags take: the 1 GiB of its ledger, some 0.4 GiB when it is idle,
 /// the outputs of runs, which count only when they become answers, and the memory that its threads and allocator keep at hand.
@@ -225,6 +228,26 @@ fn deaf_and_silent_clients_do_not_hold_the_stop() {
     assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
     assert!(busy.join().expect("the call ends").is_ok(), "who was served is answered");
     drop((checked, watch, reflection, announced, unread, silent, local));
+}
+
+#[test]
+fn clients_that_agreed_on_tls_and_say_nothing_do_not_hold_the_stop() {
+    let files = Files::new();
+    let (mut process, port) = serve(&files.flags());
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the server accepts");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let client = ClientConnection::new(files.authority.client(b"h2", None), name).expect("a client");
+    let mut agreed = StreamOwned::new(client, connect());
+    while agreed.conn.is_handshaking() {
+        agreed.conn.complete_io(&mut agreed.sock).expect("the server agrees");
+    }
+    let silent = connect();
+    let begun = Instant::now();
+    process.signal("TERM");
+    let (status, stderr) = process.ended();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+    assert!(begun.elapsed() < STOP_MAX, "{:?}", begun.elapsed());
+    drop((agreed, silent));
 }
 
 /// Opens as many connections as it is told, and holds them until its input ends.

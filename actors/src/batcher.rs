@@ -60,7 +60,7 @@ impl<T: Waiting> Batcher<T> {
     /// A request that no longer fits ends the batch, so that no later request overtakes it. The batch is empty if no request waits.
     ///
     /// Only a request that is larger than any batch is divided. A part that is the first of its batch has as many rows as
-    /// `part_rows` says. The rest of the request goes to the end of the queue and so takes turns with the other requests.
+    /// `part_rows` says, at least 1. The rest of the request goes to the end of the queue and so takes turns with the other requests.
     pub(crate) fn next_batch(&mut self, part_rows: impl Fn(&T) -> usize) -> Vec<T> {
         let mut batch: Vec<T> = Vec::with_capacity(self.queue.len().min(self.batch_rows_max));
         let mut room = self.batch_rows_max;
@@ -74,7 +74,7 @@ impl<T: Waiting> Batcher<T> {
                 room -= request.rows();
                 batch.extend(self.queue.remove(index));
             } else if request.exceeds(self.batch_rows_max) {
-                let rows = if batch.is_empty() { part_rows(request).max(room) } else { room };
+                let rows = if batch.is_empty() { part_rows(request) } else { room };
                 batch.extend(self.take_part(index, rows));
                 break;
             } else {

@@ -138,6 +138,13 @@ mod tests {
     }
 
     #[test]
+    fn a_first_run_that_is_long_halves_the_bytes_too() {
+        let mut size = PartSize::default();
+        size.learn(256, micros(20_000), [1024, 0]);
+        assert_eq!((size.rows(32, 4), size.rows(32, 8), size.rows(32, 16)), (128, 64, 32));
+    }
+
+    #[test]
     fn rows_without_elements_teach_nothing_about_others() {
         let mut size = PartSize::default();
         size.learn(1 << 20, micros(1), [0; 2]);

@@ -64,9 +64,42 @@ impl Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::Demands;
 
     fn spec(shape: PartialShape) -> TensorSpec {
         TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype: DType::Float32, shape, feed: FeedShape::ANY }
+    }
+
+    /// A signature of inputs with these names, and the output `y`.
+    fn signature(inputs: &[&str]) -> Signature {
+        let input = |name: &&str| TensorSpec { name: (*name).into(), ..spec(PartialShape::new([None, Some(2)])) };
+        let outputs = vec![TensorSpec { name: "y".into(), ..spec(PartialShape::UNKNOWN) }];
+        Signature { name: "s".into(), method: String::new(), inputs: inputs.iter().map(input).collect(), outputs }
+    }
+
+    #[test]
+    fn inputs_are_found_by_name() {
+        let signature = signature(&["a", "b", "c"]);
+        assert_eq!(["a", "b", "c", "y"].map(|name| signature.input_index(name)), [Some(0), Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn the_first_input_or_output_that_is_not_served_is_found() {
+        let mut signature = signature(&["a", "b"]);
+        assert_eq!(signature.unserved(), None);
+        signature.outputs[0].dtype = DType::Complex64;
+        assert_eq!(signature.unserved().unwrap().name, "y");
+        signature.inputs[1].dtype = DType::Other(20);
+        assert_eq!(signature.unserved().unwrap().name, "b");
+    }
+
+    #[test]
+    fn feeds_are_checked_by_the_shape_of_their_input() {
+        let mut signature = signature(&["a", "b"]);
+        signature.inputs[1].feed = FeedShape::new(signature.inputs[1].shape.clone(), Demands::UNKNOWN, false);
+        let check = |dims: [&[usize]; 2]| signature.check_feeds(dims.into_iter());
+        assert_eq!(check([&[3], &[3, 2]]), Ok(()));
+        assert!(check([&[3], &[3, 1]]).unwrap_err().message.contains("input \"b\": expected shape [-1, 2]"));
     }
 
     #[test]

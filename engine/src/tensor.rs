@@ -175,6 +175,13 @@ mod tests {
     }
 
     #[test]
+    fn scalars_have_bytes_and_strings_have_none() {
+        let tensor = Tensor::from_vec(&[3], vec![1_u16, 2, 3]);
+        assert_eq!(tensor.slice_rows(1, 2).as_bytes(), Some(bytemuck::cast_slice(&[2_u16, 3])));
+        assert_eq!(Tensor::from_strings(&[1], Arc::new(vec![Bytes::from_static(b"a")])).as_bytes(), None);
+    }
+
+    #[test]
     fn zero_rows_have_no_elements() {
         let tensor = Tensor::from_vec::<f32>(&[0, 3], vec![]);
         assert_eq!(tensor.slice_rows(0, 0).dims(), [0, 3]);

@@ -166,6 +166,17 @@ mod tests {
     }
 
     #[test]
+    fn encodings_are_found_by_their_names() {
+        let named = |names: &[&str]| names.iter().map(|name| Encoding::named(name)).collect::<Vec<_>>();
+        assert_eq!(named(&["gzip", " GZIP ", "x-gzip"]), [Some(Encoding::Gzip); 3]);
+        assert_eq!(
+            named(&["deflate", "identity", ""]),
+            [Some(Encoding::Deflate), Some(Encoding::Identity), Some(Encoding::Identity)]
+        );
+        assert_eq!(named(&["br", "gzip, gzip"]), [None; 2]);
+    }
+
+    #[test]
     fn pieces_of_any_size_make_the_whole() {
         let plain: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) % 251) as u8).collect();
         for piece in [1, 7, 4096, 1 << 20] {

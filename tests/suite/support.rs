@@ -8,14 +8,14 @@ use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use actix::Arbiter;
 use futures::channel::oneshot;
 use futures::FutureExt;
 use tfweb::config::{Config, Flags};
 use tfweb::models::defaults::Defaults;
 use tfweb::models::{self, Load, Loader, Model, ModelSet, ModelSpec, State, VersionStatus};
+use tfweb::observe::log;
 use tfweb::server::{Models, Server, Stopped};
-use tfweb_actors::ModelHandle;
+use tfweb_actors::{start_arbiter, ModelHandle};
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
 use tfweb_engine::Session;
 use tfweb_store::{list_directory, ModelUri};
@@ -152,7 +152,7 @@ impl RunningServer {
     pub(crate) fn loading(load: Load, flags: &str) -> Self {
         Self::run(config(flags), async move |config, models| {
             let loader = Loader { load, ..models.loader(config) };
-            Some(Arc::new(ModelSet::new(Arc::clone(&models.catalog), loader, Arbiter::new())))
+            Some(Arc::new(ModelSet::new(Arc::clone(&models.catalog), loader, start_arbiter(log::end_process))))
         })
     }
 

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::wildcard_enum_match_arm, clippy::too_many_lines)]
 
+pub mod weight;
+
 include!("generated/wire.rs");
 
 /// An encoded `FileDescriptorSet` of all of them: for gRPC reflection, and for messages that are read as text.

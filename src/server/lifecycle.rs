@@ -126,11 +126,11 @@ impl Server {
         let grpc = async {
             match self.grpc {
                 Some(grpc) => grpc.stop(limit).await,
-                None => Ok(0),
+                None => 0,
             }
         };
         let (http, grpc) = futures::future::join(http, grpc).await;
-        match (http, grpc?) {
+        match (http, grpc) {
             (Ok(ended), 0) => ended?,
             (_, grpc) => {
                 self.shared.telemetry.stop().await;

@@ -10,6 +10,7 @@ mod request_id;
 mod sockets;
 pub mod tls;
 pub mod tokens;
+mod write_timeout;
 
 pub use body_limits::{requests_bytes_max, BodyLimits};
 pub use request_id::RequestIds;

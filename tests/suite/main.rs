@@ -12,7 +12,7 @@
 //! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load; `changes`: many at once, and
 //!   some whose callers go away; `copies`: versions that are not whole. `starting`: models that are loaded while others are served.
 //! - `store`, `archives`: models brought from stores and archives, from servers that `store_servers` starts.
-//! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python.
+//! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python; `grpc_attacks`: clients that want to hurt there.
 //! - `logs`: the log of the process; `traces`: its spans, as the `collector` of this suite takes them. Both call by `grpc_client`.
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `overload`: more requests than the server can answer, sent by `open_loop`.
@@ -50,6 +50,7 @@ mod frames;
 mod fuzz;
 mod gated;
 mod grpc;
+mod grpc_attacks;
 mod grpc_client;
 mod hostile_clients;
 mod hostile_origin;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use tfweb_engine::Error;
 use tonic_health::pb::health_server::HealthServer;
-use tonic_health::pb::FILE_DESCRIPTOR_SET;
+use tonic_health::pb::{HealthCheckRequest, FILE_DESCRIPTOR_SET};
 
 use super::parts::Parts;
 use crate::serving::State;
-use crate::transport::grpc::{GrpcProtocol, Services};
+use crate::transport::grpc::{Call, GrpcProtocol, Services};
 use crate::transport::http::{HttpCall, HttpProtocol, Methods, Routes};
 
 /// Health and metrics over HTTP.
@@ -75,9 +75,11 @@ impl GrpcProtocol for GrpcMonitoring {
     }
 
     fn add_services(self: Arc<Self>, services: &mut Services) -> Result<(), Error> {
-        let health = grpc_health::GrpcHealth { state: Arc::clone(&self.0), names: services.names() };
+        let health = grpc_health::GrpcHealth::start(Arc::clone(&self.0), services.names());
         services.describe(FILE_DESCRIPTOR_SET);
-        services.add_small(HealthServer::new(health).max_decoding_message_size(Services::small_message_bytes_max()));
-        Ok(())
+        services.streams(HealthServer::new(health.clone()).max_decoding_message_size(Services::small_message_bytes_max()));
+        services.small("/grpc.health.v1.Health/Check", move |call: Call<HealthCheckRequest>| {
+            std::future::ready(health.state_of(&call.message.service))
+        })
     }
 }

@@ -1,24 +1,13 @@
-//! Answers calls.
+//! Errors as gRPC statuses.
 
 use tfweb_engine::Error;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use crate::status;
 
 /// The most bytes of an error's text, because it travels in a header. TensorFlow Serving has the same limit.
 const TEXT_BYTES_MAX: usize = 1024;
 const TEXT_CUT: &str = "...TRUNCATED";
-
-/// The answer to a call.
-pub type Answer<T> = Result<Response<T>, Status>;
-
-/// Answers a call with its result.
-///
-/// # Errors
-/// The result's error, as a gRPC status.
-pub fn answer<T>(result: Result<T, Error>) -> Answer<T> {
-    result.map(Response::new).map_err(|error| refusal(&error))
-}
 
 /// Converts an error into a gRPC status.
 pub(super) fn refusal(error: &Error) -> Status {

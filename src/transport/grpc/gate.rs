@@ -1,23 +1,23 @@
-//! The gate that every call passes before its service. It refuses a call without a valid token before it reads any of it. It
-//! counts the other calls. It ends streams that would last as long as their clients like when the server stops.
+//! The gate that every call passes before its service. It refuses a call without a valid token before it reads any of it. It ends
+//! streams that would last as long as their clients like when the server stops.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http_body::Frame;
+use tfweb_limits::Ledger;
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::http::header::{HeaderValue, AUTHORIZATION};
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{BoxFuture, Bytes, Service};
-use tonic::service::Routes;
 use tonic::Status;
 
 use super::protocol::GrpcProtocol;
+use super::services::Dispatch;
 use crate::transport::tokens::Access;
 
 /// The calls of these services are streams that last until their client closes them.
@@ -26,7 +26,7 @@ const STREAMING: &str = "/grpc.reflection.";
 /// All services, after the gate.
 #[derive(Clone)]
 pub(super) struct Gate {
-    services: Routes,
+    services: Dispatch,
     shared: Arc<Shared>,
 }
 
@@ -35,23 +35,22 @@ pub(super) struct Shared {
     stopping: watch::Receiver<bool>,
     access: Arc<Access>,
     protocols: Arc<[Arc<dyn GrpcProtocol>]>,
-    in_flight: AtomicUsize,
 }
 
 impl Shared {
     pub(super) fn new(stopping: watch::Receiver<bool>, access: Arc<Access>, protocols: Arc<[Arc<dyn GrpcProtocol>]>) -> Self {
-        Self { stopping, access, protocols, in_flight: AtomicUsize::new(0) }
-    }
-
-    /// The number of calls that are not answered yet.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        Self { stopping, access, protocols }
     }
 }
 
 impl Gate {
-    pub(super) fn new(services: Routes, shared: Arc<Shared>) -> Self {
-        Self { services: services.prepare(), shared }
+    pub(super) fn new(services: Dispatch, shared: Shared) -> Self {
+        Self { services, shared: Arc::new(shared) }
+    }
+
+    /// The memory of all requests.
+    pub(super) fn ledger(&self) -> &Arc<Ledger> {
+        self.services.ledger()
     }
 }
 
@@ -60,8 +59,8 @@ impl Service<Request<Body>> for Gate {
     type Error = Infallible;
     type Future = BoxFuture<Self::Response, Self::Error>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<Body>>::poll_ready(&mut self.services, context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
@@ -71,37 +70,14 @@ impl Service<Request<Body>> for Gate {
             let refused = Status::unauthenticated(refusal.error().message).into_http();
             return Box::pin(std::future::ready(Ok(refused)));
         }
-        let request = if request.uri().path().starts_with(STREAMING) {
-            let mut stopping = self.shared.stopping.clone();
-            let stop = Box::pin(async move {
-                let _ = stopping.wait_for(|stopping| *stopping).await;
-            });
-            request.map(|body| Body::new(UntilStop { body, stop }))
-        } else {
-            request
-        };
-        let in_flight = InFlight::enter(Arc::clone(&self.shared));
-        let answer = self.services.call(request);
-        Box::pin(async move {
-            let _in_flight = in_flight;
-            answer.await
-        })
-    }
-}
-
-/// Counts a call as long as it lives.
-struct InFlight(Arc<Shared>);
-
-impl InFlight {
-    fn enter(shared: Arc<Shared>) -> Self {
-        shared.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(shared)
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if !request.uri().path().starts_with(STREAMING) {
+            return self.services.call(request);
+        }
+        let mut stopping = self.shared.stopping.clone();
+        let stop = Box::pin(async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        });
+        self.services.call(request.map(|body| Body::new(UntilStop { body, stop })))
     }
 }
 

@@ -1,43 +1,35 @@
-//! The gRPC listener: a tonic server with its own threads, on a port, on a UNIX socket, or on both.
+//! The gRPC listener: its own threads, which accept connections on a port, on a UNIX socket, or on both.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
 use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{watch, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::Server;
-use tower_layer::{Identity, Stack};
+use tower_layer::Layer;
 
-use super::connections::limited;
+use super::accept::{accept_tcp, accept_unix, Accepting};
+use super::connection::Timeouts;
+use super::connections::Connections;
 use super::gate::{Gate, Shared};
-use super::handshakes;
 use super::observe::Observe;
 use super::protocol::GrpcProtocol;
-use super::receive::StampArrival;
 use super::services::Services;
 use super::unix_socket;
 use crate::observe::Telemetry;
 use crate::transport::body_limits::BodyLimits;
-use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 use crate::transport::request_id::RequestIds;
 use crate::transport::sockets;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 
-/// The most open connections. Further ones wait until one ends.
+/// The most open connections. With a further one, the longest silent one closes.
 const CONNECTIONS_MAX: usize = 4096;
-/// The interval of pings on a silent connection, and the time limit of their answers.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
-const KEEP_ALIVE_WAIT: Duration = Duration::from_secs(20);
 
 /// The settings of the gRPC listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +67,11 @@ pub struct GrpcListener {
     address: Option<SocketAddr>,
     socket_path: Option<PathBuf>,
     stopping: watch::Sender<bool>,
-    servers: Vec<ServerTask>,
-    shared: Arc<Shared>,
+    /// Each accepts connections, and ends with the last of them.
+    servers: JoinSet<()>,
+    connections: Arc<Connections>,
     _threads: OwnThreads,
 }
-
-type ServerTask = JoinHandle<Result<(), tonic::transport::Error>>;
 
 /// The listener's own threads. A dropped runtime would wait for them, which must not happen on another runtime's thread.
 struct OwnThreads(Option<Runtime>);
@@ -108,41 +99,39 @@ impl GrpcListener {
         for protocol in &*parts.protocols {
             Arc::clone(protocol).add_services(&mut services)?;
         }
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let stopping = watch::Sender::new(false);
-        let shared = Arc::new(Shared::new(stopping.subscribe(), Arc::clone(&parts.access), Arc::clone(&parts.protocols)));
-        let gate = StampArrival(Gate::new(services.finish()?, Arc::clone(&shared)));
-        let server = || server(&parts);
-        let (mut servers, mut address) = (Vec::new(), None);
+        let shared = Shared::new(stopping.subscribe(), Arc::clone(&parts.access), Arc::clone(&parts.protocols));
+        let observe = Observe::new(&parts.telemetry, &parts.request_ids, &parts.protocols);
+        let services = observe.layer(Gate::new(services.finish()?, shared));
+        let connections = Connections::new(CONNECTIONS_MAX);
+        let accepting = Accepting {
+            services,
+            connections: Arc::clone(&connections),
+            timeouts: Timeouts::DEFAULT,
+            stopping: stopping.subscribe(),
+        };
+        let (mut servers, mut address) = (JoinSet::new(), None);
         let sockets = match settings.port {
             0 => Vec::new(),
             port => sockets::listen(host, port).map_err(|error| unavailable(host, settings, &error))?,
         };
         for socket in sockets {
             socket.set_nonblocking(true).map_err(system)?;
-            let own_address = socket.local_addr().map_err(system)?;
-            address = address.or(Some(own_address));
+            address = address.or(Some(socket.local_addr().map_err(system)?));
             let listener = tokio::net::TcpListener::from_std(socket).map_err(system)?;
-            let (gate, permits, stop) = (gate.clone(), Arc::clone(&permits), stop(&stopping));
-            servers.push(if let Some(tls) = &parts.tls {
-                let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
-                let incoming = Box::pin(handshakes::accept(listener, acceptor));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, permits), stop))
-            } else {
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                handle.spawn(server().serve_with_incoming_shutdown(gate, limited(incoming, permits), stop))
-            });
+            let tls = parts.tls.as_ref().map(|tls| tls.server_config(&[b"h2"])).transpose()?;
+            let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
+            servers.spawn(accept_tcp(listener, acceptor, accepting.clone()));
         }
         if let Some(path) = &settings.socket_path {
             let listener = unix_socket::listen(path).map_err(|error| {
                 Error::new(Code::Unavailable, format!("cannot listen on --grpc_socket_path `{}`: {error}", path.display()))
             })?;
             listener.set_nonblocking(true).map_err(system)?;
-            let incoming =
-                limited(unix_socket::connections(tokio::net::UnixListener::from_std(listener).map_err(system)?), permits);
-            servers.push(handle.spawn(server().serve_with_incoming_shutdown(gate, incoming, stop(&stopping))));
+            let listener = tokio::net::UnixListener::from_std(listener).map_err(system)?;
+            servers.spawn(accept_unix(listener, accepting));
         }
-        Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, shared, _threads: threads })
+        Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, connections, _threads: threads })
     }
 
     /// The first address of the port, if there is one.
@@ -153,41 +142,16 @@ impl GrpcListener {
 
     /// Stops in order: accepts no more connections and finishes the calls in flight, until `limit` at most. Returns how many
     /// calls have not finished.
-    ///
-    /// # Errors
-    /// If a listener has failed.
-    pub async fn stop(mut self, limit: Instant) -> io::Result<usize> {
+    pub async fn stop(mut self, limit: Instant) -> usize {
         self.stopping.send_replace(true);
         if let Some(path) = &self.socket_path {
             unix_socket::remove(path);
         }
-        let servers = join_all(self.servers.drain(..));
-        // If this takes longer and no call is unfinished, a connection's client does not answer. That is no failure.
-        for server in tokio::time::timeout_at(limit.into(), servers).await.unwrap_or_default() {
-            server.map_err(io::Error::other)?.map_err(io::Error::other)?;
-        }
-        Ok(self.shared.in_flight())
+        let ended = async { while self.servers.join_next().await.is_some() {} };
+        // If this takes longer, calls are unfinished: each connection has a shorter time of its own.
+        let _ = tokio::time::timeout_at(limit.into(), ended).await;
+        self.connections.calls()
     }
-}
-
-/// Ends when the server stops.
-fn stop(stopping: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
-    let mut stopping = stopping.subscribe();
-    async move {
-        // An error means that the listener was dropped, which is a stop too.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    }
-}
-
-fn server(parts: &GrpcParts) -> Server<Stack<Observe, Identity>> {
-    Server::builder()
-        .layer(Observe::new(&parts.telemetry, &parts.request_ids, &parts.protocols))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_WAIT))
 }
 
 fn unavailable(host: &str, settings: &Settings, error: &io::Error) -> Error {

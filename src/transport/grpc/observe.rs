@@ -1,12 +1,12 @@
 //! Observes the calls of the gRPC listener, and gives each call its id.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -16,6 +16,10 @@ use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX}
 
 /// The metadata key of a call's id, for the call and its answer.
 const REQUEST_ID_KEY: HeaderName = HeaderName::from_static(REQUEST_ID);
+
+/// The address of a call's client, where it has one.
+#[derive(Clone, Copy)]
+pub(super) struct Client(pub(super) Option<IpAddr>);
 
 /// The middleware around all services.
 #[derive(Clone)]
@@ -47,6 +51,12 @@ impl<S> Layer<S> for Observe {
 pub(super) struct Observed<S> {
     observer: Arc<Observer>,
     inner: S,
+}
+
+impl<S> Observed<S> {
+    pub(super) fn inner(&self) -> &S {
+        &self.inner
+    }
 }
 
 impl<S, B, R> Service<Request<B>> for Observed<S>
@@ -88,9 +98,7 @@ impl Observer {
     }
 
     fn head<B>(&self, id: &HeaderValue, request: &Request<B>) -> Head {
-        let plain = request.extensions().get::<TcpConnectInfo>();
-        let over_tls = || request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
-        let client = plain.or_else(over_tls).and_then(TcpConnectInfo::remote_addr);
+        let client = request.extensions().get().and_then(|Client(address)| *address);
         let path = request.uri().path();
         let arrival = Arrival {
             transport: Transport::Grpc,
@@ -98,7 +106,7 @@ impl Observer {
             id: id.as_bytes(),
             method: request.method().as_str(),
             path,
-            client: client.map(|address| address.ip()),
+            client,
         };
         Head::new(&arrival, |name| request.headers().get(name).map(HeaderValue::as_bytes))
     }

@@ -1,111 +1,50 @@
-//! Receives the messages of a service whose calls take one message and give one. Counts the bytes into the memory of all requests
-//! as they arrive, inflates compressed messages, and ends calls whose time is over.
+//! Receives the one message of a call. Counts the bytes into the memory of all requests as they arrive, inflates a compressed
+//! message, and ends when the call's time is over.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{ready, Context, Poll};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
-use http_body::Frame;
-use tfweb_limits::{Deadline, Encoding, Holding, InflateError, Inflater, Share, Stage};
-use tokio::time::{sleep_until, Sleep};
+use http_body::Body as _;
+use tfweb_limits::{Deadline, Encoding, Holding, InflateError, Inflater, Ledger, Share, Stage};
+use tokio::time::timeout_at;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response};
-use tonic::codegen::Service;
-use tonic::server::NamedService;
+use tonic::codegen::http::HeaderMap;
 use tonic::Status;
 
 use super::call::refusal;
-use super::message_limit::{self, PREFIX_BYTES};
-use crate::transport::body_limits::{no_room, BodyLimits};
+use super::counted::counted;
+use crate::transport::body_limits::no_room;
 
 /// The headers of gRPC over HTTP/2.
 const TIMEOUT: &str = "grpc-timeout";
 const ENCODING: &str = "grpc-encoding";
 /// The most digits of a time-out in a header (gRPC over HTTP/2, `TimeoutValue`).
 const TIMEOUT_DIGITS_MAX: usize = 8;
+/// The prefix of a message: one byte that says whether it is compressed, and four bytes with its length.
+pub(super) const PREFIX_BYTES: usize = 5;
+/// Memory for all of a message is made when this part of it has arrived. Until then it doubles.
+const ARRIVED_PART: usize = 8;
+/// The memory of an inflater beside what it inflates: the window of zlib, its tables and its buffer.
+const INFLATER_BYTES: usize = 80 << 10;
+/// The most time between two pieces of a message.
+const PIECE_WAIT: Duration = Duration::from_secs(10);
 
-/// Notes in each request when it came. tonic has a timer of its own for the caller's time-out, and answers CANCELLED when it
-/// fires. A deadline that counts from this note always comes before it.
-#[derive(Clone)]
-pub(super) struct StampArrival<S>(pub(super) S);
-
+/// The limits of a message.
 #[derive(Clone, Copy)]
-struct Arrival(Instant);
-
-impl<S: Service<Request<Body>>> Service<Request<Body>> for StampArrival<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        request.extensions_mut().insert(Arrival(Instant::now()));
-        self.0.call(request)
-    }
+pub(super) struct MessageLimit {
+    pub(super) bytes_max: usize,
+    /// The end of a refusal's text, such as the flag that raises the limit.
+    pub(super) hint: &'static str,
 }
 
-/// A service with its limits.
-#[derive(Clone)]
-pub(super) struct Receive<S> {
-    service: S,
-    limits: BodyLimits,
-    request_timeout: Duration,
+/// Reads the time that a caller gives from its header: digits and a unit.
+pub(super) fn asked_time(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?))
 }
 
-impl<S> Receive<S> {
-    /// Wraps a service. Its calls have `request_timeout`, or less if the caller asks for less.
-    pub(super) fn new(service: S, limits: BodyLimits, request_timeout: Duration) -> Self {
-        Self { service, limits, request_timeout }
-    }
-}
-
-impl<S: NamedService> NamedService for Receive<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<Request<Body>> for Receive<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Unpin,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Answering<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        let now = head.extensions.get().map_or_else(Instant::now, |Arrival(at)| *at);
-        let asked = head.headers.get(TIMEOUT).and_then(|value| timeout(value.to_str().ok()?));
-        let time = asked.map_or(self.request_timeout, |asked| asked.min(self.request_timeout));
-        let deadline = Deadline::of(now, time);
-        head.extensions.insert(deadline);
-        let share = Arc::new(Mutex::new(self.limits.ledger.empty(Holding::Received)));
-        // tonic refuses an encoding that is not known here.
-        let name = head.headers.get(ENCODING).and_then(|name| name.to_str().ok());
-        let encoding = name.and_then(Encoding::named).filter(|encoding| *encoding != Encoding::Identity);
-        if encoding.is_some() {
-            head.headers.remove(ENCODING);
-        }
-        let bytes_max = self.limits.body_bytes_max;
-        let inflating = encoding.map(|encoding| Inflating { encoding, bytes_max, prefix: Vec::new(), left: 0, inflater: None });
-        let message =
-            Message { body, share: Arc::clone(&share), received: 0, bytes_max, inflating, inflated: None, deadline, over: None };
-        let answer = self.service.call(Request::from_parts(head, Body::new(message)));
-        Answering { answer, share, over: asked.map(|asked| Deadline::of(now, asked)) }
-    }
-}
-
-/// Reads a time-out from its header: digits and a unit.
 fn timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let is_number = !digits.is_empty() && digits.len() <= TIMEOUT_DIGITS_MAX && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -121,154 +60,155 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-/// The answer to a call, with the call's share of the memory of all requests.
-pub(super) struct Answering<F> {
-    answer: F,
-    #[allow(dead_code, reason = "it is held")]
-    share: Arc<Mutex<Share>>,
-    /// The end of the time that the caller gave.
-    over: Option<Deadline>,
+/// Receives the message of a call that takes one. Its bytes are counted for as long as somebody holds them.
+///
+/// # Errors
+/// `ResourceExhausted` for a message over the limit, as at other gRPC servers; `Unavailable` where the server holds too much;
+/// `DeadlineExceeded`; `Unimplemented` for an unknown compression; `Internal` for what is not one whole message.
+pub(super) async fn receive(
+    mut body: Body,
+    headers: &HeaderMap,
+    limit: MessageLimit,
+    ledger: &Arc<Ledger>,
+    deadline: Deadline,
+) -> Result<Bytes, Status> {
+    let mut message =
+        Message { encoding: encoding(headers)?, limit, share: ledger.empty(Holding::Received), prefix: Vec::new(), state: None };
+    loop {
+        let wait = (Instant::now() + PIECE_WAIT).min(deadline.instant());
+        let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+        let frame = timeout_at(wait.into(), frame).await.map_err(|_| refusal(&Deadline::passed(Stage::ReadMessage)))?;
+        match frame.transpose()?.map(|frame| frame.into_data()) {
+            Some(Ok(data)) => message.push(data)?,
+            Some(Err(_)) | None => return message.finish(),
+        }
+    }
 }
 
-impl<F: Future<Output = Result<Response<Body>, E>> + Unpin, E> Future for Answering<F> {
-    type Output = Result<Response<Body>, E>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(answer) = Pin::new(&mut self.answer).poll(context) {
-            return Poll::Ready(answer);
-        }
-        // tonic's own timer wakes this task at that time.
-        if self.over.is_none_or(|over| !over.has_passed(Instant::now())) {
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(refusal(&Deadline::passed(Stage::Unknown)).into_http()))
-    }
+/// The compression that messages of a call may have.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+    let Some(name) = headers.get(ENCODING) else { return Ok(Encoding::Identity) };
+    let known = name.to_str().ok().and_then(Encoding::named);
+    known.ok_or_else(|| {
+        let mut status =
+            Status::unimplemented(format!("Content is compressed with `{}` which isn't supported", name.to_str().unwrap_or("?")));
+        status.metadata_mut().insert("grpc-accept-encoding", tonic::metadata::MetadataValue::from_static("gzip,deflate,identity"));
+        status
+    })
 }
 
 /// A message that arrives.
 struct Message {
-    body: Body,
-    share: Arc<Mutex<Share>>,
-    /// The bytes so far.
-    received: usize,
-    bytes_max: usize,
-    inflating: Option<Inflating>,
-    /// The inflated message, after its prefix has been passed on.
-    inflated: Option<Bytes>,
-    deadline: Deadline,
-    /// Fires at the deadline. Most messages are complete before they need it.
-    over: Option<Pin<Box<Sleep>>>,
+    encoding: Encoding,
+    limit: MessageLimit,
+    share: Share,
+    prefix: Vec<u8>,
+    /// The part after the prefix.
+    state: Option<Arriving>,
 }
 
-impl http_body::Body for Message {
-    type Data = Bytes;
-    type Error = Status;
+struct Arriving {
+    /// The missing bytes of the message.
+    left: usize,
+    content: Content,
+}
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.get_mut();
-        loop {
-            if let Some(inflated) = this.inflated.take() {
-                return Poll::Ready(Some(Ok(Frame::data(inflated))));
-            }
-            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
-                let over = this.over.get_or_insert_with(|| Box::pin(sleep_until(this.deadline.instant().into())));
-                ready!(over.as_mut().poll(context));
-                return Poll::Ready(Some(Err(refusal(&Deadline::passed(Stage::ReadMessage)))));
-            };
-            let Some(data) = frame.transpose()?.and_then(|frame| frame.into_data().ok()) else {
-                let Some(inflating) = this.inflating.take() else { return Poll::Ready(None) };
-                let message = inflating.finish()?;
-                // The inflater gives its last bytes only here.
-                this.take(message.len() - this.received)?;
-                let prefix = Frame::data(prefix(message.len())?);
-                this.inflated = Some(message);
-                return Poll::Ready(Some(Ok(prefix)));
-            };
-            let Some(inflating) = &mut this.inflating else {
-                this.take(data.len())?;
-                return Poll::Ready(Some(Ok(Frame::data(data))));
-            };
-            let before = inflating.inflated_bytes();
-            inflating.push(data)?;
-            let grown = inflating.inflated_bytes() - before;
-            this.take(grown)?;
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && self.inflating.is_none() && self.inflated.is_none()
-    }
+enum Content {
+    Plain(Vec<u8>),
+    Compressed(Inflater),
 }
 
 impl Message {
-    /// Takes a share of the memory of all requests for more bytes.
-    fn take(&mut self, bytes: usize) -> Result<(), Status> {
-        self.received += bytes;
-        // The prefix limits one message, but a client can send messages without end.
-        if self.received > self.bytes_max + PREFIX_BYTES {
-            return Err(too_large(self.bytes_max));
-        }
-        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
-        share.grow(bytes).map_err(|full| refusal(&no_room(full)))
-    }
-}
-
-fn too_large(bytes_max: usize) -> Status {
-    message_limit::too_large(bytes_max, "more; raise --grpc_message_size")
-}
-
-fn prefix(length: usize) -> Result<Bytes, Status> {
-    let length = u32::try_from(length).map_err(|_| Status::resource_exhausted("a message of more than 4 GiB"))?;
-    Ok([&[0][..], &length.to_be_bytes()].concat().into())
-}
-
-/// A message that comes compressed, if its prefix says so.
-struct Inflating {
-    encoding: Encoding,
-    bytes_max: usize,
-    prefix: Vec<u8>,
-    /// The missing bytes of the message.
-    left: usize,
-    inflater: Option<Inflater>,
-}
-
-impl Inflating {
     fn push(&mut self, mut data: Bytes) -> Result<(), Status> {
         let missing = (PREFIX_BYTES - self.prefix.len()).min(data.len());
         self.prefix.extend_from_slice(&data.split_to(missing));
-        if self.inflater.is_none() {
-            let Some((flag, mut length)) = self.prefix.split_first().filter(|(_, length)| length.len() == PREFIX_BYTES - 1) else {
+        if self.state.is_none() {
+            let Some((&flag, mut length)) = self.prefix.split_first().filter(|(_, length)| length.len() == PREFIX_BYTES - 1) else {
                 return Ok(());
             };
-            let encoding = match flag {
-                0 => Encoding::Identity,
-                1 => self.encoding,
-                flag => return Err(Status::internal(format!("a message's compressed flag is 0 or 1, got {flag}"))),
-            };
-            self.left = length.get_u32() as usize;
-            self.inflater = Some(Inflater::new(encoding, self.bytes_max, 0));
+            self.state = Some(self.begin(flag, length.get_u32() as usize)?);
         }
-        self.left = self.left.checked_sub(data.len()).ok_or_else(|| Status::internal("expected one message, got more"))?;
-        let Some(inflater) = &mut self.inflater else { return Ok(()) };
-        inflater.push(&data).map_err(|error| self.refusal(error))
+        let Some(arriving) = &mut self.state else { return Ok(()) };
+        arriving.left = arriving.left.checked_sub(data.len()).ok_or_else(|| Status::internal("expected one message, got more"))?;
+        match &mut arriving.content {
+            Content::Plain(bytes) => {
+                make_room(bytes, data.len(), bytes.len() + data.len() + arriving.left, &mut self.share)?;
+                bytes.extend_from_slice(&data);
+                Ok(())
+            }
+            Content::Compressed(inflater) => {
+                let before = inflater.inflated_bytes();
+                let pushed = inflater.push(&data);
+                let grown = inflater.inflated_bytes() - before;
+                pushed.map_err(|error| inflate_error(error, self.limit))?;
+                self.share.grow(grown).map_err(|full| refusal(&no_room(full)))
+            }
+        }
     }
 
-    fn inflated_bytes(&self) -> usize {
-        self.inflater.as_ref().map_or(0, Inflater::inflated_bytes)
+    fn begin(&mut self, flag: u8, length: usize) -> Result<Arriving, Status> {
+        if length > self.limit.bytes_max {
+            return Err(too_large(self.limit, &format!("{length} bytes")));
+        }
+        let content = match (flag, self.encoding) {
+            (0, _) => Content::Plain(Vec::new()),
+            (1, Encoding::Identity) => {
+                return Err(Status::internal("expected a message without compression, got a compressed one"))
+            }
+            (1, encoding @ (Encoding::Gzip | Encoding::Deflate)) => {
+                self.share.grow(INFLATER_BYTES).map_err(|full| refusal(&no_room(full)))?;
+                Content::Compressed(Inflater::new(encoding, self.limit.bytes_max, 0))
+            }
+            (flag, _) => return Err(Status::internal(format!("a message's compressed flag is 0 or 1, got {flag}"))),
+        };
+        Ok(Arriving { left: length, content })
     }
 
     fn finish(mut self) -> Result<Bytes, Status> {
-        let inflater = self.inflater.take().filter(|_| self.left == 0);
-        let inflater = inflater.ok_or_else(|| Status::internal("the message ended early"))?;
-        inflater.finish().map(Bytes::from).map_err(|error| self.refusal(error))
+        let arriving = self.state.filter(|arriving| arriving.left == 0);
+        let bytes = match arriving.ok_or_else(|| Status::internal("the message ended early"))?.content {
+            Content::Plain(bytes) => bytes,
+            Content::Compressed(inflater) => {
+                let counted = inflater.inflated_bytes();
+                let bytes = inflater.finish().map_err(|error| inflate_error(error, self.limit))?;
+                // The inflater gives its last bytes only here.
+                self.share.grow(bytes.len() - counted).map_err(|full| refusal(&no_room(full)))?;
+                bytes
+            }
+        };
+        self.share.shrink_to(bytes.len());
+        Ok(counted(bytes, self.share))
     }
+}
 
-    fn refusal(&self, error: InflateError) -> Status {
-        match error {
-            InflateError::TooLarge => too_large(self.bytes_max),
-            InflateError::Damaged(what) => Status::internal(format!("the message cannot be inflated: {what}")),
-        }
+/// Makes room for the next piece of a message whose prefix announces `announced` bytes. The prefix alone reserves nothing: a part
+/// of the message must have arrived.
+fn make_room(bytes: &mut Vec<u8>, piece: usize, announced: usize, share: &mut Share) -> Result<(), Status> {
+    let needed = bytes.len() + piece;
+    let capacity = if needed <= bytes.capacity() {
+        bytes.capacity()
+    } else if needed >= announced / ARRIVED_PART {
+        announced
+    } else {
+        2 * needed
+    };
+    // Memory that no byte has come for is only an address, but small pieces of memory are not so.
+    let held = capacity.min(2 * needed);
+    share.grow(held.saturating_sub(share.bytes())).map_err(|full| refusal(&no_room(full)))?;
+    bytes.reserve_exact(capacity - bytes.len());
+    Ok(())
+}
+
+fn inflate_error(error: InflateError, limit: MessageLimit) -> Status {
+    match error {
+        InflateError::TooLarge => too_large(limit, "more"),
+        InflateError::Damaged(what) => Status::internal(format!("the message cannot be inflated: {what}")),
     }
+}
+
+/// The refusal of a message over the limit.
+fn too_large(MessageLimit { bytes_max, hint }: MessageLimit, got: &str) -> Status {
+    Status::resource_exhausted(format!("the message is too large: expected at most {bytes_max} bytes, got {got}{hint}"))
 }
 
 #[cfg(test)]

@@ -1,60 +1,20 @@
-//! Messages that are slow, many, endless, compressed or late, with a service that reads them to their end.
+//! Messages that are slow, many, endless, compressed or late.
 
-use std::convert::Infallible;
+use std::future::Future;
 use std::io::Write as _;
+use std::task::{Context, Poll};
 
 use flate2::write::{GzEncoder, ZlibEncoder};
 use flate2::Compression;
 use futures::channel::mpsc::{unbounded, UnboundedReceiver, UnboundedSender};
-use futures::future::poll_fn;
 use futures::{FutureExt, StreamExt};
-use http_body::Body as _;
-use tfweb_limits::{Holding, Ledger};
-use tonic::codegen::BoxFuture;
+use http_body::Frame;
 use tonic::Code;
 
 use super::*;
 
 const MESSAGE_BYTES_MAX: usize = 100;
 const LONG: Duration = Duration::from_secs(60);
-const LENGTH: &str = "length";
-
-/// A service that reads a message and answers with its length, or that never answers.
-#[derive(Clone)]
-struct Reader {
-    answers: bool,
-}
-
-impl Service<Request<Body>> for Reader {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answers = self.answers;
-        Box::pin(async move {
-            let (head, mut body) = request.into_parts();
-            assert!(!head.headers.contains_key(ENCODING), "whatever is passed on is not compressed");
-            let mut message = Vec::new();
-            while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-                match frame {
-                    Ok(frame) => message.extend_from_slice(&frame.into_data().unwrap()),
-                    Err(status) => return Ok(status.into_http()),
-                }
-            }
-            if !answers {
-                std::future::pending::<()>().await;
-            }
-            let mut answer = Response::builder().header(LENGTH, message.len()).body(Body::empty()).unwrap();
-            answer.extensions_mut().insert(*head.extensions.get::<Deadline>().unwrap());
-            Ok(answer)
-        })
-    }
-}
 
 /// A message whose pieces a test sends.
 struct Pieces(UnboundedReceiver<Bytes>);
@@ -70,7 +30,7 @@ impl http_body::Body for Pieces {
 
 struct Call {
     pieces: Option<UnboundedSender<Bytes>>,
-    answer: Answering<BoxFuture<Response<Body>, Infallible>>,
+    message: Pin<Box<dyn Future<Output = Result<Bytes, Status>>>>,
 }
 
 impl Call {
@@ -78,129 +38,30 @@ impl Call {
         self.pieces.as_ref().unwrap().unbounded_send(bytes.into()).unwrap();
     }
 
-    /// The answer so far: the number of bytes, or the error's code.
-    fn poll(&mut self) -> Option<Result<usize, Code>> {
-        (&mut self.answer).now_or_never().map(|answer| read(&answer.unwrap()))
+    /// The message so far, or the error's code.
+    fn poll(&mut self) -> Option<Result<Bytes, Code>> {
+        (&mut self.message).now_or_never().map(|message| message.map_err(|status| status.code()))
     }
 
-    /// The answer after the last piece.
-    fn end(&mut self) -> Result<usize, Code> {
+    /// The message after the last piece.
+    fn end(&mut self) -> Result<Bytes, Code> {
         self.pieces = None;
         self.poll().expect("everything is here")
     }
 }
 
-fn read(answer: &Response<Body>) -> Result<usize, Code> {
-    let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().parse::<i32>().unwrap());
-    match header("grpc-status") {
-        Some(code) => Err(Code::from(code)),
-        None => Ok(usize::try_from(header(LENGTH).unwrap()).unwrap()),
-    }
+fn call(ledger: &Arc<Ledger>, headers: &[(&'static str, &str)], bytes_max: usize, time: Duration) -> Call {
+    let (pieces, receiver) = unbounded();
+    let headers: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    let ledger = Arc::clone(ledger);
+    let limit = MessageLimit { bytes_max, hint: "; hint" };
+    let body = Body::new(Pieces(receiver));
+    let message = async move { receive(body, &headers, limit, &ledger, Deadline::after(time)).await };
+    Call { pieces: Some(pieces), message: Box::pin(message) }
 }
 
-struct TestService {
-    ledger: Arc<Ledger>,
-    answers: bool,
-    time: Duration,
-}
-
-impl TestService {
-    fn new(bytes_max: usize) -> Self {
-        Self { ledger: Ledger::new(bytes_max), answers: true, time: LONG }
-    }
-
-    fn call(&self, headers: &[(&str, &str)]) -> Call {
-        let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, ledger: Arc::clone(&self.ledger) };
-        let (pieces, receiver) = unbounded();
-        let mut request = Request::builder();
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::new(Pieces(receiver))).unwrap();
-        let answer = Receive::new(Reader { answers: self.answers }, limits, self.time).call(request);
-        Call { pieces: Some(pieces), answer }
-    }
-}
-
-#[actix_web::test]
-async fn messages_that_arrive_share_one_room() {
-    let service = TestService::new(150);
-    let mut slow: Vec<Call> = (0..3).map(|_| service.call(&[])).collect();
-    for call in &mut slow {
-        call.send(vec![0; 60]);
-    }
-    assert_eq!(slow.iter_mut().map(Call::poll).collect::<Vec<_>>(), [None, None, Some(Err(Code::Unavailable))]);
-    let mut neighbour = service.call(&[]);
-    neighbour.send(vec![0; 10]);
-    assert_eq!(neighbour.end(), Ok(10));
-    drop(neighbour);
-    slow[0].send(vec![0; 20]);
-    assert_eq!(slow[0].end(), Ok(80));
-    slow.clear();
-    let mut next = service.call(&[]);
-    next.send(vec![0; 90]);
-    assert_eq!(next.end(), Ok(90));
-}
-
-#[actix_web::test]
-async fn a_message_has_its_room_until_it_is_answered() {
-    let service = TestService { answers: false, ..TestService::new(100) };
-    let mut first = service.call(&[]);
-    first.send(vec![0; 90]);
-    first.pieces = None;
-    assert_eq!(first.poll(), None);
-    let mut second = service.call(&[]);
-    second.send(vec![0; 20]);
-    assert_eq!(second.poll(), Some(Err(Code::Unavailable)));
-    drop(first);
-    assert_eq!(service.ledger.shares(Holding::Received), 1);
-    drop(second);
-    assert_eq!(service.ledger.shares(Holding::Received), 0);
-}
-
-#[actix_web::test]
-async fn there_is_an_end_of_messages() {
-    let service = TestService::new(1 << 20);
-    let mut call = service.call(&[]);
-    call.send(vec![0; PREFIX_BYTES + MESSAGE_BYTES_MAX]);
-    assert_eq!(call.poll(), None);
-    call.send(vec![0; 1]);
-    assert_eq!(call.poll(), Some(Err(Code::ResourceExhausted)));
-}
-
-#[actix_web::test]
-async fn a_message_that_stops_coming_is_given_up() {
-    let service = TestService { time: Duration::from_millis(20), ..TestService::new(1 << 20) };
-    let call = service.call(&[]);
-    call.send(vec![0; 10]);
-    assert_eq!(read(&call.answer.await.unwrap()), Err(Code::DeadlineExceeded));
-}
-
-#[actix_web::test]
-async fn a_caller_whose_time_is_over_is_told_so() {
-    let service = TestService { answers: false, ..TestService::new(1 << 20) };
-    let mut call = service.call(&[(TIMEOUT, "30m")]);
-    // The message is complete; the answer takes too long.
-    call.pieces = None;
-    assert_eq!(call.poll(), None);
-    // tonic's timer is such a one: it polls the call a last time, and then looks at the clock.
-    let answer = tokio::time::timeout(Duration::from_millis(30), call.answer).await.expect("an answer before tonic's own");
-    assert_eq!(read(&answer.unwrap()), Err(Code::DeadlineExceeded));
-}
-
-#[actix_web::test]
-async fn time_counts_from_the_arrival() {
-    let limits = BodyLimits { body_bytes_max: MESSAGE_BYTES_MAX, ledger: Ledger::new(100) };
-    let service = Receive::new(Reader { answers: true }, limits, LONG);
-    let arrival = Arrival(Instant::now());
-    let request = || Request::builder().header(TIMEOUT, "10S").body(Body::empty()).unwrap();
-    let mut late = request();
-    late.extensions_mut().insert(arrival);
-    let deadline = |answer: Response<Body>| answer.extensions().get::<Deadline>().unwrap().instant();
-    let answer = service.clone().call(late).await.unwrap();
-    assert_eq!(deadline(answer), arrival.0 + Duration::from_secs(10), "the caller's time, which is less than the server's");
-    let answer = StampArrival(service).call(request()).await.unwrap();
-    assert!(deadline(answer) > arrival.0 + Duration::from_secs(10));
+fn plain(ledger: &Arc<Ledger>) -> Call {
+    call(ledger, &[], MESSAGE_BYTES_MAX, LONG)
 }
 
 fn compressed(plain: &[u8], encoding: &str) -> Vec<u8> {
@@ -221,14 +82,104 @@ fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
 }
 
 #[actix_web::test]
+async fn messages_that_arrive_share_one_room() {
+    let ledger = Ledger::new(150);
+    let mut slow: Vec<Call> = (0..3).map(|_| plain(&ledger)).collect();
+    for call in &mut slow {
+        call.send(framed(0, &[0; 60])[..PREFIX_BYTES + 59].to_vec());
+    }
+    let code = |call: &mut Call| call.poll().map(Result::unwrap_err);
+    assert_eq!(slow.iter_mut().map(code).collect::<Vec<_>>(), [None, None, Some(Code::Unavailable)]);
+    let mut neighbour = plain(&ledger);
+    neighbour.send(framed(0, &[7; 10]));
+    assert_eq!(neighbour.end(), Ok(Bytes::from(vec![7; 10])));
+    slow[0].send(vec![0; 1]);
+    assert_eq!(slow[0].end().unwrap().len(), 60);
+    slow.clear();
+    assert_eq!((ledger.bytes(Holding::Received), ledger.shares(Holding::Received)), (0, 0));
+}
+
+#[actix_web::test]
+async fn a_message_has_its_room_as_long_as_a_part_of_it_is_held() {
+    let ledger = Ledger::new(100);
+    let mut first = plain(&ledger);
+    first.send(framed(0, &[0; 90]));
+    let message = first.end().unwrap();
+    drop(first);
+    let part = message.slice(..1);
+    drop(message);
+    let mut second = plain(&ledger);
+    second.send(framed(0, &[0; 20]));
+    assert_eq!(second.end(), Err(Code::Unavailable));
+    drop(part);
+    assert_eq!(ledger.bytes(Holding::Received), 0);
+}
+
+#[actix_web::test]
+async fn what_is_announced_takes_nothing() {
+    let ledger = Ledger::new(1 << 30);
+    let mut calls: Vec<Call> = (0..100).map(|_| call(&ledger, &[], 64 << 20, LONG)).collect();
+    for call in &mut calls {
+        call.send([&[0][..], &(64_u32 << 20).to_be_bytes(), &[1]].concat());
+        assert_eq!(call.poll(), None);
+    }
+    assert_eq!(ledger.bytes(Holding::Received), 200, "twice what is here");
+    // Memory grows with what arrives.
+    let mut bytes = Vec::new();
+    let mut share = ledger.empty(Holding::Received);
+    for arrived in (1 << 10..8 << 20).step_by(1 << 10) {
+        make_room(&mut bytes, 1 << 10, 64 << 20, &mut share).unwrap();
+        bytes.extend_from_slice(&[1; 1 << 10]);
+        assert!(arrived >= 8 << 20 || bytes.capacity() <= 2 * arrived, "{} for {arrived}", bytes.capacity());
+        assert!((arrived..=2 * arrived).contains(&share.bytes()), "{} for {arrived}", share.bytes());
+    }
+    make_room(&mut bytes, 9 << 20, 64 << 20, &mut share).unwrap();
+    assert_eq!(bytes.capacity(), 64 << 20, "more than an eighth has arrived");
+    assert!(share.bytes() <= 34 << 20, "{}", share.bytes());
+}
+
+#[actix_web::test]
+async fn there_is_an_end_of_messages() {
+    let ledger = Ledger::new(1 << 20);
+    let mut largest = plain(&ledger);
+    largest.send(framed(0, &[0; MESSAGE_BYTES_MAX]));
+    assert_eq!(largest.poll(), None);
+    largest.send(vec![0; 1]);
+    assert_eq!(largest.poll(), Some(Err(Code::Internal)), "a second message");
+    let mut larger = plain(&ledger);
+    larger.send(framed(0, &[0; MESSAGE_BYTES_MAX + 1])[..PREFIX_BYTES].to_vec());
+    let refused = (&mut larger.message).now_or_never().unwrap().unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.message(), "the message is too large: expected at most 100 bytes, got 101 bytes; hint");
+}
+
+#[actix_web::test]
+async fn a_message_that_stops_coming_is_given_up() {
+    let ledger = Ledger::new(1 << 20);
+    let call = call(&ledger, &[], MESSAGE_BYTES_MAX, Duration::from_millis(20));
+    call.send(vec![0; 3]);
+    assert_eq!(call.message.await.unwrap_err().code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_has_little_time_between_its_pieces() {
+    let ledger = Ledger::new(1 << 20);
+    let mut call = call(&ledger, &[], MESSAGE_BYTES_MAX, Duration::from_secs(86_400));
+    call.send(vec![0; 1]);
+    assert_eq!(call.poll(), None);
+    tokio::time::advance(PIECE_WAIT * 2).await;
+    assert_eq!(call.poll(), Some(Err(Code::DeadlineExceeded)));
+}
+
+#[actix_web::test]
 async fn compressed_messages_are_inflated_in_pieces_of_any_size() {
-    let service = TestService::new(1 << 20);
+    let ledger = Ledger::new(1 << 20);
     for encoding in ["gzip", "deflate"] {
         for bytes in [compressed(&[7; 90], encoding), framed(0, &[7; 90])] {
             for size in [1, 4, 6, 1000] {
-                let mut call = service.call(&[(ENCODING, encoding)]);
+                let mut call = call(&ledger, &[(ENCODING, encoding)], MESSAGE_BYTES_MAX, LONG);
                 bytes.chunks(size).for_each(|piece| call.send(piece.to_vec()));
-                assert_eq!(call.end(), Ok(PREFIX_BYTES + 90), "{encoding} in pieces of {size}");
+                assert_eq!(call.end(), Ok(Bytes::from(vec![7; 90])), "{encoding} in pieces of {size}");
             }
         }
     }
@@ -236,33 +187,39 @@ async fn compressed_messages_are_inflated_in_pieces_of_any_size() {
 
 #[actix_web::test]
 async fn what_is_inflated_counts() {
-    let service = TestService { answers: false, ..TestService::new(150) };
+    let ledger = Ledger::new(INFLATER_BYTES + 150);
     let bytes = compressed(&[0; 90], "gzip");
-    let mut first = service.call(&[(ENCODING, "gzip")]);
+    let gzip = || call(&ledger, &[(ENCODING, "gzip")], MESSAGE_BYTES_MAX, LONG);
+    let mut first = gzip();
     first.send(bytes.clone());
-    first.pieces = None;
-    assert_eq!(first.poll(), None);
-    let mut second = service.call(&[(ENCODING, "gzip")]);
+    let held = first.end().unwrap();
+    assert_eq!(ledger.bytes(Holding::Received), 90, "the inflater is gone");
+    let mut second = gzip();
     second.send(bytes);
     assert_eq!(second.end(), Err(Code::Unavailable));
+    drop(held);
 }
 
 #[actix_web::test]
-async fn what_cannot_be_inflated_is_refused() {
-    let refuse = |bytes: Vec<u8>| {
-        let mut call = TestService::new(1 << 20).call(&[(ENCODING, "gzip")]);
+async fn what_is_not_one_message_is_refused() {
+    let refuse = |headers: &[(&'static str, &str)], bytes: Vec<u8>| {
+        let mut call = call(&Ledger::new(1 << 20), headers, MESSAGE_BYTES_MAX, LONG);
         call.send(bytes);
         call.end().unwrap_err()
     };
+    let gzip = |bytes: Vec<u8>| refuse(&[(ENCODING, "gzip")], bytes);
     let valid = compressed(&[0; 90], "gzip");
-    assert_eq!(refuse(compressed(&vec![0; 10 << 20], "gzip")), Code::ResourceExhausted, "a bomb");
-    assert_eq!(refuse(framed(0, &[0; MESSAGE_BYTES_MAX + 1])), Code::ResourceExhausted);
-    assert_eq!(refuse(valid[..valid.len() - 1].to_vec()), Code::Internal, "ended early");
-    assert_eq!(refuse(valid[..3].to_vec()), Code::Internal, "ended in the prefix");
-    assert_eq!(refuse(Vec::new()), Code::Internal, "nothing came");
-    assert_eq!(refuse([valid.clone(), vec![0]].concat()), Code::Internal, "more than one");
-    assert_eq!(refuse(framed(1, &[0; 20])), Code::Internal, "no gzip");
-    assert_eq!(refuse(framed(2, &valid[PREFIX_BYTES..])), Code::Internal, "no such flag");
+    assert_eq!(gzip(compressed(&vec![0; 10 << 20], "gzip")), Code::ResourceExhausted, "a bomb");
+    assert_eq!(gzip(framed(0, &[0; MESSAGE_BYTES_MAX + 1])), Code::ResourceExhausted);
+    assert_eq!(gzip(valid[..valid.len() - 1].to_vec()), Code::Internal, "ended early");
+    assert_eq!(gzip(valid[..3].to_vec()), Code::Internal, "ended in the prefix");
+    assert_eq!(gzip(Vec::new()), Code::Internal, "nothing came");
+    assert_eq!(gzip([valid.clone(), vec![0]].concat()), Code::Internal, "more than one");
+    assert_eq!(gzip(framed(1, &[0; 20])), Code::Internal, "no gzip");
+    assert_eq!(gzip(framed(2, &valid[PREFIX_BYTES..])), Code::Internal, "no such flag");
+    assert_eq!(refuse(&[], valid.clone()), Code::Internal, "compressed, and not said how");
+    assert_eq!(refuse(&[(ENCODING, "zstd")], framed(0, &[])), Code::Unimplemented);
+    assert_eq!(refuse(&[], framed(0, &[0; 9]).repeat(2)), Code::Internal, "a second message");
 }
 
 #[test]

@@ -5,8 +5,6 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use futures::stream::{self, Stream};
-
 /// Listens on a socket. Replaces a socket that an ended server has left, but not one that another process listens on, nor a file
 /// of another kind.
 pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
@@ -25,13 +23,6 @@ pub(super) fn remove(path: &Path) {
         // An error means that the socket no longer exists.
         let _ = std::fs::remove_file(path);
     }
-}
-
-/// The connections to a socket.
-pub(super) fn connections(listener: tokio::net::UnixListener) -> impl Stream<Item = io::Result<tokio::net::UnixStream>> + Unpin {
-    let accept =
-        |listener: tokio::net::UnixListener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) };
-    Box::pin(stream::unfold(listener, accept))
 }
 
 /// Whether a path is a socket on which nobody listens. A connection to a file of another kind is refused too.

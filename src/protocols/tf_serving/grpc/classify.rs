@@ -1,8 +1,9 @@
 //! Classify, Regress and MultiInference: examples in, labels and scores or numbers out.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use tfweb_codec::examples;
 use tfweb_engine::{Code, Error, Tensor};
@@ -12,7 +13,8 @@ use super::service::{Found, TfServing};
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
 use crate::protocols::tf_serving::classify_regress::{inputs, regressions, Classes, Task};
-use crate::serving::{predict, Call};
+use crate::serving;
+use crate::transport::grpc::{Call, CallHead};
 use tfweb_proto::tensorflow::serving::inference_result;
 use tfweb_proto::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications, InferenceResult, InferenceTask,
@@ -26,35 +28,39 @@ const REGRESS: &str = "tensorflow/serving/regress";
 impl TfServing {
     pub(super) async fn classify_examples(
         &self,
-        request: ClassificationRequest,
-        deadline: Deadline,
+        call: Call<ClassificationRequest>,
         measurement: &mut Measurement,
     ) -> Result<ClassificationResponse, Error> {
-        let found = self.find(request.model_spec)?;
-        let result = self.classify_found(&found, request.input, deadline, measurement).await?;
+        let Call { message, mut head } = call;
+        let found = self.find(message.model_spec)?;
+        able(&found, Task::Classify, measurement)?;
+        let examples = Examples::of(message.input, &mut head);
+        let result = self.classify_found(&found, &examples, measurement).await?;
         Ok(ClassificationResponse { result: Some(result), model_spec: Some(found.spec) })
     }
 
     pub(super) async fn regress_examples(
         &self,
-        request: RegressionRequest,
-        deadline: Deadline,
+        call: Call<RegressionRequest>,
         measurement: &mut Measurement,
     ) -> Result<RegressionResponse, Error> {
-        let found = self.find(request.model_spec)?;
-        let result = self.regress_found(&found, request.input, deadline, measurement).await?;
+        let Call { message, mut head } = call;
+        let found = self.find(message.model_spec)?;
+        able(&found, Task::Regress, measurement)?;
+        let examples = Examples::of(message.input, &mut head);
+        let result = self.regress_found(&found, &examples, measurement).await?;
         Ok(RegressionResponse { result: Some(result), model_spec: Some(found.spec) })
     }
 
     pub(super) async fn infer_several(
         &self,
-        request: MultiInferenceRequest,
-        deadline: Deadline,
+        call: Call<MultiInferenceRequest>,
         measurement: &mut Measurement,
     ) -> Result<MultiInferenceResponse, Error> {
+        let Call { message, mut head } = call;
         let mut evaluated = BTreeSet::new();
         let mut tasks: Vec<(Found, String)> = Vec::new();
-        for InferenceTask { model_spec, method_name } in request.tasks {
+        for InferenceTask { model_spec, method_name } in message.tasks {
             let name = model_spec.as_ref().map_or("", |spec| spec.name.as_str());
             if name.is_empty() {
                 return Err(Error::invalid("Found ModelSpec with an empty model name."));
@@ -75,17 +81,16 @@ impl TfServing {
             }
             tasks.push((found, method_name));
         }
-        let infer = async |(found, method): (Found, String), input: Option<Input>, mut measurement: Measurement| {
+        let examples = Examples::of(message.input, &mut head);
+        let infer = async |(found, method): (Found, String), mut measurement: Measurement| {
             let result = if method == CLASSIFY {
-                inference_result::Result::ClassificationResult(
-                    self.classify_found(&found, input, deadline, &mut measurement).await?,
-                )
+                inference_result::Result::ClassificationResult(self.classify_found(&found, &examples, &mut measurement).await?)
             } else {
-                inference_result::Result::RegressionResult(self.regress_found(&found, input, deadline, &mut measurement).await?)
+                inference_result::Result::RegressionResult(self.regress_found(&found, &examples, &mut measurement).await?)
             };
             Ok::<_, Error>((InferenceResult { model_spec: Some(found.spec), result: Some(result) }, measurement))
         };
-        let infer = |task| infer(task, request.input.clone(), measurement.part());
+        let infer = |task| infer(task, measurement.part());
         let (results, parts): (Vec<_>, Vec<_>) = try_join_all(tasks.into_iter().map(infer)).await?.into_iter().unzip();
         parts.iter().for_each(|part| measurement.join(part));
         Ok(MultiInferenceResponse { results })
@@ -94,12 +99,11 @@ impl TfServing {
     async fn classify_found(
         &self,
         found: &Found,
-        input: Option<Input>,
-        deadline: Deadline,
+        examples: &Examples,
         measurement: &mut Measurement,
     ) -> Result<ClassificationResult, Error> {
         let servable = able(found, Task::Classify, measurement)?;
-        let (rows, outputs) = self.run_examples(servable, input, deadline, measurement).await?;
+        let (rows, outputs) = self.run_examples(servable, examples, measurement).await?;
         let classes = Classes::of(servable.handle.signature(), &outputs, rows)?;
         let class = |(label, score)| Class { label: String::from_utf8_lossy(label).into_owned(), score };
         let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
@@ -109,12 +113,11 @@ impl TfServing {
     async fn regress_found(
         &self,
         found: &Found,
-        input: Option<Input>,
-        deadline: Deadline,
+        examples: &Examples,
         measurement: &mut Measurement,
     ) -> Result<RegressionResult, Error> {
         let servable = able(found, Task::Regress, measurement)?;
-        let (rows, outputs) = self.run_examples(servable, input, deadline, measurement).await?;
+        let (rows, outputs) = self.run_examples(servable, examples, measurement).await?;
         let values = regressions(servable.handle.signature(), &outputs, rows)?;
         Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
     }
@@ -123,16 +126,35 @@ impl TfServing {
     async fn run_examples(
         &self,
         servable: &Servable,
-        input: Option<Input>,
-        deadline: Deadline,
+        examples: &Examples,
         measurement: &mut Measurement,
     ) -> Result<(usize, Vec<Tensor>), Error> {
-        let start = Instant::now();
-        let examples = examples::from_input(input)?;
-        let rows = examples.len();
-        let call = Call { inputs: inputs(examples), urls: Vec::new(), deadline };
-        measurement.took(Stage::Decode, start);
-        Ok((rows, predict(&self.state, servable, call, measurement).await?))
+        let inputs = examples.inputs.clone()?;
+        measurement.note(Stage::Decode, examples.begun, examples.time);
+        let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline };
+        Ok((examples.rows, serving::predict(&self.state, servable, run, measurement).await?))
+    }
+}
+
+/// The examples of a request, serialized once for all its tasks.
+struct Examples {
+    rows: usize,
+    inputs: Result<Vec<Tensor>, Error>,
+    deadline: Deadline,
+    begun: Instant,
+    time: Duration,
+}
+
+impl Examples {
+    /// Serializes the examples, and counts what they take. A fault of theirs is told only where the signature has none.
+    fn of(input: Option<Input>, head: &mut CallHead) -> Self {
+        let begun = Instant::now();
+        let serialized = examples::from_input(input).and_then(|examples| {
+            head.memory.grow(examples.iter().map(|example| example.len() + size_of::<Bytes>()).sum())?;
+            Ok(examples)
+        });
+        let rows = serialized.as_ref().map_or(0, Vec::len);
+        Self { rows, inputs: serialized.map(inputs), deadline: head.deadline, begun, time: begun.elapsed() }
     }
 }
 

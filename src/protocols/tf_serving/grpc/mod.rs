@@ -18,21 +18,15 @@ mod service;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use prost::Message;
 use tfweb_engine::Error;
-use tfweb_proto::model_server::{self, ModelServer};
-use tfweb_proto::tensorflow::serving::model_service_server::{ModelService, ModelServiceServer};
-use tfweb_proto::tensorflow::serving::prediction_service_server::{PredictionService, PredictionServiceServer};
-use tfweb_proto::tensorflow::serving::{
-    ClassificationRequest, ClassificationResponse, GetModelMetadataRequest, GetModelMetadataResponse, GetModelStatusRequest,
-    GetModelStatusResponse, MultiInferenceRequest, MultiInferenceResponse, PredictRequest, PredictResponse, RegressionRequest,
-    RegressionResponse, ReloadConfigRequest, ReloadConfigResponse,
-};
-use tonic::Request;
+use tfweb_proto::tensorflow::serving::{GetModelMetadataRequest, GetModelStatusRequest, ReloadConfigRequest};
 
-use crate::observe::ProtocolId;
+use crate::observe::{Measurement, ProtocolId};
 use crate::protocols::parts::Parts;
 use crate::serving::State;
-use crate::transport::grpc::{answer, Answer, GrpcProtocol, Services};
+use crate::transport::grpc::{Call, GrpcProtocol, Services};
 use crate::transport::tokens::Access;
 use service::TfServing;
 
@@ -52,72 +46,58 @@ pub(in crate::protocols) fn make(parts: &Parts<'_>, id: ProtocolId) -> Option<Ar
 
 impl GrpcProtocol for Grpc {
     fn add_services(self: Arc<Self>, services: &mut Services) -> Result<(), Error> {
-        let bytes_max = services.message_bytes_max();
-        let service = TfServing {
+        let service = Arc::new(TfServing {
             state: Arc::clone(&self.state),
             access: Arc::clone(&self.access),
             id: self.id,
-            message_bytes_max: bytes_max,
+            message_bytes_max: services.message_bytes_max(),
             typed_values: self.typed_values,
-        };
-        services.add(PredictionServiceServer::new(service.clone()).max_decoding_message_size(bytes_max));
-        services.add(ModelServiceServer::new(service.clone()).max_decoding_message_size(bytes_max));
-        services.add(ModelServer::new(service).max_decoding_message_size(bytes_max));
-        Ok(())
-    }
-}
-
-#[tonic::async_trait]
-impl PredictionService for TfServing {
-    async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let (deadline, mut measurement) = self.begin(&request);
-        let result = self.predict_tensors(request.into_inner(), deadline, &mut measurement).await;
-        answer(measurement.end(result))
-    }
-
-    async fn classify(&self, request: Request<ClassificationRequest>) -> Answer<ClassificationResponse> {
-        let (deadline, mut measurement) = self.begin(&request);
-        let result = self.classify_examples(request.into_inner(), deadline, &mut measurement).await;
-        answer(measurement.end(result))
-    }
-
-    async fn regress(&self, request: Request<RegressionRequest>) -> Answer<RegressionResponse> {
-        let (deadline, mut measurement) = self.begin(&request);
-        let result = self.regress_examples(request.into_inner(), deadline, &mut measurement).await;
-        answer(measurement.end(result))
-    }
-
-    async fn multi_inference(&self, request: Request<MultiInferenceRequest>) -> Answer<MultiInferenceResponse> {
-        let (deadline, mut measurement) = self.begin(&request);
-        let result = self.infer_several(request.into_inner(), deadline, &mut measurement).await;
-        answer(measurement.end(result))
-    }
-
-    async fn get_model_metadata(&self, request: Request<GetModelMetadataRequest>) -> Answer<GetModelMetadataResponse> {
-        answer(self.metadata(request.into_inner()))
-    }
-}
-
-#[tonic::async_trait]
-impl ModelService for TfServing {
-    async fn get_model_status(&self, request: Request<GetModelStatusRequest>) -> Answer<GetModelStatusResponse> {
-        answer(self.states(request.into_inner()))
-    }
-
-    async fn handle_reload_config_request(&self, request: Request<ReloadConfigRequest>) -> Answer<ReloadConfigResponse> {
-        let allowed = self.may_reload(request.metadata());
-        answer(match allowed {
-            Ok(()) => self.reload(request.into_inner()).await,
-            Err(error) => Err(error),
+        });
+        let path = "/tensorflow.serving.PredictionService/Predict";
+        predicting(services, &service, path, |service, call, measurement| Box::pin(service.predict_tensors(call, measurement)))?;
+        let path = "/tensorflow.serving.PredictionService/Classify";
+        predicting(services, &service, path, |service, call, measurement| Box::pin(service.classify_examples(call, measurement)))?;
+        let path = "/tensorflow.serving.PredictionService/Regress";
+        predicting(services, &service, path, |service, call, measurement| Box::pin(service.regress_examples(call, measurement)))?;
+        let path = "/tensorflow.serving.PredictionService/MultiInference";
+        predicting(services, &service, path, |service, call, measurement| Box::pin(service.infer_several(call, measurement)))?;
+        let path = "/Model/Predict";
+        predicting(services, &service, path, |service, call, measurement| Box::pin(service.predict_first(call, measurement)))?;
+        let [metadata, states, reload] = [(); 3].map(|()| Arc::clone(&service));
+        services.unary("/tensorflow.serving.PredictionService/GetModelMetadata", move |call: Call<GetModelMetadataRequest>| {
+            std::future::ready(metadata.metadata(call.message))
+        })?;
+        services.unary("/tensorflow.serving.ModelService/GetModelStatus", move |call: Call<GetModelStatusRequest>| {
+            std::future::ready(states.states(call.message))
+        })?;
+        services.unary("/tensorflow.serving.ModelService/HandleReloadConfigRequest", move |call: Call<ReloadConfigRequest>| {
+            let service = Arc::clone(&reload);
+            async move { service.reload(call).await }
         })
     }
 }
 
-#[tonic::async_trait]
-impl model_server::Model for TfServing {
-    async fn predict(&self, request: Request<PredictRequest>) -> Answer<PredictResponse> {
-        let (deadline, mut measurement) = self.begin(&request);
-        let result = self.predict_first(request.into_inner(), deadline, &mut measurement).await;
-        answer(measurement.end(result))
-    }
+/// A method that predicts.
+type Predicting<Q, A> = for<'a> fn(&'a TfServing, Call<Q>, &'a mut Measurement) -> BoxFuture<'a, Result<A, Error>>;
+
+/// Adds a method that predicts. Its calls are measured.
+fn predicting<Q, A>(
+    services: &mut Services,
+    service: &Arc<TfServing>,
+    path: &'static str,
+    run: Predicting<Q, A>,
+) -> Result<(), Error>
+where
+    Q: Message + Default + 'static,
+    A: Message + 'static,
+{
+    let service = Arc::clone(service);
+    services.unary(path, move |call: Call<Q>| {
+        let service = Arc::clone(&service);
+        async move {
+            let mut measurement = service.begin(&call.head);
+            let result = run(&service, call, &mut measurement).await;
+            measurement.end(result)
+        }
+    })
 }

@@ -3,24 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use bytes::Bytes;
 use tfweb_codec::tensor_proto::{decode, encode, Room};
 use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
-use tfweb_limits::Deadline;
 
 use super::service::TfServing;
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
-use crate::serving::{predict, Call};
+use crate::serving;
+use crate::transport::grpc::{Call, CallMemory};
 use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
 use tfweb_proto::tensorflow::TensorProto;
 
 impl TfServing {
     pub(super) async fn predict_tensors(
         &self,
-        request: PredictRequest,
-        deadline: Deadline,
+        call: Call<PredictRequest>,
         measurement: &mut Measurement,
     ) -> Result<PredictResponse, Error> {
+        let Call { message: request, mut head } = call;
         let start = Instant::now();
         let found = self.find(request.model_spec)?;
         let servable = found.servable().ok_or_else(|| {
@@ -31,10 +32,10 @@ impl TfServing {
         let signature = servable.handle.signature();
         check_inputs(servable, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
-        let inputs = self.inputs(servable, request.inputs)?;
+        let inputs = self.inputs(servable, request.inputs, &mut head.memory)?;
         measurement.took(Stage::Decode, start);
-        let call = Call { inputs, urls: Vec::new(), deadline };
-        let outputs = predict(&self.state, servable, call, measurement).await?;
+        let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline };
+        let outputs = serving::predict(&self.state, servable, run, measurement).await?;
         let start = Instant::now();
         let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
@@ -46,11 +47,10 @@ impl TfServing {
     /// model, and without a signature name the default signature.
     pub(super) async fn predict_first(
         &self,
-        mut request: PredictRequest,
-        deadline: Deadline,
+        mut call: Call<PredictRequest>,
         measurement: &mut Measurement,
     ) -> Result<PredictResponse, Error> {
-        let mut spec: ModelSpec = request.model_spec.take().unwrap_or_default();
+        let mut spec: ModelSpec = call.message.model_spec.take().unwrap_or_default();
         if spec.name.is_empty() {
             let models = self.state.catalog.models();
             let first = models.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
@@ -62,18 +62,34 @@ impl TfServing {
                 spec.signature_name.clone_from(&only.handle.signature().name);
             }
         }
-        self.predict_tensors(PredictRequest { model_spec: Some(spec), ..request }, deadline, measurement).await
+        call.message.model_spec = Some(spec);
+        self.predict_tensors(call, measurement).await
     }
 
-    /// Decodes the inputs, in the signature's order.
-    fn inputs(&self, servable: &Servable, mut protos: BTreeMap<String, TensorProto>) -> Result<Vec<Tensor>, Error> {
+    /// Decodes the inputs, in the signature's order. Counts the elements that the message leaves out.
+    fn inputs(
+        &self,
+        servable: &Servable,
+        mut protos: BTreeMap<String, TensorProto>,
+        memory: &mut CallMemory,
+    ) -> Result<Vec<Tensor>, Error> {
         let mut room = Room { bytes: self.message_bytes_max };
         let input = |spec: &TensorSpec| match protos.remove(&spec.name) {
             Some(proto) => decode(&spec.name, spec.dtype, proto, &mut room),
             None => Ok(servable.defaults.get(&spec.name).expect("names were compared; this is a bug").clone()),
         };
-        servable.handle.signature().inputs.iter().map(input).collect()
+        let inputs: Vec<Tensor> = servable.handle.signature().inputs.iter().map(input).collect::<Result<_, _>>()?;
+        // Outputs may have as many elements, and nobody has sent a byte for them.
+        let filled = 2 * (self.message_bytes_max - room.bytes);
+        memory.grow(filled)?;
+        memory.shrink_to(filled + inputs.iter().map(held_bytes).sum::<usize>());
+        Ok(inputs)
     }
+}
+
+/// The most memory of an input beside the message. A vector may be half empty.
+fn held_bytes(input: &Tensor) -> usize {
+    2 * input.as_bytes().map_or(input.element_count() * size_of::<Bytes>(), <[u8]>::len)
 }
 
 fn check_inputs(servable: &Servable, inputs: &BTreeMap<String, TensorProto>) -> Result<(), Error> {

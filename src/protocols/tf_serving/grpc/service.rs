@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use tfweb_engine::Error;
-use tfweb_limits::Deadline;
 use tfweb_proto::tensorflow::serving::model_spec::VersionChoice;
 use tfweb_proto::tensorflow::serving::ModelSpec;
-use tonic::Request;
 
 use crate::models::{Model, Servable, Version, DEFAULT_SIGNATURE};
 use crate::observe::{Measurement, ProtocolId};
 use crate::protocols::tf_serving::find::{self, labelled, Wanted};
 use crate::serving::State;
+use crate::transport::grpc::CallHead;
 use crate::transport::tokens::Access;
 
 /// Answers the calls of all services.
-#[derive(Clone)]
 pub(super) struct TfServing {
     pub(super) state: Arc<State>,
     pub(super) access: Arc<Access>,
@@ -33,13 +31,9 @@ pub(super) struct Found {
 }
 
 impl TfServing {
-    /// Begins a request: takes its deadline and starts its measurement. A request without a deadline gets the server's time
-    /// limit.
-    pub(super) fn begin<T>(&self, request: &Request<T>) -> (Deadline, Measurement) {
-        let extensions = request.extensions();
-        let deadline = extensions.get().copied().unwrap_or_else(|| Deadline::after(self.state.request_timeout));
-        let measurement = Measurement::begin(&self.state.requests, self.id, extensions.get().cloned());
-        (deadline, measurement.until(deadline))
+    /// Begins to measure a request.
+    pub(super) fn begin(&self, head: &CallHead) -> Measurement {
+        Measurement::begin(&self.state.requests, self.id, head.extensions.get().cloned()).until(head.deadline)
     }
 
     /// Finds the version that a request asks for.

@@ -49,7 +49,10 @@ pub fn read(path: &Path) -> Result<Vec<ModelSpec>, Error> {
 }
 
 /// Parses the text of such a file.
-fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
+///
+/// # Errors
+/// A text that names the place, what was expected, and what was found.
+pub fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
     let message = pool().get_message_by_name(MESSAGE).ok_or("its message is not known; this is a bug")?;
     let config = DynamicMessage::parse_text_format(message, text).map_err(|error| error.to_string())?;
     specs(&config.transcode_to().map_err(|error| error.to_string())?)

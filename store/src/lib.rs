@@ -17,6 +17,9 @@ mod cache;
 mod connect;
 mod download;
 mod env;
+#[cfg(feature = "http")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod listing;
 mod local;

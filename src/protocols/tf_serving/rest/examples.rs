@@ -8,7 +8,7 @@ use tfweb_codec::examples::with_context;
 use tfweb_engine::{Error, Signature, Tensor};
 
 use super::decimal::Decimal;
-use super::document::Document;
+use super::document::{self, Document};
 use super::encode::write_string;
 use super::raw::{self, Kind};
 use super::rules::decode_base64;
@@ -38,6 +38,14 @@ pub(super) fn serialize(document: &Document<'_>) -> Result<Vec<Bytes>, Error> {
         return Err(document.refusal("'examples' value is an empty array"));
     }
     with_context(&context, serialized)
+}
+
+/// Reads and serializes the examples of a body.
+///
+/// # Errors
+/// Those of [`serialize`]; `InvalidArgument` for a body that is no document.
+pub(in crate::protocols) fn read(body: &[u8]) -> Result<Vec<Bytes>, Error> {
+    serialize(&document::read(body, &mut String::new())?)
 }
 
 fn example(value: &RawValue) -> Result<Example, Error> {

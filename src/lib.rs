@@ -22,6 +22,7 @@ pub mod server;
 pub mod serving;
 pub mod status;
 pub mod transport;
+pub mod watched_files;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -12,6 +12,7 @@ pub mod fake;
 mod feed;
 mod graph;
 mod packed;
+pub mod regular_file;
 pub mod saved_model;
 mod session;
 mod shape;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::error::{Code, Error};
+use crate::regular_file;
 
 /// The largest saved_model.pb that is read for its tag sets: protobuf's limit for one message.
 const LISTED_BYTES_MAX: u64 = 2 << 30;
@@ -61,10 +62,7 @@ fn version_of(path: &Path) -> Option<u64> {
 #[must_use]
 pub fn tag_sets(directory: &Path) -> Vec<Vec<String>> {
     let file = directory.join("saved_model.pb");
-    if fs::metadata(&file).map_or(true, |metadata| metadata.len() > LISTED_BYTES_MAX) {
-        return Vec::new();
-    }
-    let model = fs::read(file).ok().and_then(|bytes| SavedModel::decode(bytes.as_slice()).ok());
+    let model = regular_file::read(&file, LISTED_BYTES_MAX).ok().and_then(|bytes| SavedModel::decode(bytes.as_slice()).ok());
     let graphs = model.map(|model| model.meta_graphs).unwrap_or_default();
     graphs.into_iter().map(|graph| graph.meta_info.unwrap_or_default().tags).collect()
 }

@@ -36,7 +36,7 @@ pub(crate) fn model_uri(input: &[u8]) {
 
 pub(crate) fn model_config_file(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    if let Ok(specs) = config_file::parse(text) {
+    if let Ok(specs) = config_file::parse_text(text) {
         assert!(specs.iter().all(|spec| !spec.name.is_empty()));
     }
 }

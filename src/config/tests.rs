@@ -174,7 +174,7 @@ fn tls_has_a_certificate_and_a_key() {
     refused("--model m --tls_key k", "--tls_cert: expected a file");
     refused("--model m --tls_client_ca a", "--tls_client_ca: expected --tls_cert and --tls_key");
     refused("--model m --tls_cert no/such/c --tls_key k", "TLS: `no/such/c`: No such file");
-    refused("--model m --tls_cert Cargo.toml --tls_key k", "TLS: `Cargo.toml`: expected certificates in PEM, got none");
+    refused("--model m --tls_cert Cargo.toml --tls_key Cargo.toml", "TLS: `Cargo.toml`: expected certificates in PEM, got none");
 }
 
 #[test]

@@ -15,10 +15,9 @@ use tfweb_store::ModelUri;
 
 use super::spec::ModelSpec;
 use super::version_policy::VersionPolicy;
+use crate::watched_files::{Contents, WatchedFiles};
 
 const MESSAGE: &str = "tensorflow.serving.ModelServerConfig";
-/// The most bytes of such a file. Thousands of models fit into it.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A file that lists models.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,25 +33,28 @@ fn pool() -> &'static DescriptorPool {
     POOL.get_or_init(|| DescriptorPool::decode(DESCRIPTORS).expect("made by the build; this is a bug"))
 }
 
-/// Reads a file of models.
+/// Reads a file of models. It blocks until the file is whole.
 ///
 /// # Errors
 /// `InvalidArgument` that names the file, the place in it, and what was expected.
 pub fn read(path: &Path) -> Result<Vec<ModelSpec>, Error> {
-    let wrong = |error: &dyn std::fmt::Display| Error::invalid(format!("`{}`: {error}", path.display()));
-    let bytes = std::fs::metadata(path).map_err(|error| wrong(&error))?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(wrong(&format!("{bytes} bytes, limit {FILE_BYTES_MAX}")));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    parse(&text).map_err(|error| wrong(&error))
+    parse(path, &WatchedFiles::new(vec![path.to_path_buf()]).first()?)
+}
+
+/// Parses the contents of a file of models.
+///
+/// # Errors
+/// Those of [`read`].
+pub(super) fn parse(path: &Path, contents: &Contents) -> Result<Vec<ModelSpec>, Error> {
+    let text = std::str::from_utf8(&contents.concat()).map_err(|_| "expected text".to_owned()).and_then(parse_text);
+    text.map_err(|error| Error::invalid(format!("`{}`: {error}", path.display())))
 }
 
 /// Parses the text of such a file.
 ///
 /// # Errors
 /// A text that names the place, what was expected, and what was found.
-pub fn parse(text: &str) -> Result<Vec<ModelSpec>, String> {
+pub fn parse_text(text: &str) -> Result<Vec<ModelSpec>, String> {
     let message = pool().get_message_by_name(MESSAGE).ok_or("its message is not known; this is a bug")?;
     let config = DynamicMessage::parse_text_format(message, text).map_err(|error| error.to_string())?;
     specs(&config.transcode_to().map_err(|error| error.to_string())?)
@@ -136,14 +138,14 @@ mod tests {
               config { name: "d" base_path: "/d" model_version_policy: { latest: { num_versions: 3 } } }
               config { name: "e" base_path: "/e" model_version_policy: { latest {} } }
             }"#;
-        let specs = parse(text).unwrap();
+        let specs = parse_text(text).unwrap();
         let policies: Vec<&VersionPolicy> = specs.iter().map(|spec| &spec.policy).collect();
         let specific = VersionPolicy::Specific(vec![42, 43]);
         let latest = VersionPolicy::Latest;
         assert_eq!(policies, [&latest(1), &specific, &VersionPolicy::All, &latest(3), &latest(1)]);
         assert_eq!((specs[0].name.as_str(), specs[1].uri.to_string().as_str()), ("a", "s3://bucket/b"));
         assert_eq!(specs[1].labels, [("stable".to_owned(), 42), ("canary".to_owned(), 43)].into());
-        assert_eq!(parse("model_config_list {}").unwrap(), []);
+        assert_eq!(parse_text("model_config_list {}").unwrap(), []);
     }
 
     #[test]
@@ -166,7 +168,7 @@ mod tests {
                 "version_labels: expected versions of 0 or more",
             ),
         ] {
-            let error = parse(text).unwrap_err();
+            let error = parse_text(text).unwrap_err();
             assert!(error.contains(expect), "{text}: {error}");
         }
     }

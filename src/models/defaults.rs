@@ -2,15 +2,16 @@
 //! TensorFlow's C API does not give the defaults, so this reads them from the file.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use prost::Message;
 use tfweb_codec::tensor_proto::{decode, Room};
-use tfweb_engine::{Code, DType, Error, Tensor};
+use tfweb_engine::{regular_file, Code, DType, Error, Tensor};
 
 use tfweb_proto::tensorflow::{MetaGraphDef, SavedModel, SignatureDef};
 
+/// The most bytes of the file. A protobuf message has at most 2 GiB.
+const FILE_BYTES_MAX: u64 = 2 << 30;
 /// The most bytes of values that a default may stand for beyond those in the file: a shape can repeat one value many times.
 const VALUES_BYTES_MAX: usize = 64 << 20;
 
@@ -27,7 +28,7 @@ pub fn read(directory: &Path, tags: &[String]) -> Result<Defaults, Error> {
         return Ok(Defaults::new());
     }
     let wrong = |what: &dyn std::fmt::Display| Error::new(Code::FailedPrecondition, format!("`{}`: {what}", file.display()));
-    let bytes = fs::read(&file).map_err(|error| wrong(&error))?;
+    let bytes = regular_file::read(&file, FILE_BYTES_MAX).map_err(|error| wrong(&error))?;
     let model = SavedModel::decode(bytes.as_slice()).map_err(|error| wrong(&error))?;
     let graph = model.meta_graphs.into_iter().find(|graph| has_tags(graph, tags));
     let mut all = Defaults::new();

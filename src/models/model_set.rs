@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::Arbiter;
+use actix_web::web;
 use futures::channel::oneshot;
 use futures::future::{abortable, join_all, AbortHandle};
 use tfweb_engine::{quoted, Code, Error};
@@ -14,6 +15,7 @@ use super::loader::Loader;
 use super::model::Model;
 use super::spec::ModelSpec;
 use super::watcher::{Change, Watcher};
+use crate::watched_files::WatchedFiles;
 
 /// The most changes that wait for one watcher. A caller that finds this queue full waits for a free place.
 const CHANGES_MAX: usize = 16;
@@ -55,16 +57,21 @@ impl ModelSet {
     /// changed one is changed, and one that is no longer in the file is removed. If the file cannot be read, nothing changes.
     pub fn follow(self: &Arc<Self>, file: &ModelConfigFile, first: &[ModelSpec]) {
         let Some(poll) = file.poll else { return };
-        let (models, path, mut applied) = (Arc::downgrade(self), file.path.clone(), first.to_vec());
+        let watched = Arc::new((WatchedFiles::new(vec![file.path.clone()]), file.path.clone()));
+        let (models, mut wanted, mut applied) = (Arc::downgrade(self), first.to_vec(), first.to_vec());
         self.arbiter.spawn(async move {
             let mut last_error = String::new();
             loop {
                 tokio::time::sleep(poll).await;
+                let file = Arc::clone(&watched);
+                let look = move || file.0.look()?.map(|contents| config_file::parse(&file.1, &contents)).transpose();
+                let looked = web::block(look).await.unwrap_or_else(|error| Err(Error::internal(error.to_string())));
                 let Some(models) = models.upgrade() else { return };
-                match config_file::read(&path) {
-                    Ok(wanted) => {
+                match looked {
+                    Ok(changed) => {
                         last_error.clear();
-                        models.apply(&mut applied, wanted).await;
+                        wanted = changed.unwrap_or(wanted);
+                        models.apply(&mut applied, wanted.clone()).await;
                     }
                     // Logs the same error only once.
                     Err(error) if last_error != error.message => {

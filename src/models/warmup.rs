@@ -1,7 +1,6 @@
 //! Replays the warm-up requests of a SavedModel. They are in `assets.extra/tf_serving_warmup_requests`, as records of TensorFlow
 //! Serving's PredictionLog. They run before the first client can call the model.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use tfweb_codec::examples;
 use tfweb_codec::tensor_proto::{decode, Room};
-use tfweb_engine::{quoted, Code, Error, Session, Tensor};
+use tfweb_engine::{quoted, regular_file, Code, Error, Session, Tensor};
 
 use tfweb_proto::tensorflow::serving::prediction_log::LogType;
 use tfweb_proto::tensorflow::serving::{Input, ModelSpec, PredictRequest, PredictionLog};
@@ -59,14 +58,10 @@ pub fn replay_records(session: &dyn Session, mut records: Bytes) -> Result<usize
 }
 
 fn read(path: &Path) -> io::Result<Option<Bytes>> {
-    let bytes = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        metadata => metadata?.len(),
-    };
-    if bytes > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("{bytes} bytes, limit {FILE_BYTES_MAX}")));
+    match regular_file::read(path, FILE_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => bytes.map(|bytes| Some(bytes.into())),
     }
-    fs::read(path).map(|bytes| Some(bytes.into()))
 }
 
 /// Takes the next record. Each has a length, a checksum of the length, its bytes, and a checksum of these. The checksums are not
@@ -127,6 +122,8 @@ fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Er
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use tfweb_engine::fake::{Behaviour, FakeSession};
     use tfweb_proto::tensorflow::serving::{input, ClassificationRequest, ClassifyLog, ExampleListWithContext, PredictLog};

@@ -1,21 +1,23 @@
 //! Serves static files (`--static_path`) under `/web/`, and for every GET that no other route accepts.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actix_files::Files;
+use actix_files::{NamedFile, PathBufWrap};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::{from_fn, Compress, Next};
 use actix_web::{guard, web, HttpRequest, HttpResponse};
+use tfweb_engine::regular_file;
 
 use super::parts::Parts;
 use crate::transport::http::{Answers, HttpProtocol, Routes};
 
 /// A directory, and the prefix of its paths.
 struct StaticFiles {
-    directory: std::path::PathBuf,
+    directory: PathBuf,
     prefix: &'static str,
 }
 
@@ -37,35 +39,47 @@ fn make(parts: &Parts<'_>, prefix: &'static str) -> Option<Arc<dyn HttpProtocol>
 
 impl HttpProtocol for StaticFiles {
     fn mount(self: Arc<Self>, routes: &mut Routes<'_>) {
+        let prefix = self.prefix;
+        let answer = move |request: HttpRequest| file(Arc::clone(&self), request);
+        let files = web::scope("").guard(guard::Any(guard::Get()).or(guard::Head())).default_service(web::to(answer));
         // Files are compressed, refusals are not: they are short.
-        let compressed = web::scope("").wrap(Compress::default()).wrap(from_fn(refused_as_unknown));
-        routes.add_service(self.prefix, compressed.service(files(&self.directory)));
+        routes.add_service(prefix, files.wrap(Compress::default()).wrap(from_fn(missing_as_unknown)));
     }
 }
 
-fn files(directory: &Path) -> Files {
-    let root = directory.to_path_buf();
-    Files::new("", directory)
-        .index_file("index.html")
-        // actix-files refuses hidden files and `..`. This filter refuses links to files outside the directory, and paths that do
-        // not exist. The answer to all of them is 404.
-        .path_filter(move |path: &Path, _| root.join(path).canonicalize().is_ok_and(|full| full.starts_with(&root)))
-        .guard(guard::Any(guard::Get()).or(guard::Head()))
-        .default_handler(web::to(unknown_path))
+/// Answers with a file. 404 stands for every path that is refused.
+async fn file(files: Arc<StaticFiles>, request: HttpRequest) -> HttpResponse {
+    // This refuses hidden files and names that mean more than a file. It takes `..` for a step up within the path.
+    let Ok(path) = PathBufWrap::parse_path(request.match_info().unprocessed(), false) else {
+        return HttpResponse::NotFound().finish();
+    };
+    match web::block(move || open(&files.directory, path.as_ref())).await {
+        Ok(Ok(file)) => file.into_response(&request),
+        Ok(Err(_)) | Err(_) => HttpResponse::NotFound().finish(),
+    }
 }
 
-async fn unknown_path(request: HttpRequest, answers: web::Data<Answers>) -> HttpResponse {
-    answers.unknown_path(&request)
+/// Opens a file of the directory, or the index of a directory in it. It blocks. Links that lead out of the directory are refused.
+fn open(directory: &Path, path: &Path) -> io::Result<NamedFile> {
+    let mut asked = directory.join(path);
+    if asked.is_dir() {
+        asked.push("index.html");
+    }
+    let real = asked.canonicalize()?;
+    if !real.starts_with(directory) {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    NamedFile::from_file(regular_file::open(&real)?, asked)
 }
 
-/// actix-files answers a refused path in its own words. Here such a path gets the same answer as one that does not exist.
-async fn refused_as_unknown(
+/// Gives a path without a file the same answer as every other path that does not exist.
+async fn missing_as_unknown(
     answers: web::Data<Answers>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let response = next.call(request).await?.map_into_boxed_body();
-    if response.status() != StatusCode::BAD_REQUEST {
+    if response.status() != StatusCode::NOT_FOUND {
         return Ok(response);
     }
     let (request, _) = response.into_parts();

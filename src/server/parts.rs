@@ -22,7 +22,8 @@ use crate::protocols::{self, Parts};
 use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
 use crate::transport::http::{Answers, HttpServices, Listener, ListenerSettings, HTTP2};
-use crate::transport::{requests_bytes_max, watched_file, BodyLimits, RequestIds};
+use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
+use crate::watched_files;
 
 /// The models with the thread of their actors, their metrics and their traces.
 pub struct Models {
@@ -204,11 +205,12 @@ fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
 pub(super) fn follow_files(config: &Config) {
     if let Some(tls) = config.tls.clone() {
         tls.warn_if_expiring();
-        watched_file::follow("TLS", move || tls.reread());
+        watched_files::follow("TLS", tls.paths(), move |contents| tls.take(contents));
     }
     for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
-        if let Some(tokens) = tokens.clone().filter(|tokens| tokens.has_file()) {
-            watched_file::follow(what, move || tokens.reread());
+        let Some(tokens) = tokens.clone() else { continue };
+        if let Some(path) = tokens.file() {
+            watched_files::follow(what, vec![path], move |contents| tokens.take(contents));
         }
     }
 }

@@ -6,9 +6,9 @@ pub mod grpc;
 pub mod http;
 mod http2_limits;
 mod request_id;
+mod sockets;
 pub mod tls;
 pub mod tokens;
-pub mod watched_file;
 
 pub use body_limits::{requests_bytes_max, BodyLimits};
 pub use request_id::RequestIds;

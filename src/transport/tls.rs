@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode;
 use x509_cert::Certificate;
 
-use super::watched_file;
+use crate::watched_files::{Contents, WatchedFiles};
 
 /// The time limit of a handshake. It allows for several round trips over a slow line.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
@@ -40,6 +40,13 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// The authority that signs client certificates; `None` to ask clients for none.
     pub client_ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// The files in the order in which `parse` expects their contents.
+    fn paths(&self) -> Vec<PathBuf> {
+        [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten().cloned().collect()
+    }
 }
 
 /// The certificates of the last reading.
@@ -63,16 +70,22 @@ impl Tls {
     /// `InvalidArgument` for files that cannot be used, such as a key of another certificate.
     pub fn open(files: TlsFiles) -> Result<Self, Error> {
         let provider = Arc::new(default_provider());
-        let certificates = read(&files, &provider)?;
+        let certificates = parse(&files, &WatchedFiles::new(files.paths()).first()?, &provider)?;
         Ok(Self { files, provider, current: ArcSwap::from_pointee(certificates) })
     }
 
-    /// Reads the files again. Returns whether they have changed.
+    /// The paths of the files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.files.paths()
+    }
+
+    /// Takes the new contents of the files. Returns whether they differ from those before.
     ///
     /// # Errors
     /// Why they cannot be used. The server then keeps what it has.
-    pub fn reread(&self) -> Result<bool, Error> {
-        let certificates = read(&self.files, &self.provider)?;
+    pub fn take(&self, contents: &Contents) -> Result<bool, Error> {
+        let certificates = parse(&self.files, contents, &self.provider)?;
         let changed = certificates.digest != self.current.load().digest;
         if changed {
             self.current.store(Arc::new(certificates));
@@ -189,23 +202,22 @@ pub async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Tls
     tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(tcp)).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-fn read(files: &TlsFiles, provider: &Arc<CryptoProvider>) -> Result<Certificates, Error> {
+fn parse(files: &TlsFiles, contents: &Contents, provider: &Arc<CryptoProvider>) -> Result<Certificates, Error> {
+    let [cert, key, client_ca @ ..] = contents.as_slice() else { return Err(Error::internal("two files or more; this is a bug")) };
     let mut digest = Context::new(&SHA256);
-    let mut load = |path: &Path| {
-        let bytes = watched_file::read(path).map_err(|error| wrong(path, error))?;
+    for bytes in contents {
         digest.update(&(bytes.len() as u64).to_be_bytes());
-        digest.update(&bytes);
-        Ok::<_, Error>(bytes)
-    };
-    let chain = read_chain(&files.cert, &load(&files.cert)?)?;
-    let key = PrivateKeyDer::from_pem_slice(&load(&files.key)?).map_err(|error| wrong(&files.key, error))?;
+        digest.update(bytes);
+    }
+    let chain = read_chain(&files.cert, cert)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&files.key, error))?;
     let certified = CertifiedKey::from_der(chain, key, provider)
         .map_err(|error| wrong(&files.key, format!("no key of the certificate in `{}`: {error}", files.cert.display())))?;
-    let clients = match &files.client_ca {
+    let clients = match files.client_ca.as_ref().zip(client_ca.first()) {
         None => None,
-        Some(path) => {
+        Some((path, bytes)) => {
             let mut roots = RootCertStore::empty();
-            for certificate in read_chain(path, &load(path)?)? {
+            for certificate in read_chain(path, bytes)? {
                 roots.add(certificate).map_err(|error| wrong(path, error))?;
             }
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();

@@ -10,7 +10,7 @@ use ring::digest::{digest, SHA256};
 use subtle::{Choice, ConstantTimeEq};
 use tfweb_engine::{Code, Error};
 
-use super::watched_file;
+use crate::watched_files::{Contents, WatchedFiles};
 
 /// The SHA-256 of a token. All have one length, so a comparison always takes the same time. A hash is of no use to somebody who
 /// reads it.
@@ -43,25 +43,26 @@ impl Tokens {
         }
         let from_flags = typed.iter().map(|text| parse(text).map_err(Error::invalid)).collect::<Result<_, _>>()?;
         let tokens = Self { from_flags, file, from_file: ArcSwap::default() };
-        tokens.reread()?;
+        if let Some(path) = &tokens.file {
+            tokens.take(&WatchedFiles::new(vec![path.clone()]).first()?)?;
+        }
         Ok(Some(Arc::new(tokens)))
     }
 
-    /// Whether some tokens are in a file.
+    /// The path of the file, if some tokens are in one.
     #[must_use]
-    pub fn has_file(&self) -> bool {
-        self.file.is_some()
+    pub fn file(&self) -> Option<PathBuf> {
+        self.file.clone()
     }
 
-    /// Reads the file again. Returns whether it has changed.
+    /// Takes the tokens of the file's new contents. Returns whether they differ from those before.
     ///
     /// # Errors
     /// Why the file cannot be used. The tokens stay as they were.
-    pub fn reread(&self) -> Result<bool, Error> {
-        let Some(path) = &self.file else { return Ok(false) };
+    pub fn take(&self, contents: &Contents) -> Result<bool, Error> {
+        let (Some(path), [bytes]) = (&self.file, contents.as_slice()) else { return Ok(false) };
         let wrong = |what: String| Error::invalid(format!("`{}`: {what}", path.display()));
-        let bytes = watched_file::read(path).map_err(|error| wrong(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| wrong("expected text".into()))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| wrong("expected text".into()))?;
         let mut read = Vec::new();
         for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         {
@@ -223,11 +224,10 @@ mod tests {
         write("# those of today\n one \n\ntwo");
         let access = Access { api: Tokens::new(&[], Some(path.clone())).unwrap(), admin: None };
         let tokens = access.api.as_ref().unwrap();
-        assert_eq!(tokens.reread(), Ok(false));
-        write("three");
-        assert_eq!(tokens.reread(), Ok(true));
+        let take = |text: &str| tokens.take(&vec![text.into()]);
+        assert_eq!(take("one\ntwo"), Ok(false));
+        assert_eq!(take("three"), Ok(true));
         assert!(access.may_call(Some(b"Bearer three")).is_ok() && access.may_call(Some(b"Bearer one")).is_err());
-        write("");
-        assert!(tokens.reread().is_err() && access.may_call(Some(b"Bearer three")).is_ok(), "it keeps what it has");
+        assert!(take("").is_err() && access.may_call(Some(b"Bearer three")).is_ok(), "it keeps what it has");
     }
 }

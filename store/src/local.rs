@@ -18,17 +18,41 @@ const DEPTH_MAX: usize = 16;
 /// `NotFound` that names the path.
 pub fn list(path: &Path) -> Result<Listing, Error> {
     let origin = path.display().to_string();
-    let mut files = Vec::new();
-    walk(path, "", 0, &mut files).map_err(|error| {
-        let code = if error.kind() == io::ErrorKind::PermissionDenied { Code::PermissionDenied } else { Code::NotFound };
-        Error::new(code, format!("`{origin}`: {error}"))
-    })?;
+    let files = walked(path)?.files;
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     Listing::new(&origin, full.file_name().and_then(|name| name.to_str()), files)
 }
 
+/// Checks that a version has regular files only. TensorFlow opens them by their names, and a FIFO would hold the thread that loads.
+///
+/// # Errors
+/// `FailedPrecondition` that names the first other file.
+pub(super) fn check_regular(version: &Path) -> Result<(), Error> {
+    let Some(found) = walked(version)?.other else { return Ok(()) };
+    let path = version.join(found);
+    let message = format!("`{}`: expected a regular file, found a FIFO, a socket or a device", path.display());
+    Err(Error::new(Code::FailedPrecondition, message))
+}
+
+/// The contents of a directory.
+#[derive(Default)]
+struct Contents {
+    files: Vec<File>,
+    /// The path of the first entry that is neither a file nor a directory.
+    other: Option<String>,
+}
+
+fn walked(path: &Path) -> Result<Contents, Error> {
+    let mut found = Contents::default();
+    walk(path, "", 0, &mut found).map_err(|error| {
+        let code = if error.kind() == io::ErrorKind::PermissionDenied { Code::PermissionDenied } else { Code::NotFound };
+        Error::new(code, format!("`{}`: {error}", path.display()))
+    })?;
+    Ok(found)
+}
+
 /// Lists the files below a directory. It follows links, because a version is often a link to its real place.
-fn walk(directory: &Path, prefix: &str, depth: usize, files: &mut Vec<File>) -> io::Result<()> {
+fn walk(directory: &Path, prefix: &str, depth: usize, found: &mut Contents) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(io::Error::other(format!("`{prefix}`: more than {DEPTH_MAX} directories within each other")));
     }
@@ -44,16 +68,18 @@ fn walk(directory: &Path, prefix: &str, depth: usize, files: &mut Vec<File>) -> 
             Err(error) => return Err(error),
         };
         if metadata.is_dir() {
-            match walk(&entry.path(), &format!("{path}/"), depth + 1, files) {
+            match walk(&entry.path(), &format!("{path}/"), depth + 1, found) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 walked => walked?,
             }
-        } else if metadata.is_file() && !name.contains('\\') {
-            if files.len() == FILES_MAX {
+        } else if !metadata.is_file() {
+            found.other.get_or_insert(path);
+        } else if !name.contains('\\') {
+            if found.files.len() == FILES_MAX {
                 return Err(io::Error::other(format!("more than {FILES_MAX} files; is it the directory of one model?")));
             }
             let since = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            files.push(File { path, size: metadata.len(), stamp: since.as_nanos().to_string() });
+            found.files.push(File { path, size: metadata.len(), stamp: since.as_nanos().to_string() });
         }
     }
     Ok(())
@@ -98,6 +124,19 @@ mod tests {
     fn what_is_not_there_is_named() {
         let error = list(&models().join("nowhere")).unwrap_err();
         assert!(error.code == Code::NotFound && error.message.contains("nowhere`: No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_version_with_a_fifo_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let version = directory.path().join("7");
+        fs::create_dir_all(version.join("assets")).unwrap();
+        fs::write(version.join("saved_model.pb"), "a").unwrap();
+        assert_eq!(check_regular(&version), Ok(()));
+        assert!(std::process::Command::new("mkfifo").arg(version.join("assets/vocabulary")).status().unwrap().success());
+        assert!(list(directory.path()).unwrap().versions[0].is_complete());
+        let error = check_regular(&version).unwrap_err();
+        assert!(error.message.contains("7/assets/vocabulary`: expected a regular file, found a FIFO"), "{error}");
     }
 
     #[cfg(unix)]

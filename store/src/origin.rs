@@ -105,7 +105,10 @@ impl Origin {
             return Err(Error::new(Code::FailedPrecondition, message));
         }
         match &self.kind {
-            Kind::Local(path) => Ok(if version.directory.is_empty() { path.clone() } else { path.join(&version.directory) }),
+            Kind::Local(path) => {
+                let directory = if version.directory.is_empty() { path.clone() } else { path.join(&version.directory) };
+                blocking(move || local::check_regular(&directory).map(|()| directory)).await
+            }
             Kind::Store(store) => store.download(version).await,
             #[cfg(feature = "http")]
             Kind::Archive(archive) => archive.download(version).await,

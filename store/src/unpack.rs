@@ -10,7 +10,7 @@ use std::rc::Rc;
 use flate2::read::MultiGzDecoder;
 use flate2::Crc;
 use tar::EntryType;
-use tfweb_engine::Error;
+use tfweb_engine::{regular_file, Error};
 use zip::ZipArchive;
 
 use super::listing::{check_path, File};
@@ -68,7 +68,7 @@ impl From<Error> for Failure {
 /// # Errors
 /// The fault of the archive, with the name of the member. Errors name the archive by `origin`.
 pub(super) fn unpack(origin: &str, packing: Packing, archive: &Path, into: &Path, limits: &Limits) -> Result<Vec<File>, Failure> {
-    let mut file = OsFile::open(archive).map_err(Failure::Unwritable)?;
+    let mut file = regular_file::open(archive).map_err(Failure::Unwritable)?;
     let bytes = file.metadata().map_err(Failure::Unwritable)?.len();
     let allowed = limits.unpacked_bytes.min(bytes.saturating_mul(limits.ratio).max(limits.free_bytes));
     let mut unpacker = Unpacker { origin, into, limits, allowed, left: allowed, names: HashSet::new(), files: Vec::new() };

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -342,6 +343,23 @@ fn static_files_are_served_beside_the_api() {
         std::os::unix::fs::symlink(target, site.join(link)).unwrap();
     }
     transcripts::check("static_files", &[("{site}", site.to_str().unwrap())]);
+}
+
+#[test]
+fn a_fifo_among_the_static_files_holds_nobody() {
+    let site = tempfile::tempdir().unwrap();
+    fs::create_dir(site.path().join("sub")).unwrap();
+    for fifo in ["fifo", "sub/index.html"] {
+        assert!(Command::new("mkfifo").arg(site.path().join(fifo)).status().unwrap().success());
+    }
+    let server = fake(&format!("--static_path {}", site.path().display()));
+    // More requests than the server has workers.
+    let asking: Vec<Connection> = (0..16).map(|_| server.connect()).collect();
+    for (index, mut connection) in asking.into_iter().enumerate() {
+        let target = ["/web/fifo", "/fifo", "/web/sub/", "/sub"][index % 4];
+        assert_eq!(connection.call(&Request::get(target)).unwrap().status, 404, "{target}");
+    }
+    assert_eq!(server.call(&Request::get("/livez")).status, 200);
 }
 
 #[test]

@@ -217,19 +217,35 @@ fn silent_clients_do_not_delay_their_neighbours() {
 }
 
 #[test]
-fn grpcs_own_client_speaks_tls() {
+fn grpcs_own_client_speaks_tls_and_its_address_is_logged() {
     let (files, clients) = (Files::new(), Authority::new("clients"));
     fs::write(files.path("ca"), clients.pem()).unwrap();
     fs::write(files.path("servers"), files.authority.pem()).unwrap();
     let good = clients.issue("client", 2100);
     fs::write(files.path("client.cert"), &good.cert).unwrap();
     fs::write(files.path("client.key"), &good.key).unwrap();
-    let served = serve(&format!("{} --tls_client_ca {}", files.flags(), files.path("ca").display()));
-    let target = format!("localhost:{}", served.doors[1].port());
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let flags = format!("{HALF_PLUS_TWO} {} --grpc_port {} --access_log", files.flags(), free.port());
+    let mut process = Process::serve(&format!("{flags} --tls_client_ca {}", files.path("ca").display()));
     let [servers, cert, key] = ["servers", "client.cert", "client.key"].map(|name| files.path(name));
     let variables: [(&str, &Path); 3] = [("TLS_CA", &servers), ("TLS_CERT", &cert), ("TLS_KEY", &key)];
-    crate::grpc::check_with(&target, &variables, &["tls"]);
-    drop(served.server);
+    crate::grpc::check_with(&format!("localhost:{}", free.port()), &variables, &["tls"]);
+    let line = process.until_says("tf_serving_grpc");
+    assert!(line.contains("client=\"127.0.0.1\"") || line.contains("client=127.0.0.1"), "{line}");
+}
+
+#[test]
+fn a_client_that_sends_all_of_a_refused_body_over_tls_reads_its_413() {
+    let files = Files::new();
+    let served = serve(&files.flags());
+    let mut stream = open(served.doors[0], &files.authority.client(PROTOCOLS[0], None)).unwrap();
+    let body = vec![b' '; 64 << 20];
+    stream.write_all(&Request::post("/", "").header("Content-Length", &body.len().to_string()).head()).unwrap();
+    // The server may end the connection before it has read the whole body; the test looks at its answer.
+    let _ = stream.write_all(&body);
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{json, Value};
 
@@ -296,7 +297,8 @@ fn a_file_of_models_is_followed() {
     let first = || Listed { name: "a", shelf: &a, more: "" };
     let second = |more| Listed { name: "b", shelf: &b, more };
     write(&[first()]);
-    let process = Process::serve(&format!("--model_config_file {} --model_config_poll_seconds 0.05", file.display()));
+    let process =
+        Process::serve(&format!("--model_config_file {} --model_config_poll_seconds 0.05 --admin_token t", file.display()));
     let post = |target: &str| process.connect().call(&Request::post(target, r#"{"x": [1]}"#)).expect("an answer");
     let is = |target: &str, expect: &str| until(&format!("{target} is {expect}"), || post(target).text() == expect);
     assert_eq!(post("/").text(), GIVES_TWO);
@@ -310,6 +312,14 @@ fn a_file_of_models_is_followed() {
     fs::write(&file, "model_config_list {").expect("a file");
     until("the mistake is logged", || process.stderr().iter().any(|line| line.contains("what was read before stays")));
     assert_eq!(post("/models/a/serving_default").status, 200);
+    // Nor does a FIFO, and models are still added and removed meanwhile.
+    fs::remove_file(&file).expect("the file");
+    assert!(Command::new("mkfifo").arg(&file).status().expect("mkfifo").success());
+    until("the FIFO is logged", || process.stderr().iter().any(|line| line.contains("expected a regular file, found a FIFO")));
+    let manage = |request: Request| process.connect().call(&request.header("Authorization", "Bearer t")).expect("an answer").status;
+    let added = format!(r#"{{"uri": "{}"}}"#, b.path().display());
+    let status = manage(Request::post("/models/c", added));
+    assert!(matches!(status, 200 | 201), "{status}");
     write(&[second("")]);
     until("a is gone", || post("/models/a/serving_default").status == 404);
     assert_eq!(post("/models/b/serving_default").text(), GIVES_THREE);

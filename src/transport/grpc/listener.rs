@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use crate::observe::Telemetry;
 use crate::transport::body_limits::BodyLimits;
 use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, STREAMS_MAX, STREAM_WINDOW_BYTES};
 use crate::transport::request_id::RequestIds;
+use crate::transport::sockets;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 
@@ -113,11 +114,15 @@ impl GrpcListener {
         let gate = StampArrival(Gate::new(services.finish()?, Arc::clone(&shared)));
         let server = || server(&parts);
         let (mut servers, mut address) = (Vec::new(), None);
-        if settings.port != 0 {
-            let listener = TcpListener::bind((host, settings.port)).map_err(|error| unavailable(host, settings, &error))?;
-            listener.set_nonblocking(true).map_err(system)?;
-            address = Some(listener.local_addr().map_err(system)?);
-            let listener = tokio::net::TcpListener::from_std(listener).map_err(system)?;
+        let sockets = match settings.port {
+            0 => Vec::new(),
+            port => sockets::listen(host, port).map_err(|error| unavailable(host, settings, &error))?,
+        };
+        for socket in sockets {
+            socket.set_nonblocking(true).map_err(system)?;
+            let own_address = socket.local_addr().map_err(system)?;
+            address = address.or(Some(own_address));
+            let listener = tokio::net::TcpListener::from_std(socket).map_err(system)?;
             let (gate, permits, stop) = (gate.clone(), Arc::clone(&permits), stop(&stopping));
             servers.push(if let Some(tls) = &parts.tls {
                 let acceptor = TlsAcceptor::from(Arc::new(tls.server_config(&[b"h2"])?));
@@ -140,7 +145,7 @@ impl GrpcListener {
         Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, shared, _threads: threads })
     }
 
-    /// The address of the port, if there is one.
+    /// The first address of the port, if there is one.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
@@ -154,8 +159,7 @@ impl GrpcListener {
     pub async fn stop(mut self, limit: Instant) -> io::Result<usize> {
         self.stopping.send_replace(true);
         if let Some(path) = &self.socket_path {
-            // An error means that the file no longer exists.
-            let _ = std::fs::remove_file(path);
+            unix_socket::remove(path);
         }
         let servers = join_all(self.servers.drain(..));
         // If this takes longer and no call is unfinished, a connection's client does not answer. That is no failure.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use tonic::transport::server::TcpConnectInfo;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -88,7 +88,9 @@ impl Observer {
     }
 
     fn head<B>(&self, id: &HeaderValue, request: &Request<B>) -> Head {
-        let client = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let plain = request.extensions().get::<TcpConnectInfo>();
+        let over_tls = || request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
+        let client = plain.or_else(over_tls).and_then(TcpConnectInfo::remote_addr);
         let path = request.uri().path();
         let arrival = Arrival {
             transport: Transport::Grpc,

@@ -19,10 +19,12 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Whether a path is a socket on which nobody listens. A connection to a file of another kind is refused too.
-fn is_left_behind(path: &Path) -> bool {
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// Removes the socket after the server. A file of another kind has come in its place meanwhile, and stays.
+pub(super) fn remove(path: &Path) {
+    if is_socket(path) {
+        // An error means that the socket no longer exists.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 /// The connections to a socket.
@@ -30,4 +32,13 @@ pub(super) fn connections(listener: tokio::net::UnixListener) -> impl Stream<Ite
     let accept =
         |listener: tokio::net::UnixListener| async move { Some((listener.accept().await.map(|(stream, _)| stream), listener)) };
     Box::pin(stream::unfold(listener, accept))
+}
+
+/// Whether a path is a socket on which nobody listens. A connection to a file of another kind is refused too.
+fn is_left_behind(path: &Path) -> bool {
+    is_socket(path) && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }

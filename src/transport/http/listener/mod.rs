@@ -6,7 +6,6 @@
 mod expect;
 mod http2;
 mod settings;
-mod sockets;
 mod stream;
 mod timeouts;
 pub(super) mod upgrade_filter;
@@ -35,7 +34,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::observe::observe;
 use super::services::HttpServices;
-use crate::transport::tls;
+use crate::transport::{sockets, tls};
 use timeouts::{closing, Timeouts};
 use upgrade_filter::UpgradeFilter;
 

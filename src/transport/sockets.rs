@@ -1,4 +1,4 @@
-//! Opens listening sockets, and closes them without losing a connection that a client has opened.
+//! Opens the listening sockets of HTTP and gRPC, and closes them without losing a connection that a client has opened.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
@@ -13,10 +13,14 @@ const BACKLOG: i32 = 1024;
 ///
 /// # Errors
 /// The last address's error, if none allows it.
-pub(super) fn listen(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn listen(host: &str, port: u16) -> io::Result<Vec<TcpListener>> {
+    listen_on_all((host, port).to_socket_addrs()?)
+}
+
+fn listen_on_all(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<TcpListener>> {
     let mut listeners = Vec::new();
     let mut failed = io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
-    for address in (host, port).to_socket_addrs()? {
+    for address in addresses {
         match listen_on(address) {
             Ok(listener) => listeners.push(listener),
             Err(error) => failed = error,
@@ -40,7 +44,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 /// Makes the system ignore new connections. Those that have begun can still be accepted. The client's system tries an ignored
 /// connection again a second later.
 #[cfg(target_os = "linux")]
-pub(super) fn ignore_new(listener: &TcpListener) {
+pub(crate) fn ignore_new(listener: &TcpListener) {
     use socket2::SockFilter;
 
     // Byte 13 of the TCP header has the flags. A segment with the flag SYN begins a connection (RFC 9293, section 3.1).
@@ -57,12 +61,32 @@ pub(super) fn ignore_new(listener: &TcpListener) {
 
 /// Does nothing, because only Linux has such a filter. Elsewhere a connection that begins while the server stops may be reset.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn ignore_new(_: &TcpListener) {}
+pub(crate) fn ignore_new(_: &TcpListener) {}
 
 /// Makes the system refuse new connections, and reset those that are not accepted.
-pub(super) fn refuse(listener: &TcpListener) {
+pub(crate) fn refuse(listener: &TcpListener) {
     // This shuts the socket down and does not close it, because the accepting thread holds the same socket.
     if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Read) {
         tracing::debug!("cannot close a listening socket: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn every_address_that_can_be_had_is_listened_on() {
+        // The first is nobody's on this machine (RFC 5737).
+        let hosts = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)];
+        let listeners = listen_on_all(hosts.into_iter().map(|host| SocketAddr::from((host, 0)))).unwrap();
+        let heard: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+        assert_eq!(heard.iter().map(SocketAddr::ip).collect::<Vec<_>>(), hosts[1..]);
+        heard.into_iter().for_each(|address| drop(TcpStream::connect(address).unwrap()));
+        let refused = listen_on_all([SocketAddr::from((hosts[0], 0))].into_iter()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrNotAvailable);
+        assert!(listen_on_all(std::iter::empty()).is_err());
     }
 }

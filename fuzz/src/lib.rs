@@ -44,7 +44,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "model_config_file", bytes_per_byte: 512, pieces: CONFIG, read: stores::model_config_file },
     Target { name: "warmup_records", bytes_per_byte: 256, pieces: &[], read: stores::warmup_records },
     Target { name: "model_uri", bytes_per_byte: 64, pieces: URL, read: stores::model_uri },
-    Target { name: "zip", bytes_per_byte: 300, pieces: &["PK\u{3}\u{4}", "PK\u{1}\u{2}", "PK\u{5}\u{6}", "../"], read: stores::zip },
+    Target {
+        name: "zip",
+        bytes_per_byte: 300,
+        pieces: &["PK\u{3}\u{4}", "PK\u{1}\u{2}", "PK\u{5}\u{6}", "../"],
+        read: stores::zip,
+    },
     Target { name: "tar", bytes_per_byte: 300, pieces: &["ustar", "../", "\0\0\0\0\0\0\0\0"], read: stores::tar },
     Target { name: "inflate", bytes_per_byte: 64, pieces: &[], read: origins::inflate },
     Target { name: "url", bytes_per_byte: 64, pieces: URL, read: origins::url },
@@ -52,19 +57,76 @@ pub const TARGETS: &[Target] = &[
 ];
 
 const JSON: &[&str] = &[
-    "[", "]", "{", "}", ",", ":", "\"", "\\", "\\ud800", "\\u0000", "null", "true", "-", "1e400", "NaN", "\"b64\"", "\"x\":",
-    "\"inputs\":", "\"instances\":", "\"url\"", "\"examples\":", "\"context\":", "[[[[[[[[", "99999999999999999999",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\\ud800",
+    "\\u0000",
+    "null",
+    "true",
+    "-",
+    "1e400",
+    "NaN",
+    "\"b64\"",
+    "\"x\":",
+    "\"inputs\":",
+    "\"instances\":",
+    "\"url\"",
+    "\"examples\":",
+    "\"context\":",
+    "[[[[[[[[",
+    "99999999999999999999",
 ];
-const FORM: &[&str] =
-    &["--b", "\r\n", "--b--\r\n", "Content-Disposition: form-data; name=\"x\"\r\n\r\n", "filename*=UTF-8''", "Content-Length: 5\r\n"];
+const FORM: &[&str] = &[
+    "--b",
+    "\r\n",
+    "--b--\r\n",
+    "Content-Disposition: form-data; name=\"x\"\r\n\r\n",
+    "filename*=UTF-8''",
+    "Content-Length: 5\r\n",
+];
 const CONFIG: &[&str] = &[
-    "model_config_list", "{", "}", "config:", "name: \"m\"", "base_path:", "\"", "\\377", "model_version_policy", "specific",
-    "versions: ", "version_labels", "key:", "value:", "[type.googleapis.com/x]", "#", "<", ">", "18446744073709551616",
+    "model_config_list",
+    "{",
+    "}",
+    "config:",
+    "name: \"m\"",
+    "base_path:",
+    "\"",
+    "\\377",
+    "model_version_policy",
+    "specific",
+    "versions: ",
+    "version_labels",
+    "key:",
+    "value:",
+    "[type.googleapis.com/x]",
+    "#",
+    "<",
+    ">",
+    "18446744073709551616",
 ];
-const URL: &[&str] = &["http://", "https://", "s3://", "gs://", "data:", "@", ":", "/", "?", "#", "%00", "..", "[::1]", "\u{ff0e}", "0x7f.1"];
+const URL: &[&str] =
+    &["http://", "https://", "s3://", "gs://", "data:", "@", ":", "/", "?", "#", "%00", "..", "[::1]", "\u{ff0e}", "0x7f.1"];
 const ANSWER: &[&str] = &[
-    "HTTP/1.1 200 OK\r\n", "HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.0 ", "\r\n", "\n\n", "Content-Length: ", "Transfer-Encoding: chunked\r\n",
-    "0\r\n\r\n", "ffffffffffffffff\r\n", "Location: ", "Content-Encoding: gzip\r\n", ";", " ",
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 103 Early Hints\r\n\r\n",
+    "HTTP/1.0 ",
+    "\r\n",
+    "\n\n",
+    "Content-Length: ",
+    "Transfer-Encoding: chunked\r\n",
+    "0\r\n\r\n",
+    "ffffffffffffffff\r\n",
+    "Location: ",
+    "Content-Encoding: gzip\r\n",
+    ";",
+    " ",
 ];
 
 impl Target {

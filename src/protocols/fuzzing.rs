@@ -1,7 +1,6 @@
 //! What the protocols make of a client's bytes, without a listener and a model: for the fuzz targets (`fuzz/`).
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use tfweb_engine::{Error, Signature, Tensor};
 
 use super::native::body;
@@ -11,8 +10,13 @@ use super::tf_serving::rest::{examples, predict};
 ///
 /// # Errors
 /// Those of a client that sends the body.
-pub fn native_body(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Vec<Tensor>, Error> {
-    block_on(body::decode(content_type, body, signature, batch_transpose)).map(|decoded| decoded.inputs)
+pub async fn native_body(
+    content_type: &str,
+    body: &Bytes,
+    signature: &Signature,
+    batch_transpose: bool,
+) -> Result<Vec<Tensor>, Error> {
+    body::decode(content_type, body, signature, batch_transpose).await.map(|decoded| decoded.inputs)
 }
 
 /// The inputs in a body of TensorFlow Serving's `:predict`.

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import random
+import struct
 import sys
 import threading
 import time
@@ -71,7 +72,7 @@ def numbers(chance):
 
 def native(client, chance):
     xs = numbers(chance)
-    status, content = client.call("POST", "/models/half_plus_two", json.dumps({"x": xs}))
+    status, content = client.call("POST", "/models/half_plus_two/serving_default", json.dumps({"x": xs}))
     return status, status != 200 or json.loads(content)["y"] == [x / 2 + 2 for x in xs], content
 
 
@@ -165,8 +166,9 @@ def grpc(server, tally, stop, seed):
             stop.wait(0.05)
             continue
         tally.add("grpc", "OK", time.monotonic() - start)
-        if list(answer.outputs["y"].float_val) != [x / 2 + 2 for x in xs]:
-            tally.fail("grpc", f"{xs[:5]} -> {answer.outputs['y'].float_val[:5]}")
+        ys = list(struct.unpack(f"<{len(xs)}f", answer.outputs["y"].tensor_content))
+        if ys != [x / 2 + 2 for x in xs]:
+            tally.fail("grpc", f"{xs[:5]} -> {ys[:5]}")
 
 
 def livez(server, tally, stop):

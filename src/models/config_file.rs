@@ -51,7 +51,10 @@ pub(super) fn parse(path: &Path, contents: &Contents) -> Result<Vec<ModelSpec>, 
 }
 
 /// Parses the text of such a file.
-fn parse_text(text: &str) -> Result<Vec<ModelSpec>, String> {
+///
+/// # Errors
+/// A text that names the place, what was expected, and what was found.
+pub fn parse_text(text: &str) -> Result<Vec<ModelSpec>, String> {
     let message = pool().get_message_by_name(MESSAGE).ok_or("its message is not known; this is a bug")?;
     let config = DynamicMessage::parse_text_format(message, text).map_err(|error| error.to_string())?;
     specs(&config.transcode_to().map_err(|error| error.to_string())?)

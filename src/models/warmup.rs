@@ -32,19 +32,26 @@ const DEFAULT_SIGNATURE: &str = super::model::DEFAULT_SIGNATURE;
 pub fn replay(session: &dyn Session, directory: &Path) -> Result<usize, Error> {
     let path = directory.join(FILE);
     let wrong = |text: String| Error::new(Code::FailedPrecondition, format!("`{}`: {text}", path.display()));
-    let mut rest = match read(&path) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Ok(0),
-        Err(error) => return Err(wrong(error.to_string())),
-    };
+    match read(&path) {
+        Ok(Some(bytes)) => replay_records(session, bytes).map_err(wrong),
+        Ok(None) => Ok(0),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Replays the requests in the bytes of such a file. Gives their number.
+///
+/// # Errors
+/// A text that names the record.
+pub fn replay_records(session: &dyn Session, mut records: Bytes) -> Result<usize, String> {
     let mut count = 0;
-    while rest.has_remaining() {
+    while records.has_remaining() {
         if count == RECORDS_MAX {
-            return Err(wrong(format!("expected at most {RECORDS_MAX} records, got more")));
+            return Err(format!("expected at most {RECORDS_MAX} records, got more"));
         }
-        let record = record(&mut rest).ok_or_else(|| wrong(format!("no TFRecord at record {count}")))?;
-        let log = PredictionLog::decode(record).map_err(|error| wrong(format!("record {count}: no PredictionLog: {error}")))?;
-        run(session, log).map_err(|error| wrong(format!("record {count}: {error}")))?;
+        let record = record(&mut records).ok_or_else(|| format!("no TFRecord at record {count}"))?;
+        let log = PredictionLog::decode(record).map_err(|error| format!("record {count}: no PredictionLog: {error}"))?;
+        run(session, log).map_err(|error| format!("record {count}: {error}"))?;
         count += 1;
     }
     Ok(count)

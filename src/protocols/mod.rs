@@ -4,6 +4,8 @@
 //! `ALL` lists the protocols. The routes, the forms of refusals, the labels of metrics, the probe paths, the names for health
 //! and reflection follow from it. A new protocol takes a folder, a line in `ALL` and its `.proto` file.
 
+#[doc(hidden)]
+pub mod fuzzing;
 mod monitoring;
 mod native;
 mod parts;

@@ -18,6 +18,9 @@ mod connect;
 mod digest;
 mod download;
 mod env;
+#[cfg(feature = "http")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 #[cfg(feature = "http")]
 mod layout;

@@ -2,7 +2,7 @@
 it: containers are the directory's own. The account is the path's first part, as in the official emulator. Prints its port and
 serves until its stdin is closed.
 
-    azblob.py DIRECTORY
+    azblob.py DIRECTORY [PORT]
 """
 
 import base64
@@ -95,7 +95,7 @@ def modified(path):
 
 def main():
     Account.root = os.path.abspath(sys.argv[1])
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Account)
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2]) if len(sys.argv) > 2 else 0), Account)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()

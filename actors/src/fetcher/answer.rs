@@ -15,7 +15,7 @@ const BEGINNING: &[u8] = b"HTTP/";
 /// The head of an answer, as far as a fetch needs it.
 #[derive(Debug)]
 pub(super) struct Head {
-    status: u16,
+    pub(super) status: u16,
     location: Option<Vec<u8>>,
     /// All encodings of the body, separated by commas.
     encoding: Option<Vec<u8>>,

@@ -23,6 +23,8 @@ mod counters;
 mod dial;
 mod download;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod hosts;
 mod malformed;

@@ -12,7 +12,7 @@
 //! Errors are `{"error": "…", "code": "INVALID_ARGUMENT"}`.
 
 mod answer;
-mod body;
+pub(super) mod body;
 mod describe;
 mod manage;
 

@@ -74,6 +74,14 @@ pub(super) fn serialize(document: &Document<'_>) -> Result<Vec<Bytes>, Error> {
     with_context(&context, serialized)
 }
 
+/// Reads and serializes the examples of a body.
+///
+/// # Errors
+/// Those of [`serialize`]; `InvalidArgument` for a body that is no document.
+pub(in crate::protocols) fn serialized(body: &[u8]) -> Result<Vec<Bytes>, Error> {
+    serialize(&document::read(body, &mut String::new())?)
+}
+
 fn example(value: &RawValue) -> Result<Example, Error> {
     if raw::kind(value) != Kind::Object {
         return Err(Error::invalid(format!("Example must be JSON object but got JSON {}", raw::kind(value).name())));

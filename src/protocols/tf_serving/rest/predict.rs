@@ -49,6 +49,14 @@ pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, wanted: &Wanted) 
     Ok(Predict { version, servable, asked })
 }
 
+/// Reads the inputs of a body for a signature.
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(in crate::protocols) fn inputs(body: &[u8], signature: &Signature) -> Result<Vec<Tensor>, Error> {
+    asked(&document::read(body, &mut String::new())?, signature).map(|asked| asked.inputs)
+}
+
 fn asked(document: &Document<'_>, signature: &Signature) -> Result<Asked, Error> {
     let (inputs, form) = inputs::decode(document, signature)?.ok_or_else(|| explain::inputs(document, signature))?;
     let picked = inputs::outputs(signature, document.filter()?.as_deref())?;

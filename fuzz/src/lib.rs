@@ -148,10 +148,17 @@ impl Target {
             (self.read)(input);
         }
         drop(known);
-        MEMORY.reset_peak_usage();
-        let before = MEMORY.current_usage();
-        (self.read)(input);
-        let (peak, max) = (MEMORY.peak_usage() - before, BASE_BYTES + self.bytes_per_byte * input.len());
+        let ((), peak) = measure(|| (self.read)(input));
+        let max = BASE_BYTES + self.bytes_per_byte * input.len();
         assert!(peak <= max, "{}: {} bytes of input took {peak} bytes of memory, limit {max}", self.name, input.len());
     }
+}
+
+/// Gives what a function gives, and the most memory that the process has taken meanwhile. A call within a call hides the peak so far
+/// from the outer one.
+fn measure<T>(function: impl FnOnce() -> T) -> (T, usize) {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let result = function();
+    (result, MEMORY.peak_usage().saturating_sub(before))
 }

@@ -12,6 +12,7 @@
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
+//! - `free_memory`: gives memory back that TensorFlow has freed.
 //! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
@@ -21,6 +22,7 @@ mod elements;
 mod exit;
 #[cfg(test)]
 mod fake_c;
+mod free_memory;
 mod library;
 mod memory;
 mod probe;

@@ -10,6 +10,7 @@ use tensorflow::{
 };
 
 use super::dtypes::dtype_of;
+use super::free_memory;
 use super::probe::{probe, InterOp};
 use super::registry::stateless_operations;
 use super::run_options::{outlasts, run_options};
@@ -104,6 +105,7 @@ impl SavedModelSession {
             this.methods[index].run_in_caller = found.run_in_caller;
             this.methods[index].warning = found.warning;
         }
+        free_memory::give_back();
         Ok(this)
     }
 

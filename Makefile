@@ -6,6 +6,8 @@
 # make image          the container image tfweb
 # make wheel          the Python wheel, in target/wheels
 # make bench          tfweb beside plain handlers and a raw session loop
+# make fuzz           fuzz each target for FUZZ_SECONDS, or FUZZ_TARGET alone (nightly Rust and cargo-fuzz)
+# make soak           checked and hostile clients at once for minutes; SOAK="--worst" for the worst attacks in 4 GiB
 # make models         make the example and test models anew
 # make proto          make the Rust code of proto/*.proto anew
 # make requirements   say what this machine lacks to build tfweb; the targets above ask this first
@@ -23,7 +25,7 @@ TENSORFLOW_WHEEL := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -
 
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: run build test memcheck check image wheel bench models proto requirements clean
+.PHONY: run build test memcheck check image wheel bench fuzz soak models proto requirements clean
 
 run: build
 	@echo
@@ -70,6 +72,19 @@ bench: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --profile dist --locked
 	cargo build --profile dist --locked --examples
 	.venv/bin/python benches/run.py
+
+FUZZ_SECONDS ?= 1800
+FUZZ_TARGET ?= $(notdir $(wildcard fuzz/corpus/*))
+fuzz:
+	@command -v cargo-fuzz >/dev/null || { echo 'make fuzz needs cargo-fuzz: cargo install cargo-fuzz, and nightly Rust'; exit 1; }
+	cd fuzz/libfuzzer && cargo +nightly fuzz build --fuzz-dir . --sanitizer none any
+	cd fuzz/libfuzzer && for target in $(FUZZ_TARGET); do \
+		mkdir -p corpus/$$target artifacts/$$target && FUZZ_TARGET=$$target target/*/release/any corpus/$$target ../corpus/$$target \
+			-artifact_prefix=artifacts/$$target/ -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 || exit 1; \
+	done
+
+soak: build .venv-grpc/installed
+	.venv/bin/python tests/soak/soak.py $(SOAK)
 
 proto:
 	TFWEB_PROTO_WRITE=1 cargo test --locked -p tfweb-proto

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use futures::executor::block_on;
-use tfweb::protocols::fuzzing;
+use tfweb::protocols::{native, tf_serving::rest};
 use tfweb_engine::{DType, Error, FeedShape, PartialShape, Signature, Tensor, TensorSpec};
 
 /// Signatures of every kind that bodies are read for. The first byte of an input chooses one.
@@ -56,22 +56,22 @@ fn check(signature: &Signature, read: Result<Vec<Tensor>, Error>) {
 pub(crate) fn native_json(input: &[u8]) {
     let Some((signature, transpose, body)) = split(input) else { return };
     let body = Bytes::copy_from_slice(body);
-    check(signature, block_on(fuzzing::native_body("application/json", &body, signature, transpose)));
+    check(signature, block_on(native::fuzzing::inputs("application/json", &body, signature, transpose)));
 }
 
 pub(crate) fn native_form(input: &[u8]) {
     let Some((signature, transpose, body)) = split(input) else { return };
     let body = Bytes::copy_from_slice(body);
-    check(signature, block_on(fuzzing::native_body("multipart/form-data; boundary=b", &body, signature, transpose)));
+    check(signature, block_on(native::fuzzing::inputs("multipart/form-data; boundary=b", &body, signature, transpose)));
 }
 
 pub(crate) fn tf_serving_predict(input: &[u8]) {
     let Some((signature, _, body)) = split(input) else { return };
-    check(signature, fuzzing::tf_serving_predict(body, signature));
+    check(signature, rest::fuzzing::inputs(body, signature));
 }
 
 pub(crate) fn tf_serving_examples(input: &[u8]) {
-    match fuzzing::tf_serving_examples(input) {
+    match rest::fuzzing::examples(input) {
         Ok(examples) => assert!(!examples.is_empty()),
         Err(error) => assert!(error.message.len() < 4000, "{error}"),
     }

@@ -6,16 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod bodies;
+mod memory;
 mod messages;
 mod origins;
 mod stores;
 
 use std::sync::{Mutex, PoisonError};
 
-use peak_alloc::PeakAlloc;
-
-#[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
+use memory::measure;
 
 /// The memory that a target may take for any input, in bytes: errors, tables, buffers of a fixed size.
 const BASE_BYTES: usize = 256 << 10;
@@ -152,13 +150,4 @@ impl Target {
         let max = BASE_BYTES + self.bytes_per_byte * input.len();
         assert!(peak <= max, "{}: {} bytes of input took {peak} bytes of memory, limit {max}", self.name, input.len());
     }
-}
-
-/// Gives what a function gives, and the most memory that the process has taken meanwhile. A call within a call hides the peak so far
-/// from the outer one.
-fn measure<T>(function: impl FnOnce() -> T) -> (T, usize) {
-    let before = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    let result = function();
-    (result, MEMORY.peak_usage().saturating_sub(before))
 }

@@ -12,7 +12,7 @@ use tfweb_proto::tensorflow::TensorProto;
 use tfweb_proto::weight::Weights;
 use tfweb_proto::DESCRIPTORS;
 
-use crate::measure;
+use crate::memory::measure;
 
 /// The bytes that a tensor may stand for beyond those in its message.
 const ROOM_BYTES: usize = 4096;

@@ -4,13 +4,13 @@
 //! `ALL` lists the protocols. The routes, the forms of refusals, the labels of metrics, the probe paths, the names for health
 //! and reflection follow from it. A new protocol takes a folder, a line in `ALL` and its `.proto` file.
 
-#[doc(hidden)]
-pub mod fuzzing;
 mod monitoring;
-mod native;
+#[doc(hidden)]
+pub mod native;
 mod parts;
 mod static_files;
-mod tf_serving;
+#[doc(hidden)]
+pub mod tf_serving;
 
 use std::sync::Arc;
 

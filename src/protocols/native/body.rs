@@ -26,7 +26,7 @@ const PARTS_MAX: usize = 4096;
 ///
 /// # Errors
 /// `InvalidArgument` that names the place.
-pub(in crate::protocols) async fn decode(
+pub(super) async fn decode(
     content_type: &str,
     body: &Bytes,
     signature: &Signature,

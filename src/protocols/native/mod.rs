@@ -12,8 +12,9 @@
 //! Errors are `{"error": "…", "code": "INVALID_ARGUMENT"}`.
 
 mod answer;
-pub(super) mod body;
+mod body;
 mod describe;
+pub mod fuzzing;
 mod manage;
 
 use std::sync::Arc;

@@ -5,4 +5,4 @@ mod classify_regress;
 mod dtype_names;
 mod find;
 pub(super) mod grpc;
-pub(super) mod rest;
+pub mod rest;

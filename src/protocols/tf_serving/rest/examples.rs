@@ -78,7 +78,7 @@ pub(super) fn serialize(document: &Document<'_>) -> Result<Vec<Bytes>, Error> {
 ///
 /// # Errors
 /// Those of [`serialize`]; `InvalidArgument` for a body that is no document.
-pub(in crate::protocols) fn serialized(body: &[u8]) -> Result<Vec<Bytes>, Error> {
+pub(super) fn serialized(body: &[u8]) -> Result<Vec<Bytes>, Error> {
     serialize(&document::read(body, &mut String::new())?)
 }
 

@@ -53,7 +53,7 @@ pub(super) fn read(body: &[u8], catalog: &Catalog, name: &str, wanted: &Wanted) 
 ///
 /// # Errors
 /// `InvalidArgument`.
-pub(in crate::protocols) fn inputs(body: &[u8], signature: &Signature) -> Result<Vec<Tensor>, Error> {
+pub(super) fn inputs(body: &[u8], signature: &Signature) -> Result<Vec<Tensor>, Error> {
     asked(&document::read(body, &mut String::new())?, signature).map(|asked| asked.inputs)
 }
 

@@ -1,0 +1,14 @@
+//! What tfweb's own API makes of a body, without a listener and a model: for the fuzz targets (`fuzz/`).
+
+use bytes::Bytes;
+use tfweb_engine::{Error, Signature, Tensor};
+
+use super::body;
+
+/// The inputs in a body.
+///
+/// # Errors
+/// Those of a client that sends the body.
+pub async fn inputs(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Vec<Tensor>, Error> {
+    body::decode(content_type, body, signature, batch_transpose).await.map(|decoded| decoded.inputs)
+}

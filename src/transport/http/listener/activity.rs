@@ -56,6 +56,11 @@ impl Activity {
         self.running.get() == 0 && !self.is_full.get()
     }
 
+    /// Since when it has neither.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.is_idle().then(|| self.waits_since.get())
+    }
+
     /// Since when it waits for its client; `None` while the server works for it or sends an answer.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         (self.running.get() == self.awaiting.get() && !self.is_full.get()).then(|| self.waits_since.get())

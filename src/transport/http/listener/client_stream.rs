@@ -19,6 +19,9 @@ use crate::transport::http::pace::Pace;
 /// The first bytes of an HTTP/2 client (RFC 9113, section 3.4). No HTTP/1.1 request begins like this.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The most bytes of pieces that are written as one.
+const TOGETHER_BYTES_MAX: usize = 1024;
+
 /// A connection that fails when its client is too slow to read.
 pub(super) struct ClientStream<T> {
     io: T,
@@ -117,6 +120,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ClientStream<T> {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        // The system takes one short piece more quickly than two.
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if total <= TOGETHER_BYTES_MAX {
+            let (mut together, mut end) = ([0; TOGETHER_BYTES_MAX], 0);
+            for piece in pieces {
+                together[end..end + piece.len()].copy_from_slice(piece);
+                end += piece.len();
+            }
+            return self.poll_write(cx, &together[..end]);
+        }
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, pieces);
         self.watch(cx, written, |&bytes| bytes)
     }

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 
 use ::http::header::CONNECTION;
@@ -12,18 +11,17 @@ use actix_http::ConnectionType;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Parts};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tfweb_limits::Holding;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{sleep_until, Instant};
 
 use super::activity::Activity;
 use super::answer_body::{self, AnswerBody};
 use super::client_stream::ClientStream;
 use super::handler::{Handler, Shared};
+use super::lookout::{Finding, Lookout};
 use super::request_body::RequestBody;
-use super::timeouts::{closing, Timeouts};
 use super::{linger, translate};
 use crate::transport::body_limits::no_room;
 use crate::transport::http::error;
@@ -42,29 +40,21 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     shared: &Shared,
     closing_signal: watch::Receiver<bool>,
 ) {
-    let (activity, timeouts) = (Rc::clone(io.activity()), shared.timeouts);
+    let activity = Rc::clone(io.activity());
     let service = service_fn(|request| answer(request, peer, handler, shared, &activity));
     let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(timeouts.keep_alive).max_buf_size(HEAD_BYTES_MAX);
+    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
-    let begun = Instant::now();
-    let mut limit = Some(begun + timeouts.head);
-    let mut told = pin!(closing(closing_signal));
+    let mut lookout = Lookout::new(&activity, shared.timeouts, closing_signal);
     let is_late = loop {
         tokio::select! {
-            ended = &mut connection => break ended.is_err_and(|error| error.is_timeout()),
-            () = &mut told, if !activity.is_stopping() => {
-                activity.set_stopping();
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
-                limit = Some(Instant::now() + timeouts.linger);
-            }
-            () = sleep_until(limit.unwrap_or(begun)), if limit.is_some() => {
-                let (is_idle, is_stopping) = (activity.is_idle(), activity.is_stopping());
-                if is_idle && (is_stopping || !activity.has_asked()) {
-                    break !is_stopping;
-                }
-                limit = next_limit(&activity, begun, timeouts);
-            }
+            biased;
+            _ = &mut connection => break false,
+            finding = lookout.next() => match finding {
+                Finding::Stop => Pin::new(&mut connection).graceful_shutdown(),
+                Finding::Late => break true,
+                Finding::Finished => break false,
+            },
         }
     };
     let Parts { io, read_buf, .. } = connection.into_parts();
@@ -73,20 +63,7 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
         // Whether the client reads it or not, the connection ends.
         let _ = io.write(HEAD_TIMEOUT).await;
     }
-    linger::close(io, timeouts.linger).await;
-}
-
-/// The next time to look after a connection.
-fn next_limit(activity: &Activity, begun: Instant, timeouts: Timeouts) -> Option<Instant> {
-    let now = Instant::now();
-    if activity.is_stopping() {
-        return Some(now + timeouts.linger);
-    }
-    if begun + timeouts.age <= now {
-        activity.set_old();
-        return None;
-    }
-    Some(begun + timeouts.age)
+    linger::close(io, shared.timeouts.linger).await;
 }
 
 /// Answers a request. hyper drops it when the client goes away.

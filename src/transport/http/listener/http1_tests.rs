@@ -12,6 +12,7 @@ use tfweb_limits::Ledger;
 use tokio::io::{duplex, AsyncReadExt, DuplexStream};
 use tokio::time::timeout;
 
+use super::super::timeouts::Timeouts;
 use super::*;
 
 const LONG: Duration = Duration::from_secs(60);

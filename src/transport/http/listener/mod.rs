@@ -13,6 +13,7 @@ mod http1;
 mod http2;
 mod http2_request;
 mod linger;
+mod lookout;
 mod request_body;
 mod settings;
 mod timeouts;

@@ -22,6 +22,10 @@ const FAILURE_EXIT: u8 = 1;
 const PANIC_EXIT: u8 = 101;
 
 fn main() -> ExitCode {
+    // The allocator forbids huge pages to the whole process. Where the system gives them to everybody, TensorFlow is to have them. An
+    // error means that it does not.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
     tidy_variables();
     let flags = match Flags::parse(std::env::args_os()) {
         Ok(flags) => flags,

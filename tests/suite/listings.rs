@@ -9,6 +9,7 @@ use tfweb_engine::{Code, Error};
 use tfweb_store::{Env, Listing};
 
 use crate::client::{Connection, Request};
+use crate::hostile_store::{HostileStore, Lists};
 use crate::process::Process;
 use crate::store::{run, Local};
 use crate::store_servers::{files, model, PythonServer};
@@ -141,4 +142,48 @@ fn a_mute_host_is_given_up_for_its_time() {
     });
     assert!(error.code == Code::Unavailable && error.message.contains("cannot list") && error.message.contains("time"), "{error}");
     assert!(took > Duration::from_secs(50) && took < Duration::from_secs(70), "{took:?}: {error}");
+}
+
+/// Checks a store that lists in pages, where the requests of the second page fail with some statuses first. 0 ends the connection.
+#[track_caller]
+fn check_pages(whole: &Listing, list: impl Fn(&[u16]) -> Result<Listing, Error>) {
+    for failures in [&[][..], &[503], &[0], &[0, 503]] {
+        assert_eq!(list(failures).as_ref(), Ok(whole), "{failures:?}");
+    }
+    for (status, code) in [(403, Code::PermissionDenied), (404, Code::NotFound), (400, Code::Unavailable)] {
+        let error = list(&[status]).expect_err("a page is missing");
+        assert!(error.code == code && error.message.contains("cannot list"), "{status}: {error:?}");
+    }
+}
+
+#[test]
+fn a_page_of_s3_that_fails_is_asked_for_again_or_fails_the_listing() {
+    let store = HostileStore::start();
+    for (path, content) in files(&model()) {
+        store.put(&format!("m/{path}"), content);
+    }
+    let list = |lists| {
+        store.lists(lists);
+        let local = Local::new();
+        run(local.open("s3://bucket/m", &store.env()).list())
+    };
+    let whole = list(Lists::Truly).expect("a listing");
+    check_pages(&whole, |failures| list(Lists::Pages(failures.to_vec())));
+}
+
+#[test]
+fn a_page_of_azure_that_fails_is_asked_for_again_or_fails_the_listing() {
+    let server = PythonServer::start("azblob.py", &[model().parent().expect("a parent")]);
+    let account = format!("AccountName=dev;BlobEndpoint=http://{}/dev;AccountKey=c2VjcmV0", server.address);
+    let env = Env::of(&[("AZURE_STORAGE_CONNECTION_STRING", &account)]);
+    let list = || {
+        let local = Local::new();
+        run(local.open("az://half_plus_two", &env).list())
+    };
+    let whole = list().expect("a listing");
+    check_pages(&whole, |failures| {
+        let failures: Vec<String> = failures.iter().map(u16::to_string).collect();
+        server.put("PUT", &format!("/pages?failures={}", failures.join(",")), b"");
+        list()
+    });
 }

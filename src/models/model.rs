@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tfweb_actors::ModelHandle;
-use tfweb_engine::{quoted, Code, Error, Tensor};
+use tfweb_engine::{quoted, Code, Error, Tensor, Trial};
 
 use super::spec::ModelSpec;
 use crate::observe::metrics::{SignatureMeter, VersionMetrics};
@@ -96,8 +96,8 @@ pub struct Servable {
     pub meter: SignatureMeter,
     /// The default tensors of inputs, by input name.
     pub defaults: BTreeMap<String, Tensor>,
-    /// The problem that the trial run at load found, if it found one.
-    pub warning: Option<String>,
+    /// How its trial at load ended.
+    pub trial: Trial,
 }
 
 /// The version that a request asks for.

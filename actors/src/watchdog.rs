@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::ArbiterHandle;
-use tfweb_engine::{Error, Session, Signature, Tensor};
+use tfweb_engine::{Error, Session, Signature, Tensor, Trial};
 
 /// How often an arbiter's thread stamps its heartbeat.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -106,8 +106,8 @@ impl Session for WatchedSession<'_> {
         self.session.may_be_tried(signature)
     }
 
-    fn warning(&self, signature: usize) -> Option<&str> {
-        self.session.warning(signature)
+    fn trial(&self, signature: usize) -> Trial {
+        self.session.trial(signature)
     }
 }
 

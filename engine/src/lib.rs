@@ -28,7 +28,7 @@ pub use dtype::DType;
 pub use error::{quoted, Code, Error};
 pub use feed::FeedShape;
 pub use half::{bf16, f16};
-pub use session::Session;
+pub use session::{Session, Trial};
 pub use shape::{element_count, Dims, PartialShape, RANK_MAX};
 pub use signature::{Signature, TensorSpec};
 pub use storage::{Storage, StringStorage};

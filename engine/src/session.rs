@@ -32,15 +32,54 @@ pub trait Session: Send + Sync {
         self.run(signature, requests)
     }
 
+    /// Notes that a run of the signature goes on after its time. Later runs are begun so that they can be ended, if there is a way.
+    fn note_overdue(&self, signature: usize) {
+        let _ = signature;
+    }
+
     /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
     fn may_be_tried(&self, signature: usize) -> bool {
         let _ = signature;
         true
     }
 
-    /// The warning for the model's owner, if the trial of the signature at load has failed.
-    fn warning(&self, signature: usize) -> Option<&str> {
+    /// How the trial of the signature at load ended.
+    fn trial(&self, signature: usize) -> Trial {
         let _ = signature;
-        None
+        Trial::NotTried
+    }
+}
+
+/// How the trial of a signature at load ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// Nothing was run.
+    NotTried,
+    /// It ran.
+    Passed,
+    /// TensorFlow blamed the made-up values, for this reason. The model may just take no zeros.
+    Refused(String),
+    /// It failed for another reason.
+    Failed(String),
+}
+
+impl Trial {
+    /// The warning for the model's owner, if the failure is the model's own.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        if let Self::Failed(why) = self {
+            Some(why)
+        } else {
+            None
+        }
+    }
+
+    /// Why it did not run, if it was tried.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::NotTried | Self::Passed => None,
+            Self::Refused(why) | Self::Failed(why) => Some(why),
+        }
     }
 }

@@ -59,6 +59,8 @@ struct Counts {
 /// The ledger has no room for the bytes that were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom {
+    /// The bytes that were asked for.
+    pub asked: usize,
     /// The bytes that are held.
     pub held: usize,
     /// The limit.
@@ -140,7 +142,7 @@ impl Share {
         let bytes_max = self.ledger.bytes_max.saturating_add(if self.holding == Holding::Heads { HEADS_MORE } else { 0 });
         if held.checked_add(bytes).is_none_or(|sum| sum > bytes_max) {
             self.ledger.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(NoRoom { held, bytes_max });
+            return Err(NoRoom { asked: bytes, held, bytes_max });
         }
         self.counts().bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
@@ -176,8 +178,12 @@ mod tests {
         let ledger = Ledger::new(100);
         let received = ledger.take(Holding::Received, 60).unwrap();
         let mut answer = ledger.take(Holding::Answers, 40).unwrap();
-        assert_eq!(ledger.take(Holding::Decoded, 1).unwrap_err(), NoRoom { held: 100, bytes_max: 100 });
-        assert_eq!(answer.grow(usize::MAX).unwrap_err(), NoRoom { held: 100, bytes_max: 100 }, "no sum overflows");
+        assert_eq!(ledger.take(Holding::Decoded, 1).unwrap_err(), NoRoom { asked: 1, held: 100, bytes_max: 100 });
+        assert_eq!(
+            answer.grow(usize::MAX).unwrap_err(),
+            NoRoom { asked: usize::MAX, held: 100, bytes_max: 100 },
+            "no sum overflows"
+        );
         assert_eq!(Holding::ALL.map(|holding| ledger.bytes(holding)), [0, 60, 0, 0, 40]);
         assert_eq!(Holding::ALL.map(|holding| ledger.shares(holding)), [0, 1, 0, 0, 1], "what was refused is not counted");
         drop(received);
@@ -191,7 +197,7 @@ mod tests {
         let _received = ledger.take(Holding::Received, 100).unwrap();
         let _heads = ledger.take(Holding::Heads, HEADS_MORE).unwrap();
         let bytes_max = 100 + HEADS_MORE;
-        assert_eq!(ledger.take(Holding::Heads, 1).unwrap_err(), NoRoom { held: bytes_max, bytes_max });
+        assert_eq!(ledger.take(Holding::Heads, 1).unwrap_err(), NoRoom { asked: 1, held: bytes_max, bytes_max });
     }
 
     #[test]

@@ -141,8 +141,8 @@ impl Loader {
         let servable = |(index, handle): (usize, ModelHandle)| {
             let name = &handle.signature().name;
             let defaults: BTreeMap<String, Tensor> = defaults.remove(name).unwrap_or_default();
-            let warning = session.warning(index).map(str::to_owned);
-            Servable { meter: metrics.signature(name), defaults, warning, handle }
+            let trial = session.trial(index);
+            Servable { meter: metrics.signature(name), defaults, trial, handle }
         };
         let servables = handles.into_iter().enumerate().map(servable).collect();
         Ok(Arc::new(Version { number, servables, _metrics: metrics }))

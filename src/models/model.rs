@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tfweb_actors::ModelHandle;
-use tfweb_engine::{quoted, Code, Error, Tensor};
+use tfweb_engine::{quoted, Code, Error, Tensor, Trial};
 
 use super::spec::ModelSpec;
 use crate::observe::metrics::{SignatureMeter, VersionMetrics};
@@ -96,8 +96,8 @@ pub struct Servable {
     pub meter: SignatureMeter,
     /// The default tensors of inputs, by input name.
     pub defaults: BTreeMap<String, Tensor>,
-    /// The problem that the trial run at load found, if it found one.
-    pub warning: Option<String>,
+    /// How its trial at load ended.
+    pub trial: Trial,
 }
 
 /// The version that a request asks for.
@@ -198,10 +198,7 @@ impl Model {
             }
             let waits = |version: &&VersionStatus| matches!(version.state, State::Start | State::Loading);
             if let Some(version) = self.versions.iter().filter(waits).find(|version| Some(version.number) == number) {
-                return not_loaded(
-                    &format!("version {} of model {}", version.number, quoted(&self.name)),
-                    version.error.as_deref(),
-                );
+                return not_loaded(&format!("version {} of model {}", version.number, quoted(&self.name)), self.reason());
             }
             let known: Vec<String> = self.served().take(LISTED_MAX).map(|version| version.number.to_string()).collect();
             let text = format!("no version {wanted} of model {}; it has {}", quoted(&self.name), known.join(", "));
@@ -210,7 +207,7 @@ impl Model {
     }
 
     fn nothing_served(&self) -> Error {
-        not_loaded(&format!("model {}", quoted(&self.name)), self.summary().error)
+        not_loaded(&format!("model {}", quoted(&self.name)), self.reason())
     }
 }
 

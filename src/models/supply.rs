@@ -257,7 +257,7 @@ fn log_loaded(model: &str, version: &Version) {
     tracing::info!("model {model:?} version {} loaded", version.number);
     for servable in &version.servables {
         let name = &servable.handle.signature().name;
-        match &servable.warning {
+        match servable.trial.warning() {
             Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", warning.replace("\n\t", " ")),
             None => tracing::debug!("model {model:?}, signature {name:?}"),
         }

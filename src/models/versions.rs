@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use super::model::{State, Version, VersionStatus};
+use tfweb_engine::Trial;
 use tfweb_store::{Fingerprint, Listing, ModelUri};
 
 use super::version_policy::VersionPolicy;
@@ -111,10 +112,11 @@ impl Versions {
         let mut served = self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.served.as_ref()?)));
         let (_, (_, old)) = served.rfind(|(number, (source, _))| takes_over(*number, source))?;
         version.servables.iter().find_map(|servable| {
-            let (name, warning) = (&servable.handle.signature().name, servable.warning.as_ref()?);
+            let (name, failure) = (&servable.handle.signature().name, servable.trial.failure()?);
             let before = old.servables.iter().find(|old| old.handle.signature().name == *name)?;
             let number = old.number;
-            before.warning.is_none().then(|| format!("signature {name:?}: {warning}; version {number} passed this trial and stays"))
+            (before.trial == Trial::Passed)
+                .then(|| format!("signature {name:?}: {failure}; version {number} passed this trial and stays until it is removed"))
         })
     }
 

@@ -35,7 +35,9 @@ pub fn requests_bytes_max(body_bytes_max: usize, message_bytes_max: usize) -> us
 }
 
 /// The error for bytes that do not fit into the ledger.
-pub(super) fn no_room(NoRoom { held, bytes_max }: NoRoom) -> Error {
-    let text = format!("the server holds as many bytes for requests as it may ({held} of {bytes_max}); retry after 1 s");
+pub(super) fn no_room(NoRoom { asked, held, bytes_max }: NoRoom) -> Error {
+    let text = format!(
+        "the server has no room for {asked} bytes more of this request: it holds {held} of {bytes_max} bytes for all; retry after 1 s"
+    );
     Error::new(Code::Unavailable, text)
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tfweb::models::defaults::Defaults;
 use tfweb::models::{Load, Loaded, ModelSpec, VersionPolicy};
 use tfweb_engine::fake::{Behaviour, FakeSession};
-use tfweb_engine::{Code, Error, Session, Signature, Tensor};
+use tfweb_engine::{Code, Error, Session, Signature, Tensor, Trial};
 use tfweb_store::ModelUri;
 
 use crate::client::{Connection, Request, Response};
@@ -40,8 +40,13 @@ impl Loads {
         if says.ends_with("bad") {
             return Err(Error::new(Code::FailedPrecondition, "a bad model"));
         }
-        let warning = says.ends_with("warned").then_some("a trial run on zeros failed: out of luck");
-        let session = Arc::new(Tried { inner: FakeSession::new(Behaviour::HalfPlusTwo), warning });
+        let failure = || "a trial run on zeros failed: out of luck".to_owned();
+        let trial = match says {
+            _ if says.ends_with("warned") => Trial::Failed(failure()),
+            _ if says.ends_with("refuses zeros") => Trial::Refused(failure()),
+            _ => Trial::Passed,
+        };
+        let session = Arc::new(Tried { inner: FakeSession::new(Behaviour::HalfPlusTwo), trial });
         Ok(Loaded { session, defaults: Defaults::new() })
     }
 
@@ -61,10 +66,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A session whose trial at load has given this warning.
+/// A session whose trial at load has ended so.
 struct Tried {
     inner: FakeSession,
-    warning: Option<&'static str>,
+    trial: Trial,
 }
 
 impl Session for Tried {
@@ -76,8 +81,8 @@ impl Session for Tried {
         self.inner.run(signature, requests)
     }
 
-    fn warning(&self, _: usize) -> Option<&str> {
-        self.warning
+    fn trial(&self, _: usize) -> Trial {
+        self.trial.clone()
     }
 }
 
@@ -311,17 +316,9 @@ fn a_removal_within_a_reload_fails_all_of_it() {
 #[test]
 fn a_version_that_cannot_run_does_not_take_over() {
     let (_loads, server) = serve("");
-    let place = Place::new(1, "good");
-    let watched = json!({ "uri": place.0.path() });
-    assert_eq!(server.call(&as_admin(Request::post("/models/m", watched.to_string()))).status, 200);
-    place.put(2, "warned");
-    let of_two = || server.call(&Request::get("/models")).json()[0]["versions"][1].clone();
-    until("version 2 has ended", || of_two()["state"] == "END");
-    let said = of_two()["error"].as_str().unwrap_or_default().to_owned();
-    let expect =
-        "version 2 is not served: signature \"serving_default\": a trial run on zeros failed: out of luck; version 1 passed";
-    assert!(said.contains(expect), "{said}");
-    assert_eq!(served(&server)["m"], Some(1));
+    for (name, says) in [("m", "warned"), ("zeros", "refuses zeros")] {
+        does_not_take_over(&server, name, says);
+    }
     // Moved to another place, a model is held to the same.
     let (other, repaired) = (Place::new(1, "warned"), Place::new(1, "good"));
     let moved = server.call(&other.post("m"));
@@ -329,4 +326,24 @@ fn a_version_that_cannot_run_does_not_take_over() {
     assert_eq!(server.call(&repaired.post("m")).status, 200);
     // Where nothing better is served, it is served with a warning.
     assert_eq!(server.call(&other.post("alone")).status, 200);
+}
+
+/// Adds a model, and then a version that says this of itself.
+#[track_caller]
+fn does_not_take_over(server: &RunningServer, name: &str, says: &str) {
+    let place = Place::new(1, "good");
+    let watched = json!({ "uri": place.0.path() });
+    assert_eq!(server.call(&as_admin(Request::post(&format!("/models/{name}"), watched.to_string()))).status, 200);
+    place.put(2, says);
+    let of_two = || {
+        let models = server.call(&Request::get("/models")).json();
+        let model = models.as_array().expect("a list").iter().find(|model| model["name"] == name);
+        model.expect("the model")["versions"][1].clone()
+    };
+    until("version 2 has ended", || of_two()["state"] == "END");
+    let said = of_two()["error"].as_str().unwrap_or_default().to_owned();
+    let expect =
+        "version 2 is not served: signature \"serving_default\": a trial run on zeros failed: out of luck; version 1 passed";
+    assert!(said.contains(expect), "{said}");
+    assert_eq!(served(server)[name], Some(1));
 }

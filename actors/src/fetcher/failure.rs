@@ -77,9 +77,9 @@ impl Failure {
     }
 
     /// Makes the failure of a fetch for which the ledger of all requests has no room.
-    pub(super) fn ledger_full(NoRoom { held, bytes_max }: NoRoom) -> Self {
+    pub(super) fn ledger_full(NoRoom { asked, held, bytes_max }: NoRoom) -> Self {
         let told = format!(
-            "was not fetched: the server holds as many bytes for requests as it may ({held} of {bytes_max}); retry after 1 s"
+            "was not fetched: it needs {asked} bytes more, and the server holds {held} of {bytes_max} bytes for requests; retry after 1 s"
         );
         Self::new(Outcome::Overloaded, Code::Unavailable, told)
     }

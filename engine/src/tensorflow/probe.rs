@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::dtype::DType;
 use crate::error::{Code, Error};
+use crate::session::Trial;
 use crate::shape::{element_count, Dims};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
@@ -39,7 +40,7 @@ pub enum InterOp {
 pub(super) struct Probe {
     /// Whether operations run in the calling thread.
     pub(super) run_in_caller: bool,
-    pub(super) warning: Option<String>,
+    pub(super) trial: Trial,
 }
 
 /// Tries one signature on zeros. `run` runs it on inputs, in the calling thread if the second argument is true.
@@ -48,20 +49,20 @@ pub(super) fn probe(
     inter_op: InterOp,
     run: impl Fn(&[Tensor], bool) -> Result<Vec<Tensor>, Error>,
 ) -> Probe {
-    let mut probe = Probe { run_in_caller: inter_op == InterOp::Caller, warning: None };
-    let mut failure = None;
+    let mut probe = Probe { run_in_caller: inter_op == InterOp::Caller, trial: Trial::NotTried };
     for inputs in trial_inputs(signature) {
         match run(&inputs, inter_op != InterOp::Pool) {
             Ok(_) => {
                 if inter_op == InterOp::Auto {
                     probe.run_in_caller = caller_is_faster(|in_caller| run(&inputs, in_caller));
                 }
-                return probe;
+                return Probe { trial: Trial::Passed, ..probe };
             }
-            Err(error) => failure = Some(error),
+            // Of several failures, the first is about zeros and empty strings.
+            Err(error) if probe.trial == Trial::NotTried => probe.trial = failed(&error),
+            Err(_) => {}
         }
     }
-    probe.warning = failure.as_ref().and_then(warning);
     probe
 }
 
@@ -113,17 +114,19 @@ fn caller_is_faster(run: impl Fn(bool) -> Result<Vec<Tensor>, Error>) -> bool {
     caller <= pool
 }
 
-/// Writes the warning for the model's owner. `None` if the failure only shows that the model refuses zeros.
-fn warning(error: &Error) -> Option<String> {
-    if error.code == Code::InvalidArgument {
-        return None;
-    }
+/// Tells a failure of the model from one that may only show that it takes no zeros.
+fn failed(error: &Error) -> Trial {
     let cure = if error.message.contains("Could not find variable") {
         "; if it was made with Keras 3, save it with model.export(directory): tf.saved_model.save loses its variables"
     } else {
         ""
     };
-    Some(format!("a trial run on zeros failed: {}{cure}", error.message))
+    let why = format!("a trial run on zeros failed: {}{cure}", error.message);
+    if error.code == Code::InvalidArgument {
+        Trial::Refused(why)
+    } else {
+        Trial::Failed(why)
+    }
 }
 
 #[cfg(test)]
@@ -132,9 +135,11 @@ mod tests {
 
     #[test]
     fn only_the_sessions_own_failures_are_warnings() {
-        assert_eq!(warning(&Error::invalid("Expected image (JPEG, PNG, or GIF), got empty file")), None);
-        let text = warning(&Error::internal("Could not find variable dense/kernel")).unwrap();
-        assert!(text.contains("model.export"), "{text}");
-        assert!(!warning(&Error::internal("out of luck")).unwrap().contains("Keras"));
+        let refused = failed(&Error::invalid("Expected image (JPEG, PNG, or GIF), got empty file"));
+        assert_eq!((refused.warning(), refused.failure().is_some()), (None, true));
+        let text = failed(&Error::internal("Could not find variable dense/kernel"));
+        assert!(text.warning().unwrap().contains("model.export"), "{text:?}");
+        assert!(!failed(&Error::internal("out of luck")).warning().unwrap().contains("Keras"));
+        assert_eq!((Trial::Passed.failure(), Trial::NotTried.failure()), (None, None));
     }
 }

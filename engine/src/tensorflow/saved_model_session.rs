@@ -20,7 +20,7 @@ use crate::error::{Code, Error};
 use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
 use crate::saved_model;
-use crate::session::Session;
+use crate::session::{Session, Trial};
 use crate::shape::{Dims, PartialShape};
 use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
@@ -50,7 +50,7 @@ struct Method {
     run_in_caller: bool,
     /// Whether a run in the calling thread has gone on for long after its time.
     has_outlasted: AtomicBool,
-    warning: Option<String>,
+    trial: Trial,
     /// Why the signature was not tried at load, if a trial could have changed the model.
     untried: Option<String>,
 }
@@ -103,7 +103,7 @@ impl SavedModelSession {
             let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller, Duration::MAX);
             let found = probe(&this.signatures[index], inter_op, run);
             this.methods[index].run_in_caller = found.run_in_caller;
-            this.methods[index].warning = found.warning;
+            this.methods[index].trial = found.trial;
         }
         free_memory::give_back();
         Ok(this)
@@ -168,17 +168,21 @@ impl Session for SavedModelSession {
         let begun = Instant::now();
         let outputs = self.run_in(signature, requests, in_caller, time);
         if in_caller && outlasts(begun.elapsed(), time) {
-            has_outlasted.store(true, Ordering::Relaxed);
+            self.note_overdue(signature);
         }
         outputs
+    }
+
+    fn note_overdue(&self, signature: usize) {
+        self.methods[signature].has_outlasted.store(true, Ordering::Relaxed);
     }
 
     fn may_be_tried(&self, signature: usize) -> bool {
         self.methods[signature].untried.is_none()
     }
 
-    fn warning(&self, signature: usize) -> Option<&str> {
-        self.methods[signature].warning.as_deref()
+    fn trial(&self, signature: usize) -> Trial {
+        self.methods[signature].trial.clone()
     }
 }
 
@@ -194,7 +198,7 @@ impl Method {
             fetches: fetches.iter().map(fetch).collect::<Result<_, Status>>()?,
             run_in_caller,
             has_outlasted: AtomicBool::new(false),
-            warning: None,
+            trial: Trial::NotTried,
             untried: None,
         })
     }

@@ -60,7 +60,7 @@ pub(super) fn version(version: &Version) -> Vec<SignatureJson<'_>> {
 pub(super) fn model(model: &Model) -> ModelJson<'_> {
     let servables = || model.served().next_back().into_iter().flat_map(|version| &version.servables);
     let warnings = servables().filter_map(|servable| {
-        let warning = servable.warning.as_ref()?;
+        let warning = servable.trial.warning()?;
         Some(format!("signature {:?}: {warning}", servable.handle.signature().name))
     });
     let versions = model.versions.iter().map(|version| VersionJson {

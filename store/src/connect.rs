@@ -140,6 +140,7 @@ pub(super) fn explain(uri: &ModelUri, doing: &str, error: &opendal::Error) -> Er
         }
         (ErrorKind::PermissionDenied, ModelUri::Gcs { .. }) => "; see GOOGLE_APPLICATION_CREDENTIALS",
         (ErrorKind::PermissionDenied, ModelUri::Azure { .. }) => "; see AZURE_STORAGE_KEY and AZURE_STORAGE_SAS_TOKEN",
+        (ErrorKind::PermissionDenied, ModelUri::WebHdfs { .. } | ModelUri::Hdfs { .. }) => "; see HADOOP_USER_NAME",
         (ErrorKind::PermissionDenied, ModelUri::Hf { .. }) => "; see HF_TOKEN",
         _ => "",
     };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
-use opendal::{Metadata, Operator};
+use opendal::Operator;
 use reqwest::Client;
 use tfweb_engine::{Code, Error};
 use tokio::io::AsyncWriteExt;
@@ -17,12 +17,13 @@ use super::cache::{Lock, OriginCache, UnfinishedSnapshot};
 use super::connect::{connect, explain, for_listing, ANSWER_BYTES_MAX};
 use super::digest::{self, Md5Sum, Stated};
 use super::http;
-use super::listing::{File, Listing, Version, FILES_MAX};
+use super::listing::{File, Listing, Version};
 use super::lock::{blocking, lock};
 use super::manifest::{Manifest, ManifestFile};
 use super::operator::OperatorConfig;
 use super::progress::Progress;
 use super::uri::ModelUri;
+use super::walk::walk;
 
 /// The time limit of a listing. One of `FILES_MAX` files takes a hundred pages, each a fraction of a second.
 const LISTING_TIME_MAX: Duration = Duration::from_secs(300);
@@ -72,32 +73,12 @@ impl Store {
 
     /// Lists the versions in the store.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
-        let files = tokio::time::timeout(LISTING_TIME_MAX, self.files()).await.unwrap_or_else(|_| {
+        let operator = for_listing(self.operator().await?, &self.client);
+        let files = tokio::time::timeout(LISTING_TIME_MAX, walk(&self.uri, &operator)).await.unwrap_or_else(|_| {
             let message = format!("`{}`: cannot list: it took more than {} s", self.uri, LISTING_TIME_MAX.as_secs());
             Err(Error::new(Code::Unavailable, message))
         });
         Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files?)
-    }
-
-    /// Lists the files in the store.
-    async fn files(&self) -> Result<Vec<File>, Error> {
-        let operator = for_listing(self.operator().await?, &self.client);
-        let failed = |error: opendal::Error| explain(&self.uri, "cannot list", &error);
-        let mut entries = operator.lister_with("/").recursive(true).await.map_err(failed)?;
-        let (mut files, mut count) = (Vec::new(), 0);
-        while let Some(entry) = entries.try_next().await.map_err(failed)? {
-            // Directories count too. A store may repeat one without end.
-            count += 1;
-            if count > FILES_MAX {
-                let message = format!("`{}`: more than {FILES_MAX} files; is it the place of one model?", self.uri);
-                return Err(Error::invalid(message));
-            }
-            let metadata = entry.metadata();
-            if metadata.is_file() {
-                files.push(File { path: entry.path().to_owned(), size: metadata.content_length(), stamp: stamp(metadata) });
-            }
-        }
-        Ok(files)
     }
 
     /// Downloads a complete version into the cache.
@@ -267,16 +248,6 @@ impl Store {
         self.are_etags_md5.store(true, Ordering::Relaxed);
         let message = format!("`{}`: version {} was changed while it was being read", self.uri, version.number);
         Err(Error::new(Code::Unavailable, message))
-    }
-}
-
-/// The etag, or else the time of the last change, and the MD5 of the content if the store gives it in a field of its own.
-fn stamp(metadata: &Metadata) -> String {
-    let modified = || metadata.last_modified().map(|time| time.to_string());
-    let stamp = metadata.etag().map(str::to_owned).or_else(modified).unwrap_or_default();
-    match metadata.content_md5().filter(|md5| !md5.is_empty()) {
-        Some(md5) => digest::with_md5(&stamp, md5),
-        None => stamp,
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! - `uri`, `env`, `operator`, `listing`, `layout`: read URIs, variables and lists of files. They are pure.
 //! - `http`, `limited`, `connect`: make the clients of stores.
-//! - `download`, `archive`, `unpack`, `local`: stores, archives and local directories.
+//! - `download`, `walk`, `archive`, `unpack`, `local`: stores, archives and local directories.
 //! - `cache`, `manifest`, `digest`, `lock`, `progress`: write files into the cache, know them again, and log the progress.
 
 #![forbid(unsafe_code)]
@@ -35,6 +35,7 @@ mod progress;
 #[cfg(feature = "http")]
 mod unpack;
 mod uri;
+mod walk;
 
 pub use cache::Cache;
 pub use env::Env;

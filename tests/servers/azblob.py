@@ -3,6 +3,9 @@ it: containers are the directory's own. The account is the path's first part, as
 serves until its stdin is closed.
 
     azblob.py DIRECTORY [PORT]
+
+PUT /pages?failures=503,0 makes each listing come in pages of one blob. The requests of the second page fail with these statuses
+before it comes; 0 ends the connection.
 """
 
 import base64
@@ -20,6 +23,13 @@ from xml.sax.saxutils import escape
 class Account(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root = ""
+    # None where a listing is one page.
+    failures = None
+
+    def do_PUT(self):
+        failures = parse_qs(urlsplit(self.path).query).get("failures", [])
+        Account.failures = [int(status) for status in ",".join(failures).split(",") if status]
+        self.answer(200, "text/plain", b"", {})
 
     def do_GET(self):
         url = urlsplit(self.path)
@@ -30,7 +40,7 @@ class Account(BaseHTTPRequestHandler):
             return self.fail(404, "ContainerNotFound", "The specified container does not exist.")
         container = os.path.join(self.root, parts[1])
         if query.get("comp") == "list":
-            return self.list(parts[1], container, query.get("prefix", ""))
+            return self.list(parts[1], container, query.get("prefix", ""), int(query.get("marker", "0")))
         path = os.path.join(container, parts[2]) if len(parts) == 3 else ""
         if not os.path.isfile(path):
             return self.fail(404, "BlobNotFound", "The specified blob does not exist.")
@@ -45,7 +55,11 @@ class Account(BaseHTTPRequestHandler):
         headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
         return self.answer(206, "application/octet-stream", part, headers)
 
-    def list(self, name, container, prefix):
+    def list(self, name, container, prefix, start):
+        if start == 1 and self.failures:
+            status = self.failures.pop(0)
+            self.close_connection = status == 0
+            return self.fail(status, "AsTheTestWishes", "") if status else None
         blobs = []
         for directory, _, files in sorted(os.walk(container)):
             for file in sorted(files):
@@ -58,12 +72,14 @@ class Account(BaseHTTPRequestHandler):
                         f"<Content-MD5>{md5(path)}</Content-MD5>"
                         "<Content-Type>application/octet-stream</Content-Type><BlobType>BlockBlob</BlobType></Properties></Blob>"
                     )
+        end = len(blobs) if self.failures is None else start + 1
+        next_marker = f"<NextMarker>{end}</NextMarker>" if end < len(blobs) else "<NextMarker />"
         body = (
             f'<?xml version="1.0" encoding="utf-8"?><EnumerationResults ServiceEndpoint="http://localhost/" '
-            f'ContainerName="{name}"><Prefix>{escape(prefix)}</Prefix><Blobs>{"".join(blobs)}</Blobs><NextMarker />'
+            f'ContainerName="{name}"><Prefix>{escape(prefix)}</Prefix><Blobs>{"".join(blobs[start:end])}</Blobs>{next_marker}'
             "</EnumerationResults>"
         )
-        self.answer(200, "application/xml", body.encode(), {})
+        return self.answer(200, "application/xml", body.encode(), {})
 
     def fail(self, code, error, message):
         body = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{error}</Code><Message>{message}</Message></Error>'

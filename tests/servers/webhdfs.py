@@ -2,6 +2,9 @@
 OPEN, which a namenode answers with a redirect to a datanode. Namenode and datanode are two ports.
 
     webhdfs.py DIRECTORY   prints the namenode's port and serves until its stdin is closed
+
+PUT /faults/PATH?how=503&times=2 makes the next two LISTSTATUS of a path fail: with a status, or how=drop with a connection that
+ends. GET /faults/PATH tells how many are left, and /listed/PATH how often the path was listed or not.
 """
 
 import json
@@ -18,9 +21,21 @@ class Node(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     root = ""
     datanode_port = None
+    faults = {}
+    listed = {}
+
+    def do_PUT(self):
+        url = urlsplit(self.path)
+        query = parse_qs(url.query)
+        self.faults[url.path.removeprefix("/faults")] = query["how"] * int(query["times"][0])
+        self.answer(200, "text/plain", b"")
 
     def do_GET(self):
         url = urlsplit(self.path)
+        if url.path.startswith("/faults/"):
+            return self.json(200, len(self.faults.get(url.path.removeprefix("/faults"), [])))
+        if url.path.startswith("/listed/"):
+            return self.json(200, self.listed.get(url.path.removeprefix("/listed"), 0))
         query = {name.lower(): values[0] for name, values in parse_qs(url.query).items()}
         path = os.path.normpath(self.root + "/" + unquote(url.path.removeprefix(PREFIX)))
         if not (url.path.startswith(PREFIX + "/") and path.startswith(self.root)):
@@ -31,12 +46,23 @@ class Node(BaseHTTPRequestHandler):
         if operation == "GETFILESTATUS":
             return self.json(200, {"FileStatus": status(path, "")})
         if operation == "LISTSTATUS":
+            listed = path.removeprefix(self.root)
+            self.listed[listed] = self.listed.get(listed, 0) + 1
+            if self.faults.get(listed):
+                return self.fault(self.faults[listed].pop())
             names = sorted(os.listdir(path)) if os.path.isdir(path) else []
             statuses = [status(os.path.join(path, name), name) for name in names]
             return self.json(200, {"FileStatuses": {"FileStatus": statuses}})
         if operation == "OPEN":
             return self.open(path, url, query)
         return self.fail(400, "IllegalArgumentException", f"Invalid value for webhdfs parameter \"op\": {operation}")
+
+    def fault(self, how):
+        if how == "drop":
+            self.close_connection = True
+            return None
+        exception = {"403": "AccessControlException", "404": "FileNotFoundException"}.get(how, "StandbyException")
+        return self.fail(int(how), exception, "as the test wishes")
 
     def open(self, path, url, query):
         if self.server.server_port != self.datanode_port:

@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use tfweb_store::Env;
 
 /// How the server lists.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub(crate) enum Lists {
     /// As it is.
     #[default]
@@ -24,6 +24,8 @@ pub(crate) enum Lists {
     EmptyPages,
     /// It takes the request and says nothing. The request counts as read.
     Never,
+    /// A page for each object. Before the second page comes, its request fails with each of these statuses; 0 ends the connection.
+    Pages(Vec<u16>),
 }
 
 /// The meaning of an object's etag.
@@ -46,6 +48,8 @@ struct Contents {
     /// How many reads of an object, by the end of its name, still come with other bytes.
     lies: HashMap<&'static str, usize>,
     reads: Vec<String>,
+    /// How many pages of a listing have failed.
+    failed_pages: usize,
 }
 
 /// The server. It listens as long as the process lives.
@@ -78,7 +82,7 @@ impl HostileStore {
     }
 
     pub(crate) fn lists(&self, lists: Lists) {
-        self.with(|contents| contents.lists = lists);
+        self.with(|contents| (contents.lists, contents.failed_pages) = (lists, 0));
     }
 
     /// Makes the next reads of an object come with other bytes of the same length, and each with others.
@@ -115,7 +119,7 @@ impl HostileStore {
             let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
             let Some(target) = head.first().and_then(|line| line.split(' ').nth(1)) else { return };
             let is_sent = if target.contains("?list-type=2") {
-                self.list(client)
+                self.list(client, target)
             } else {
                 client.write_all(&self.object(target.trim_start_matches("/bucket/")))
             };
@@ -140,10 +144,15 @@ impl HostileStore {
         })
     }
 
-    fn list(&self, mut client: &TcpStream) -> std::io::Result<()> {
-        let (lists, truly) = self.with(|contents| (contents.lists, contents.page()));
+    fn list(&self, mut client: &TcpStream, target: &str) -> std::io::Result<()> {
+        let (lists, truly) = self.with(|contents| (contents.lists.clone(), contents.page()));
         let page = match lists {
             Lists::Truly => result(&truly, false),
+            Lists::Pages(failures) => match self.next_page(target, &failures) {
+                Ok(page) => page,
+                Err(0) => return Err(std::io::ErrorKind::ConnectionAborted.into()),
+                Err(status) => return write!(client, "HTTP/1.1 {status} Failed\r\nContent-Length: 0\r\n\r\n"),
+            },
             Lists::SamePage => {
                 let mut page = String::new();
                 for number in 0..1000 {
@@ -168,6 +177,22 @@ impl HostileStore {
             }
         };
         write!(client, "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n{page}", page.len())
+    }
+
+    /// The page of a target, or how its request fails.
+    fn next_page(&self, target: &str, failures: &[u16]) -> Result<String, u16> {
+        let page = target.split_once("continuation-token=page").map_or("0", |(_, rest)| rest.split('&').next().unwrap_or_default());
+        let page: usize = page.parse().expect("a number");
+        self.with(|contents| {
+            if let Some(status) = failures.get(contents.failed_pages).filter(|_| page == 1) {
+                contents.failed_pages += 1;
+                return Err(*status);
+            }
+            let all = contents.page();
+            let entries: Vec<&str> = all.split_inclusive("</Contents>").collect();
+            let next = if page + 1 < entries.len() { format!("page{}", page + 1) } else { String::new() };
+            Ok(result_before(entries[page], &next))
+        })
     }
 }
 
@@ -197,6 +222,12 @@ fn entry(name: &str, size: usize, etag: &str) -> String {
 }
 
 fn result(entries: &str, is_truncated: bool) -> String {
-    let next = if is_truncated { "<NextContinuationToken>again</NextContinuationToken>" } else { "" };
+    result_before(entries, if is_truncated { "again" } else { "" })
+}
+
+/// A page before the one that a token names, or the last one.
+fn result_before(entries: &str, token: &str) -> String {
+    let is_truncated = !token.is_empty();
+    let next = if is_truncated { format!("<NextContinuationToken>{token}</NextContinuationToken>") } else { String::new() };
     format!("<ListBucketResult><IsTruncated>{is_truncated}</IsTruncated>{next}{entries}</ListBucketResult>")
 }

@@ -60,6 +60,7 @@ mod http2;
 mod https;
 mod keeping;
 mod lifecycle;
+mod listings;
 mod logs;
 mod memory;
 mod metrics;

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{mpsc, Arc};
+use std::sync::{mpsc, Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,8 +60,8 @@ struct RunReport {
 enum Work {
     /// It waits for a batch.
     None,
-    /// It runs a batch. The time of the batch's last request ends then.
-    Batch(Deadline),
+    /// It runs a batch of this signature. The time of the batch's last request ends then.
+    Batch(usize, Deadline),
     /// It runs a batch that nobody waits for, and has lost its credit to a spare thread.
     Overdue,
 }
@@ -69,6 +69,8 @@ enum Work {
 /// Owns the session's run threads. See the [module](self).
 pub(crate) struct SessionActor {
     threads: Vec<mpsc::Sender<RunBatch>>,
+    /// The threads own it, so that its end, which may take long, comes on one of them.
+    session: Weak<dyn Session>,
     /// The work of each thread.
     work: Vec<Work>,
     /// The free threads. The last to become free is on top, for its caches are warm.
@@ -97,9 +99,10 @@ impl SessionActor {
         // The type of channel is unbounded; credits bound it to one batch for each thread.
         let (threads, receivers): (Vec<_>, Vec<_>) = watch.threads().map(|_| mpsc::channel()).unzip();
         let (idle, spare) = (watch.run_threads().rev().collect(), watch.spare_threads().collect());
-        let (work, shared) = (vec![Work::None; threads.len()], Arc::clone(watch));
+        let (work, shared, own) = (vec![Work::None; threads.len()], Arc::clone(watch), Arc::downgrade(session));
         let addr = Self::start_in_arbiter(arbiter, move |_| Self {
             threads,
+            session: own,
             work,
             idle,
             spare,
@@ -144,7 +147,11 @@ impl SessionActor {
     /// Gives the credit of each thread whose run nobody waits for at `now` to a spare thread, as long as there are any.
     fn replace_overdue(&mut self, now: Instant) {
         for work in &mut self.work {
-            if matches!(work, Work::Batch(deadline) if deadline.has_passed(now)) {
+            let Work::Batch(signature, deadline) = *work else { continue };
+            if deadline.has_passed(now) {
+                if let Some(session) = self.session.upgrade() {
+                    session.note_overdue(signature);
+                }
                 let Some(thread) = self.spare.pop() else {
                     return;
                 };
@@ -184,7 +191,7 @@ impl Handler<RunBatch> for SessionActor {
 
     fn handle(&mut self, batch: RunBatch, _: &mut Self::Context) {
         let last = batch.requests.iter().map(Request::deadline).max();
-        self.work[batch.credit.thread] = last.map_or(Work::None, Work::Batch);
+        self.work[batch.credit.thread] = last.map_or(Work::None, |deadline| Work::Batch(batch.signature, deadline));
         self.threads[batch.credit.thread].send(batch).expect("a run thread lives as long as its sender; this is a bug");
     }
 }
@@ -194,7 +201,7 @@ impl Handler<RunReport> for SessionActor {
 
     fn handle(&mut self, RunReport { credit }: RunReport, context: &mut Self::Context) {
         match std::mem::replace(&mut self.work[credit.thread], Work::None) {
-            Work::None | Work::Batch(_) => self.handle(credit, context),
+            Work::None | Work::Batch(..) => self.handle(credit, context),
             Work::Overdue => {
                 self.watch.set_spare(credit.thread, true);
                 self.spare.push(credit.thread);

@@ -32,6 +32,11 @@ pub trait Session: Send + Sync {
         self.run(signature, requests)
     }
 
+    /// Notes that a run of the signature goes on after its time. Later runs are begun so that they can be ended, if there is a way.
+    fn note_overdue(&self, signature: usize) {
+        let _ = signature;
+    }
+
     /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
     fn may_be_tried(&self, signature: usize) -> bool {
         let _ = signature;

@@ -198,10 +198,7 @@ impl Model {
             }
             let waits = |version: &&VersionStatus| matches!(version.state, State::Start | State::Loading);
             if let Some(version) = self.versions.iter().filter(waits).find(|version| Some(version.number) == number) {
-                return not_loaded(
-                    &format!("version {} of model {}", version.number, quoted(&self.name)),
-                    version.error.as_deref(),
-                );
+                return not_loaded(&format!("version {} of model {}", version.number, quoted(&self.name)), self.reason());
             }
             let known: Vec<String> = self.served().take(LISTED_MAX).map(|version| version.number.to_string()).collect();
             let text = format!("no version {wanted} of model {}; it has {}", quoted(&self.name), known.join(", "));
@@ -210,7 +207,7 @@ impl Model {
     }
 
     fn nothing_served(&self) -> Error {
-        not_loaded(&format!("model {}", quoted(&self.name)), self.summary().error)
+        not_loaded(&format!("model {}", quoted(&self.name)), self.reason())
     }
 }
 

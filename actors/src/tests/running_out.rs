@@ -64,6 +64,7 @@ async fn a_run_that_nobody_waits_for_gives_its_place_to_another_thread() {
         assert_eq!(values(handle.predict(column(&[x]), soon(), None).await), [x], "beside the run that does not end");
     }
     assert_eq!(own.run_values(), [[-1.0], [1.0], [2.0]]);
+    assert_eq!(own.overdue.load(Ordering::Relaxed), 1, "the session can begin later runs so that they can be ended");
 
     // Once the run has ended, one thread runs at a time again.
     drop(release);

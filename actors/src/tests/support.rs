@@ -1,7 +1,7 @@
 //! Starts models on a fake session, and sends requests behind a run that is held.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(super) struct Own<F> {
     outputs: F,
     /// The session's own word on its signature.
     pub(super) may_be_tried: AtomicBool,
+    /// How often it was told of a run that goes on after its time.
+    pub(super) overdue: AtomicUsize,
     runs: Mutex<Vec<(Vec<f32>, Duration)>>,
 }
 
@@ -58,6 +60,10 @@ impl<F> Own<F> {
 impl<F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync> Session for Own<F> {
     fn signatures(&self) -> &[Signature] {
         self.fake.signatures()
+    }
+
+    fn note_overdue(&self, _: usize) {
+        self.overdue.fetch_add(1, Ordering::Relaxed);
     }
 
     fn may_be_tried(&self, _: usize) -> bool {
@@ -81,7 +87,8 @@ where
     F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
 {
     let fake = FakeSession::new(Behaviour::Slow(Duration::ZERO));
-    let own = Arc::new(Own { fake, outputs, may_be_tried: AtomicBool::new(true), runs: Mutex::default() });
+    let own =
+        Arc::new(Own { fake, outputs, may_be_tried: AtomicBool::new(true), overdue: AtomicUsize::new(0), runs: Mutex::default() });
     let handles = start_session(own.clone(), policy, Arc::new(NoObserver));
     (own, handles.into_iter().next().unwrap())
 }

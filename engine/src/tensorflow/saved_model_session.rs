@@ -168,9 +168,13 @@ impl Session for SavedModelSession {
         let begun = Instant::now();
         let outputs = self.run_in(signature, requests, in_caller, time);
         if in_caller && outlasts(begun.elapsed(), time) {
-            has_outlasted.store(true, Ordering::Relaxed);
+            self.note_overdue(signature);
         }
         outputs
+    }
+
+    fn note_overdue(&self, signature: usize) {
+        self.methods[signature].has_outlasted.store(true, Ordering::Relaxed);
     }
 
     fn may_be_tried(&self, signature: usize) -> bool {

@@ -11,7 +11,8 @@ use tfweb_limits::Deadline;
 use crate::models::{self, Model};
 use crate::observe::metrics::{openmetrics, prometheus, stats as stats_page, ModelState, Scrape, VersionState};
 use crate::serving::State;
-use crate::transport::http::compress;
+use crate::transport::http::error::respond;
+use crate::transport::http::{compress, large_body};
 
 /// The type in the `Accept` header of a scraper that prefers OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -22,10 +23,19 @@ const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpResponse {
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let open = accepted.contains(OPEN_METRICS);
-    let page = prometheus::write(scrape(state));
-    let page = if open { page } else { openmetrics::to_prometheus(&page) };
     let content_type = HeaderValue::from_static(if open { OPEN_METRICS_TYPE } else { TEXT_TYPE });
     let deadline = Deadline::after(state.request_timeout);
+    let scrape = scrape(state);
+    // The page of many models takes tens of milliseconds. Other requests of this thread need not wait, and a scraper that goes away
+    // costs nothing.
+    let page = large_body::elsewhere(deadline, move || {
+        let page = prometheus::write(scrape);
+        Ok(if open { page } else { openmetrics::to_prometheus(&page) })
+    });
+    let page = match page.await {
+        Ok(page) => page,
+        Err(error) => return respond(&error),
+    };
     let (body, is_gzip) = compress(request, &state.ledger, deadline, page.into_bytes().into()).await;
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, content_type)).insert_header((VARY, "accept, accept-encoding"));

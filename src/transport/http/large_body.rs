@@ -122,7 +122,7 @@ impl From<Vec<u8>> for Text {
 ///
 /// # Errors
 /// Those of `work`; `DeadlineExceeded`.
-pub(super) async fn elsewhere<T: Send + 'static>(
+pub async fn elsewhere<T: Send + 'static>(
     deadline: Deadline,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {

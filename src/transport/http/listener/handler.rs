@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use ::http::HeaderValue;
+use ::http::{request, HeaderValue};
 use actix_http::{Request, Response};
 use actix_service::Service;
 use actix_web::body::BoxBody;
-use tfweb_limits::Ledger;
+use tfweb_limits::{Ledger, NoRoom, Share};
 
 use super::timeouts::Timeouts;
+use super::translate::request_bytes;
+use crate::transport::http::protocol::HttpProtocol;
 
 /// Answers requests. An error is an answer too.
 pub(super) trait Handler: Service<Request, Response = Response<BoxBody>, Error = Response<BoxBody>> {}
@@ -20,6 +22,20 @@ pub(super) struct Shared {
     pub(super) timeouts: Timeouts,
     /// Counts the memory of requests.
     pub(super) ledger: Arc<Ledger>,
+    /// Know the paths that must be answered always.
+    pub(super) protocols: Arc<[Arc<dyn HttpProtocol>]>,
     /// Tells a client how long its connection stays open, so that it sends no request just when the server closes it.
     pub(super) keep_alive: HeaderValue,
+}
+
+impl Shared {
+    /// Counts the head of a request, and what else the request holds without counting it. Probes are not refused: a supervisor ends a
+    /// server that does not answer them.
+    pub(super) fn count(&self, share: &mut Share, parts: &request::Parts) -> Result<(), NoRoom> {
+        let counted = share.grow(request_bytes(parts));
+        if counted.is_err() && self.protocols.iter().any(|protocol| protocol.is_open(parts.uri.path())) {
+            return Ok(());
+        }
+        counted
+    }
 }

@@ -78,7 +78,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = RequestBody::new(body, Rc::clone(activity));
     let mut share = shared.ledger.empty(Holding::Heads);
-    let answer = match share.grow(translate::request_bytes(&parts)) {
+    let answer = match shared.count(&mut share, &parts) {
         Err(full) => error::respond(&no_room(full)).into(),
         Ok(()) => match translate::request(&parts, peer, body.payload()) {
             None => actix_http::Response::bad_request().map_into_boxed_body(),

@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 use super::super::timeouts::Timeouts;
 use super::*;
+use crate::transport::http::protocol::HttpProtocol;
+use crate::transport::http::routes::Routes;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
@@ -24,6 +26,17 @@ const PIPE_BYTES: usize = 16 << 10;
 const LARGE_BYTES: usize = 1 << 20;
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const GET_LARGE: &[u8] = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A protocol with the one open path `/livez`.
+struct Probes;
+
+impl HttpProtocol for Probes {
+    fn is_open(&self, path: &str) -> bool {
+        path == "/livez"
+    }
+
+    fn mount(self: Arc<Self>, _: &mut Routes<'_>) {}
+}
 
 /// A server, as its client sees it.
 struct Seen {
@@ -48,7 +61,12 @@ async fn meet<R, F: Future<Output = R>>(timeouts: Timeouts, client: impl FnOnce(
         }
     });
     let handler = ServiceFactory::<Request>::new_service(&handler, ()).await.unwrap();
-    let shared = Shared { timeouts, ledger: Arc::clone(&ledger), keep_alive: HeaderValue::from_static("timeout=60") };
+    let shared = Shared {
+        timeouts,
+        ledger: Arc::clone(&ledger),
+        protocols: Arc::new([Arc::new(Probes)]),
+        keep_alive: HeaderValue::from_static("timeout=60"),
+    };
     let stream = ClientStream::new(server, &timeouts, Activity::new());
     let serving = serve(stream, None, &handler, &shared, told);
     timeout(1000 * LONG, join(client(io, Seen { ledger, requests, stop }), serving)).await.expect("the connection ends").0
@@ -194,4 +212,18 @@ async fn heads_have_a_limit_that_fits_clients() {
     assert_eq!(status(many(120, 10)).await, "431");
     assert_eq!(status(many(1, HEAD_BYTES_MAX)).await, "431");
     assert_eq!(status("Host: b\r\n".into()).await, "400");
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_are_answered_when_there_is_no_room_for_requests() {
+    let ask = |path: &'static str| {
+        meet(Timeouts { linger: SHORT, ..PATIENT }, move |mut io, seen| async move {
+            let mut heads = seen.ledger.empty(Holding::Heads);
+            while heads.grow(1 << 10).is_ok() {}
+            let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            io.write_all(head.as_bytes()).await.unwrap();
+            rest(&mut io).await.get(9..12).unwrap_or_default().to_owned()
+        })
+    };
+    assert_eq!((ask("/").await, ask("/livez").await), ("503".to_owned(), "200".to_owned()));
 }

@@ -65,7 +65,7 @@ pub(super) async fn answer(
     let body = RequestBody::new(stream, Rc::clone(&origin.activity));
     let ledger = &origin.shared.ledger;
     let mut share = ledger.empty(Holding::Heads);
-    let answer = match share.grow(translate::request_bytes(&parts)) {
+    let answer = match origin.shared.count(&mut share, &parts) {
         Err(full) => error::respond(&no_room(full)).into(),
         Ok(()) => match translate::request(&parts, origin.peer, body.payload()) {
             None => Response::bad_request().map_into_boxed_body(),

@@ -46,7 +46,12 @@ async fn serve(io: DuplexStream, timeouts: Timeouts, told: watch::Receiver<bool>
         Ok(Response::ok().set_body(body).map_into_boxed_body())
     });
     let handler = ServiceFactory::<Request>::new_service(&handler, ()).await.unwrap();
-    let shared = Shared { timeouts, ledger: Ledger::new(1 << 30), keep_alive: HeaderValue::from_static("timeout=60") };
+    let shared = Shared {
+        timeouts,
+        ledger: Ledger::new(1 << 30),
+        protocols: std::sync::Arc::new([]),
+        keep_alive: HeaderValue::from_static("timeout=60"),
+    };
     super::serve(ClientStream::new(io, &timeouts, Activity::new()), None, &handler, &shared, told).await;
 }
 

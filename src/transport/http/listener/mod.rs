@@ -160,6 +160,7 @@ fn serve(
         let shared = Shared {
             timeouts: timeouts(settings.keep_alive),
             ledger: Arc::clone(&services.answers.bodies.ledger),
+            protocols: Arc::clone(&services.protocols),
             keep_alive: idle.clone(),
         };
         let connections_max = settings.connections_max;

@@ -26,6 +26,8 @@ KUBERNETES = "1.37"
 FOREIGN = {("kustomize.config.k8s.io/v1beta1", "Kustomization"), ("kustomize.config.k8s.io/v1alpha1", "Component"),
            ("monitoring.coreos.com/v1", "ServiceMonitor"), ("keda.sh/v1alpha1", "ScaledObject"),
            ("serving.kserve.io/v1alpha1", "ClusterServingRuntime"), ("serving.kserve.io/v1beta1", "InferenceService")}
+# What clients can make a server with default flags take: README.md, Memory. A limit below it lets them end the server.
+MEMORY_MIB_MIN = 3200
 # Files that are no objects.
 OTHERS = {DEPLOY / "compose.yaml", DEPLOY / "kubernetes/components/hpa/prometheus-adapter.yaml"}
 
@@ -126,7 +128,7 @@ def references(objects, where):
 
 
 def containers(pod, names, where):
-    """Flags that tfweb has, ports that are there, and a grace period that is long enough."""
+    """Flags that tfweb has, ports that are there, memory that is enough, and a grace period that is long enough."""
     for container in pod["containers"]:
         ports = {port.get("name", port["containerPort"]) for port in container["ports"]}
         ports |= {port["containerPort"] for port in container["ports"]}
@@ -135,6 +137,7 @@ def containers(pod, names, where):
             if probe in container and container[probe]["httpGet"]["port"] not in ports:
                 wrong(where, f"{probe}: the container has no port {container[probe]['httpGet']['port']}")
         flags({*variables, *(argument.split("=")[0] for argument in container.get("args", ()))}, where)
+        memory(container["resources"]["limits"]["memory"], where)
         grace(pod.get("terminationGracePeriodSeconds"), variables, where)
         for source in container.get("envFrom", ()):
             name = source.get("configMapRef", {}).get("name")
@@ -148,6 +151,11 @@ def flags(names, where):
         known = f'env = "{name}"' in source if name.startswith("TFWEB_") else f'long = "{name.lstrip("-")}"' in source
         if not known:
             wrong(where, f"tfweb has no {name}")
+
+
+def memory(limit, where):
+    if not re.fullmatch(r"\d+Gi", limit) or int(limit[:-2]) * 1024 <= MEMORY_MIB_MIN:
+        wrong(where, f"expected a limit of memory of more than {MEMORY_MIB_MIN} MiB, in Gi, found {limit}")
 
 
 def grace(seconds, variables, where):

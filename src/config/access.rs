@@ -44,11 +44,11 @@ impl AccessFlags {
     }
 
     pub(super) fn access(&self) -> Result<Arc<Access>, Usage> {
-        let wrong = |flag: &'static str| move |error: Error| Usage::wrong(format!("--{flag}: {error}"));
+        let wrong = |error: Error| Usage::wrong(error.to_string());
         let admin: Vec<String> = self.admin_token.iter().cloned().collect();
         Ok(Arc::new(Access {
-            api: Tokens::new(&self.api_token, self.api_token_file.clone()).map_err(wrong("api_token"))?,
-            admin: Tokens::new(&admin, self.admin_token_file.clone()).map_err(wrong("admin_token"))?,
+            api: Tokens::new("api_token", &self.api_token, self.api_token_file.clone()).map_err(wrong)?,
+            admin: Tokens::new("admin_token", &admin, self.admin_token_file.clone()).map_err(wrong)?,
         }))
     }
 

@@ -89,6 +89,8 @@ fn origins_are_named_or_there_is_no_cors() {
 fn values_that_mean_nothing_are_refused() {
     for (line, expect) in [
         ("--api_token a·b", "--api_token: expected a token of printable ASCII"),
+        ("--api_token_file /no/such", "--api_token_file: `/no/such`"),
+        ("--admin_token_file /no/such", "--admin_token_file: `/no/such`"),
         ("--url_allow *", "--url_allow: expected HOST"),
         ("--url_domains ,", "--url_domains: expected values separated by commas, got an empty one"),
         ("--url_domains a,,b", "--url_domains: expected values"),

@@ -106,7 +106,10 @@ impl ModelSet {
     async fn carry_out(&self, change: impl Future<Output = Result<(), Error>> + Send + 'static) -> Result<(), Error> {
         let (done, made) = oneshot::channel();
         self.arbiter.spawn(async move {
-            let _ = done.send(change.await);
+            // A caller that has left, such as one that got a 202, can learn of the failure only from the log.
+            if let Err(Err(error)) = done.send(change.await) {
+                tracing::warn!("a change of models failed after its caller had left, and nothing has changed: {error}");
+            }
         });
         made.await.unwrap_or_else(|_| Err(Error::new(Code::Unavailable, "the server is stopping")))
     }

@@ -33,18 +33,20 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Takes the tokens of flags and of a file. `None` if there are neither.
+    /// Takes the tokens of `--{flag}` and of the file of `--{flag}_file`. `None` if there are neither.
     ///
     /// # Errors
-    /// `InvalidArgument` for a text that cannot be a token, and for a file without tokens.
-    pub fn new(typed: &[String], file: Option<PathBuf>) -> Result<Option<Arc<Self>>, Error> {
+    /// `InvalidArgument` for a text that cannot be a token, and for a file without tokens. The error names the flag.
+    pub fn new(flag: &str, typed: &[String], file: Option<PathBuf>) -> Result<Option<Arc<Self>>, Error> {
         if typed.is_empty() && file.is_none() {
             return Ok(None);
         }
-        let from_flags = typed.iter().map(|text| parse(text).map_err(Error::invalid)).collect::<Result<_, _>>()?;
+        let wrong = |error| Error::invalid(format!("--{flag}: {error}"));
+        let from_flags = typed.iter().map(|text| parse(text).map_err(wrong)).collect::<Result<_, _>>()?;
         let tokens = Self { from_flags, file, from_file: ArcSwap::default() };
         if let Some(path) = &tokens.file {
-            tokens.take(&WatchedFiles::new(vec![path.clone()]).first()?)?;
+            let taken = WatchedFiles::new(vec![path.clone()]).first().and_then(|contents| tokens.take(&contents));
+            taken.map_err(|error| Error::invalid(format!("--{flag}_file: {error}")))?;
         }
         Ok(Some(Arc::new(tokens)))
     }
@@ -182,7 +184,7 @@ mod tests {
 
     fn tokens(typed: &[&str]) -> Option<Arc<Tokens>> {
         let typed: Vec<String> = typed.iter().map(|&text| text.to_owned()).collect();
-        Tokens::new(&typed, None).unwrap()
+        Tokens::new("api_token", &typed, None).unwrap()
     }
 
     #[test]
@@ -217,12 +219,12 @@ mod tests {
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         let refused = |text: &str| {
             write(text);
-            Tokens::new(&[], Some(path.clone())).err().unwrap().message
+            Tokens::new("api_token", &[], Some(path.clone())).err().unwrap().message
         };
-        assert!(refused("# none\n\n").contains("got none"));
+        assert!(refused("# none\n\n").ends_with("got none") && refused("").starts_with("--api_token_file: `"));
         assert!(refused("good\ntwo words\n").contains("line 2: expected a token of printable ASCII"));
         write("# those of today\n one \n\ntwo");
-        let access = Access { api: Tokens::new(&[], Some(path.clone())).unwrap(), admin: None };
+        let access = Access { api: Tokens::new("api_token", &[], Some(path.clone())).unwrap(), admin: None };
         let tokens = access.api.as_ref().unwrap();
         let take = |text: &str| tokens.take(&vec![text.into()]);
         assert_eq!(take("one\ntwo"), Ok(false));

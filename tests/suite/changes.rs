@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,6 +20,7 @@ use tfweb_engine::{Code, Error, Session, Signature, Tensor, Trial};
 use tfweb_store::ModelUri;
 
 use crate::client::{Connection, Request, Response};
+use crate::process::Process;
 use crate::support::{until, RunningServer};
 
 const ADMIN: &str = "--admin_token secret";
@@ -165,6 +168,22 @@ fn a_change_ends_although_its_caller_has_gone() {
     loads.release();
     until_served(&server, &[("other", Some(5)), ("good", Some(3))]);
     assert_eq!(server.call(&Request::get("/readyz")).status, 200);
+}
+
+#[test]
+fn a_change_that_fails_after_its_caller_has_left_is_logged() {
+    let store = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let uri = format!("webhdfs://{}/nowhere", store.local_addr().expect("an address"));
+    let mut process = Process::serve(&format!("{ADMIN} --access_log --model tests/models/half_plus_two"));
+    let mut caller = process.connect();
+    caller.send(&as_admin(Request::post("/models/new", json!({ "uri": uri }).to_string()))).expect("an open connection");
+    let (mut asked, _) = store.accept().expect("the server lists the model's place");
+    drop(caller);
+    process.until_says("status=499");
+    drop(store);
+    let _ = asked.read(&mut [0; 4096]).expect("a question");
+    asked.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").expect("a server that waits");
+    process.until_says("a change of models failed after its caller had left, and nothing has changed: `webhdfs://");
 }
 
 #[test]

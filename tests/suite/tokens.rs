@@ -41,7 +41,9 @@ fn requests_without_a_token_are_refused_in_the_doors_own_words() {
     }
     // A token for calls does not allow changes.
     let add = Request::post("/models/x", r#"{"uri": "/no/such"}"#);
-    assert_eq!(server.call(&bearing(add.clone(), "one")).status, 403);
+    let denied = server.call(&bearing(add.clone(), "one"));
+    assert_eq!(denied.status, 403);
+    assert!(denied.text().contains("--admin_token; to predict, POST to /models/{model}/{signature}"), "{}", denied.text());
     assert_ne!(server.call(&bearing(add, "root")).status, 403);
 }
 

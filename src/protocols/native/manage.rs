@@ -65,7 +65,7 @@ fn check_token(request: &HttpRequest, access: &Access) -> Result<(), Error> {
     if access.may_change(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes)) {
         Ok(())
     } else {
-        denied("expected `Authorization: Bearer` with the server's --admin_token")
+        denied("expected `Authorization: Bearer` with the server's --admin_token; to predict, POST to /models/{model}/{signature}")
     }
 }
 

@@ -23,6 +23,7 @@ use super::services::Services;
 use super::unix_socket;
 use crate::observe::Telemetry;
 use crate::transport::body_limits::BodyLimits;
+use crate::transport::descriptors;
 use crate::transport::request_id::RequestIds;
 use crate::transport::sockets;
 use crate::transport::tls::Tls;
@@ -103,7 +104,7 @@ impl GrpcListener {
         let shared = Shared::new(stopping.subscribe(), Arc::clone(&parts.access), Arc::clone(&parts.protocols));
         let observe = Observe::new(&parts.telemetry, &parts.request_ids, &parts.protocols);
         let services = observe.layer(Gate::new(services.finish()?, shared));
-        let connections = Connections::new(CONNECTIONS_MAX);
+        let connections = Connections::new(descriptors::connections_max(CONNECTIONS_MAX));
         let accepting = Accepting {
             services,
             connections: Arc::clone(&connections),

@@ -58,7 +58,7 @@ pub struct Loader {
 }
 
 /// Lets loads begin one after another: side by side they would take the processors from the models that serve. A load that takes
-/// long keeps its turn only for [`TURN_TIME`], so that one slow model does not hold up the others.
+/// long keeps its turn only for a second, so that one slow model does not hold up the others.
 pub struct Turns {
     beginning: Semaphore,
     running: Arc<Semaphore>,

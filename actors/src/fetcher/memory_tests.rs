@@ -188,7 +188,7 @@ async fn a_full_ledger_refuses_at_once() {
     assert_eq!(ledger.bytes(Holding::Fetched), 60);
     let mut room = memory.room();
     let failure = memory.grow(&mut room, &Wanted::new(), 41).await.unwrap_err();
-    assert!(failure.told.contains("as many bytes for requests as it may (60 of 100)"), "{}", failure.told);
+    assert!(failure.told.contains("41 bytes more, and the server holds 60 of 100 bytes"), "{}", failure.told);
     drop((room, request));
     assert_eq!((ledger.bytes(Holding::Fetched), memory.fetched.bytes(Holding::Fetched)), (0, 0));
 }

@@ -40,10 +40,10 @@ def deadline():
 
 
 def queued_deadline():
-    """The server runs one request at a time, for at most a second."""
+    """The server runs one request at a time, for at most a second. Either may come first, and each takes several seconds."""
     first = PREDICTION.Predict.future(request("kitchen", "slow", loops=np.int32([6000])), timeout=TIMEOUT)
     fails("DEADLINE_EXCEEDED", "the request's time ran out while it", PREDICTION.Predict,
-          request("kitchen", "slow", loops=np.int32([1500])))
+          request("kitchen", "slow", loops=np.int32([6000])))
     try:
         first.result()
     except grpc.RpcError as error:

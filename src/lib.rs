@@ -77,8 +77,7 @@ pub fn serve(config: &Config) -> Result<u8, Error> {
     })
 }
 
-/// Logs when the first model can be called, and when all have been tried. Gives the reason if nothing can be served, and else nothing
-/// for ever.
+/// Logs when the first model can be called, and when all have been tried. Ends only if nothing can be served, and gives the reason.
 async fn follow_start(updates: Vec<Update>, catalog: &Catalog, url: &str) -> Error {
     let ready = || tracing::info!("ready: listening on {url}");
     let mut updates: FuturesUnordered<_> = updates.into_iter().collect();

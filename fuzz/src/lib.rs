@@ -138,7 +138,7 @@ impl Target {
     /// # Panics
     /// If it took more, or if reading panics. No other thread of the process may take memory meanwhile.
     pub fn check(&self, input: &[u8]) {
-        // What is made once for the process, such as tables of messages, is no part of an input's memory.
+        // The process makes tables of messages once. They are no part of an input's memory.
         static FIRST: Mutex<Vec<&str>> = Mutex::new(Vec::new());
         let mut known = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains(&self.name) {

@@ -1,4 +1,4 @@
-//! What stores and disks give: archives, URIs, the file of models, warm-up requests.
+//! Inputs from stores and disks: archives, URIs, the file of models, warm-up requests.
 
 use std::fs;
 

@@ -1,12 +1,12 @@
 //! The ledger of the memory that requests hold: what arrives, what it becomes, and answers until they are sent.
 //!
-//! Whoever is about to hold memory for a client takes a [`Share`] of the ledger first, and keeps it as long as the memory. A ledger
+//! Code that is about to hold memory for a client takes a [`Share`] of the ledger first, and keeps it as long as the memory. A ledger
 //! that is full refuses at once. So all clients together hold at most the ledger's limit, whatever they send.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-/// What the memory of a share holds.
+/// The contents of a share's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holding {
     /// Heads of requests.

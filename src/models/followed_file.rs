@@ -21,7 +21,7 @@ struct Entry {
     spec: ModelSpec,
     /// Whether the entry has no effect, because a flag or a request had added a model of that name before.
     is_ignored: bool,
-    /// What the entry says now, while the watcher of the model makes this change.
+    /// The text of the entry now, while the watcher of the model makes this change.
     change: Option<(ModelSpec, Pending)>,
 }
 

@@ -69,7 +69,7 @@ impl Watcher {
             if !ends {
                 self.publish();
             }
-            // Who is told of a failure finds no trace of the change.
+            // A caller that is told of a failure finds no trace of the change.
             if let Some((reply, error)) = failed {
                 let _ = reply.send(Err(error));
             }

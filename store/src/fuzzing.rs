@@ -1,4 +1,4 @@
-//! What the store makes of an archive's bytes: for the fuzz targets (`fuzz/`).
+//! Unpacks an archive's bytes as the store does, for the fuzz targets (`fuzz/`).
 
 use std::path::Path;
 

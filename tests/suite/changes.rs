@@ -1,5 +1,5 @@
-//! Models that are changed by several callers at once, and by callers that go away. What loads is not TensorFlow: a file says what
-//! becomes of each load.
+//! Models that are changed by several callers at once, and by callers that go away. No TensorFlow loads them: a file says
+//! how each load ends.
 
 use std::collections::BTreeMap;
 use std::fs;

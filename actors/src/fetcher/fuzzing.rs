@@ -1,4 +1,4 @@
-//! What the fetcher makes of an origin's bytes, without a connection: for the fuzz targets (`fuzz/`).
+//! Reads an origin's bytes as the fetcher does, without a connection, for the fuzz targets (`fuzz/`).
 
 use super::answer::{head_end, read_head};
 

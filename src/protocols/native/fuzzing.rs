@@ -1,4 +1,4 @@
-//! What tfweb's own API makes of a body, without a listener and a model: for the fuzz targets (`fuzz/`).
+//! Reads a body as tfweb's own API does, without a listener and a model, for the fuzz targets (`fuzz/`).
 
 use bytes::Bytes;
 use tfweb_engine::{Error, Signature, Tensor};

@@ -1,4 +1,4 @@
-//! What TensorFlow Serving's REST API makes of a body, without a listener and a model: for the fuzz targets (`fuzz/`).
+//! Reads a body as TensorFlow Serving's REST API does, without a listener and a model, for the fuzz targets (`fuzz/`).
 
 use bytes::Bytes;
 use tfweb_engine::{Error, Signature, Tensor};

@@ -13,7 +13,7 @@ use tokio::time::{sleep_until, Instant};
 use super::activity::Activity;
 use super::timeouts::{closing, Timeouts};
 
-/// What to do with the connection.
+/// The next step for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// It has to close after its last answer.

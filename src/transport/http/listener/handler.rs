@@ -11,6 +11,7 @@ use tfweb_limits::{Ledger, NoRoom, Share};
 use super::timeouts::Timeouts;
 use super::translate::request_bytes;
 use crate::transport::http::protocol::HttpProtocol;
+use crate::transport::request_id::RequestIds;
 
 /// Answers requests. An error is an answer too.
 pub(super) trait Handler: Service<Request, Response = Response<BoxBody>, Error = Response<BoxBody>> {}
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub(super) ledger: Arc<Ledger>,
     /// Know the paths that must be answered always.
     pub(super) protocols: Arc<[Arc<dyn HttpProtocol>]>,
+    /// Makes ids for requests that no handler sees.
+    pub(super) request_ids: Arc<RequestIds>,
     /// Tells a client how long its connection stays open, so that it sends no request just when the server closes it.
     pub(super) keep_alive: HeaderValue,
 }

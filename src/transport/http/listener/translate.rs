@@ -8,6 +8,7 @@ use ::http::{request, StatusCode};
 use actix_http::header::{HeaderName, HeaderValue, HOST};
 use actix_http::{Method, Payload, Request, ResponseHead, Uri, Version};
 use actix_web::body::BodySize;
+use tfweb_engine::Error;
 
 use crate::transport::body_limits::REQUEST_BYTES;
 
@@ -22,17 +23,25 @@ pub(super) fn request_bytes(parts: &request::Parts) -> usize {
     REQUEST_BYTES + 2 * (uri + headers.sum::<usize>()) + parts.headers.len() * HEADER_BYTES
 }
 
-/// Makes the request for a handler; `None` if it is malformed.
-pub(super) fn request(parts: &request::Parts, peer: Option<SocketAddr>, payload: Payload) -> Option<Request> {
+/// Makes the request for a handler.
+///
+/// # Errors
+/// `InvalidArgument` if it is malformed.
+pub(super) fn request(parts: &request::Parts, peer: Option<SocketAddr>, payload: Payload) -> Result<Request, Error> {
     let (version, hosts) = match parts.version {
         ::http::Version::HTTP_2 => (Version::HTTP_2, 0..=1),
         ::http::Version::HTTP_11 => (Version::HTTP_11, 1..=1),
         _ => (Version::HTTP_10, 0..=1),
     };
     // RFC 9112, section 3.2.
-    if !hosts.contains(&parts.headers.get_all(HOST.as_str()).iter().count()) {
-        return None;
+    let count = parts.headers.get_all(HOST.as_str()).iter().count();
+    if !hosts.contains(&count) {
+        return Err(Error::invalid(format!("malformed HTTP request: expected one header Host, got {count}")));
     }
+    convert(parts, version, peer, payload).ok_or_else(|| Error::invalid("malformed HTTP request: its head cannot be read"))
+}
+
+fn convert(parts: &request::Parts, version: Version, peer: Option<SocketAddr>, payload: Payload) -> Option<Request> {
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
     head.version = version;

@@ -102,7 +102,7 @@ impl Runner<'_> {
         // A request that ran alone gets what TensorFlow gave, whatever the shape of the outputs.
         if let Some(only) = requests.pop() {
             learn_part(&only, run.begun, &outputs);
-            if let Some(whole) = only.succeed(outputs, run) {
+            if let Some(whole) = only.succeed(outputs, run, &self.runs.ledger) {
                 self.run(vec![whole]);
             }
         }
@@ -114,7 +114,7 @@ impl Runner<'_> {
             return requests.into_iter().for_each(|request| self.run(vec![request]));
         };
         for (request, outputs) in requests.into_iter().zip(split) {
-            if let Some(whole) = request.succeed(outputs, run) {
+            if let Some(whole) = request.succeed(outputs, run, &self.runs.ledger) {
                 self.run(vec![whole]);
             }
         }

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::error::Error;
 use crate::shape::Dims;
+use crate::storage::PackedStrings;
 use crate::tensor::Tensor;
 use crate::values::Scalar;
 use crate::with_scalar::with_scalar;
@@ -52,11 +51,7 @@ pub fn merge(requests: &[&[Tensor]], input: usize) -> Result<Tensor, Error> {
     let merged = with_scalar!(requests[0][input].dtype(), T => {
         Tensor::from_vec(&dims, concat_scalars::<T>(parts()))
     }, else {
-        let strings: Vec<Bytes> = parts()
-            .filter_map(Tensor::as_strings)
-            .flat_map(|strings| strings.iter().map(Bytes::copy_from_slice))
-            .collect();
-        Tensor::from_strings(&dims, Arc::new(strings))
+        Tensor::from_strings(&dims, Arc::new(PackedStrings::of(parts().filter_map(Tensor::as_strings))))
     });
     Ok(merged)
 }
@@ -100,6 +95,8 @@ pub fn join(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn column(values: &[f32]) -> Vec<Tensor> {

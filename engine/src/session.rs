@@ -19,8 +19,8 @@ pub trait Session: Send + Sync {
     /// signature's order. They share the memory of the run.
     ///
     /// # Errors
-    /// `InvalidArgument` if TensorFlow blames the inputs; `DataLoss` if it finds bytes damaged, be they an input's or the model's;
-    /// other codes if it blames neither.
+    /// `InvalidArgument` if TensorFlow blames the inputs; `DataLoss` if it finds bytes damaged, and `NotFound` if it does not find
+    /// what they name, be they an input's or the model's; other codes if it blames neither.
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error>;
 
     /// Does the same, and ends the run after `time` if it can.

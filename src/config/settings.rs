@@ -85,8 +85,13 @@ impl Config {
     ///
     /// # Errors
     /// [`Usage`] that names the flag, the expected value and the value found.
-    pub fn new(flags: Flags) -> Result<Self, Usage> {
-        let Flags { models, http, run, grpc, urls, access, operations, telemetry } = flags;
+    pub fn new(mut flags: Flags) -> Result<Self, Usage> {
+        let shared = std::mem::take(&mut flags.shared);
+        Self::checked(flags).map_err(|usage| usage.naming(&shared))
+    }
+
+    fn checked(flags: Flags) -> Result<Self, Usage> {
+        let Flags { models, http, run, grpc, urls, access, operations, telemetry, shared: _ } = flags;
         let request_timeout = run.request_timeout()?;
         let queue_requests_max = at_least_one("queue_size", run.queue_size)?;
         Ok(Self {

@@ -32,6 +32,8 @@ pub struct Models {
     /// The models that are served.
     pub catalog: Arc<Catalog>,
     registry: Arc<Registry>,
+    /// The memory of all requests.
+    ledger: Arc<Ledger>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) arbiter: Arbiter,
 }
@@ -44,7 +46,9 @@ impl Models {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let registry = Arc::new(Registry::new(protocols::NAMES));
-        Ok(Self { catalog: Arc::default(), registry, telemetry, arbiter: start_arbiter(log::end_process) })
+        let message_bytes_max = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max);
+        let ledger = Ledger::new(requests_bytes_max(config.body_bytes_max, message_bytes_max));
+        Ok(Self { catalog: Arc::default(), registry, ledger, telemetry, arbiter: start_arbiter(log::end_process) })
     }
 
     /// Makes the loader of all models.
@@ -72,6 +76,7 @@ impl Models {
                 run_threads: config.run_threads,
             },
             arbiter: self.arbiter.handle(),
+            ledger: Arc::clone(&self.ledger),
             registry: Arc::clone(&self.registry),
             tracer: self.telemetry.tracer().cloned(),
             cache: OnceLock::new(),
@@ -112,8 +117,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
         let draining = Arc::new(AtomicBool::new(false));
-        let message_bytes_max = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max);
-        let ledger = Ledger::new(requests_bytes_max(config.body_bytes_max, message_bytes_max));
+        let ledger = Arc::clone(&models.ledger);
         let health = Health {
             catalog: Arc::clone(&models.catalog),
             stuck_after: config.stuck_after,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tfweb_engine::{Code, Error};
+use tfweb_engine::Error;
 use tfweb_limits::{Ledger, NoRoom};
 
 /// The most bytes that all requests hold together: heads, bodies, what they become, and answers until they are sent.
@@ -35,9 +35,6 @@ pub fn requests_bytes_max(body_bytes_max: usize, message_bytes_max: usize) -> us
 }
 
 /// The error for bytes that do not fit into the ledger.
-pub(super) fn no_room(NoRoom { asked, held, bytes_max }: NoRoom) -> Error {
-    let text = format!(
-        "the server has no room for {asked} bytes more of this request: it holds {held} of {bytes_max} bytes for all; retry after 1 s"
-    );
-    Error::new(Code::Unavailable, text)
+pub(super) fn no_room(full: NoRoom) -> Error {
+    full.error()
 }

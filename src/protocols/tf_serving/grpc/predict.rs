@@ -37,7 +37,7 @@ impl TfServing {
         let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline };
         let outputs = serving::predict(&self.state, servable, run, measurement).await?;
         let start = Instant::now();
-        let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
+        let outputs = signature.outputs.iter().zip(&*outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
         measurement.took(Stage::Encode, start);
         Ok(PredictResponse { outputs, model_spec: Some(found.spec) })

@@ -103,12 +103,14 @@ impl Drop for Client {
 
 #[test]
 fn tensors_come_and_go_as_bytes() {
-    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"]);
+    let flags = format!("{MODELS} --grpc_tensor_content");
+    check(&served(&flags).target(), &["dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"]);
 }
 
 #[test]
-fn tensors_go_as_values_where_that_is_wanted() {
-    check(&served(&format!("{MODELS} --grpc_typed_values")).target(), &["typed_dtypes", "strings", "large"]);
+fn tensors_go_as_values_unless_bytes_are_wanted() {
+    let checks = ["typed_dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"];
+    check(&served(MODELS).target(), &checks);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Tests of tensors that become messages, and of messages that become tensors.
 
 use bytes::Bytes;
+use prost::Message;
 use tfweb_engine::{bf16, f16, DType, Tensor};
 
 use super::decode::{decode, Room};
-use super::encode::{dtype_number, encode};
+use super::encode::{dtype_number, encode, AnswerTensor};
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
@@ -48,10 +49,16 @@ fn every_dtype_comes_back_in_both_forms() {
     ];
     for tensor in tensors {
         for typed_values in [false, true] {
-            let proto = encode(&tensor, typed_values);
+            let answer = if typed_values { AnswerTensor::of_values(&tensor) } else { AnswerTensor::of_content(&tensor) };
+            let bytes = answer.encode_to_vec();
+            assert_eq!(answer.encoded_len(), bytes.len(), "{tensor:?}");
+            let proto = TensorProto::decode(&bytes[..]).unwrap();
             let has_content = !typed_values && tensor.dtype() != DType::String && tensor.element_count() > 0;
             assert_eq!(!proto.tensor_content.is_empty(), has_content, "{tensor:?}");
+            // As prost itself writes the same message.
+            assert_eq!(proto.encode_to_vec(), bytes, "{tensor:?}");
             assert_eq!(read(proto).unwrap(), tensor, "typed: {typed_values}");
+            assert_eq!(read(encode(&tensor)).unwrap(), tensor);
         }
     }
 }
@@ -62,7 +69,7 @@ fn content_is_not_copied() {
     let unaligned = content.slice(1..);
     let tensor = read(TensorProto { tensor_content: unaligned.clone(), ..proto(DType::Float32, &[2, 2]) }).unwrap();
     assert_eq!(tensor.as_bytes().unwrap().as_ptr(), unaligned.as_ptr());
-    assert_eq!(encode(&tensor, false).tensor_content.as_ptr(), unaligned.as_ptr());
+    assert_eq!(encode(&tensor).tensor_content.as_ptr(), unaligned.as_ptr());
 }
 
 #[test]

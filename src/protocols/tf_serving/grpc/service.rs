@@ -20,8 +20,8 @@ pub(super) struct TfServing {
     pub(super) id: ProtocolId,
     /// The most bytes of one message, and of the values that it stands for.
     pub(super) message_bytes_max: usize,
-    /// Whether answers carry values in the typed field of their dtype.
-    pub(super) typed_values: bool,
+    /// Whether answers carry tensors as bytes, and not as values in the field of their dtype.
+    pub(super) tensor_content: bool,
 }
 
 /// The version that a request asks for, and the `ModelSpec` of its answer.

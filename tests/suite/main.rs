@@ -64,6 +64,7 @@ mod listings;
 mod logs;
 mod memory;
 mod metrics;
+mod naming;
 mod odd_origins;
 mod offers;
 mod open_loop;

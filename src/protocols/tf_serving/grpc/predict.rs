@@ -63,9 +63,8 @@ impl TfServing {
     ) -> Result<PredictAnswer, Error> {
         let mut spec: ModelSpec = call.message.model_spec.take().unwrap_or_default();
         if spec.name.is_empty() {
-            let models = self.state.catalog.models();
-            let first = models.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
-            spec.name.clone_from(&first.name);
+            let first = self.state.catalog.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
+            first.clone_into(&mut spec.name);
         }
         if spec.signature_name.is_empty() {
             let version = self.find(Some(spec.clone()))?.version;

@@ -40,7 +40,7 @@ impl TfServing {
     pub(super) fn find(&self, spec: Option<ModelSpec>) -> Result<Found, Error> {
         let spec = spec.ok_or_else(|| Error::invalid("Missing ModelSpec"))?;
         if spec.name.is_empty() {
-            return Err(Error::invalid("ModelSpec has no name specified."));
+            return Err(no_model());
         }
         let models = self.state.catalog.models();
         let model = models.iter().find(|model| model.name == spec.name).map(|model| &**model);
@@ -56,6 +56,11 @@ impl Found {
     pub(super) fn servable(&self) -> Option<&Servable> {
         self.version.servable(Some(&self.spec.signature_name)).ok()
     }
+}
+
+/// The error for a request that names no model.
+pub(super) fn no_model() -> Error {
+    Error::invalid("ModelSpec has no name specified.")
 }
 
 /// The version number that a request asks for; `None` for the newest. A label of an unknown model also gives `None`.

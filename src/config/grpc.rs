@@ -22,7 +22,7 @@ pub struct GrpcFlags {
     /// Path of a UNIX socket for gRPC, in addition to the port
     #[structopt(long = "grpc_socket_path", env = "TFWEB_GRPC_SOCKET_PATH", value_name = "PATH", parse(from_os_str))]
     pub grpc_socket_path: Option<PathBuf>,
-    /// Maximum size of one gRPC message in bytes. A larger message is answered with RESOURCE_EXHAUSTED
+    /// Maximum size of one gRPC message in bytes. A larger message is answered with RESOURCE_EXHAUSTED. The limit over HTTP is --request_size
     #[structopt(long = "grpc_message_size", env = "TFWEB_GRPC_MESSAGE_SIZE", value_name = "BYTES", default_value = "67108864", parse(try_from_str = number))]
     pub grpc_message_size: usize,
     /// Answer with the bytes of a tensor in tensor_content, and not with its values in the field of its dtype (float_val, ...) as TensorFlow Serving does

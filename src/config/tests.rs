@@ -27,7 +27,7 @@ fn defaults_are_the_documented_ones() {
     let config = config("--model /m/digits").unwrap();
     assert_eq!(
         (config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max),
-        (32, 10_485_760, 8080, 1024)
+        (32, 67_108_864, 8080, 1024)
     );
     assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), Cors::Nobody));
     assert_eq!(config.tags, ["serve"]);

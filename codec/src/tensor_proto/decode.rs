@@ -16,10 +16,12 @@ pub struct Room {
 
 impl Room {
     fn take(&mut self, count: usize, size: usize) -> Result<(), String> {
-        let left = count.checked_mul(size).and_then(|bytes| self.bytes.checked_sub(bytes));
-        self.bytes = left.ok_or_else(|| {
+        let bytes = count.saturating_mul(size);
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            let left = self.bytes;
             format!(
-                "one value for {count} elements: expected no more than fit into a message; send them, or raise --grpc_message_size"
+                "one value for {count} elements: expected at most {left} bytes of such elements, got {bytes} bytes; send fewer, or \
+                 raise --grpc_message_size"
             )
         })?;
         Ok(())

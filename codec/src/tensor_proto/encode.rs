@@ -119,9 +119,11 @@ fn field(tensor: &Tensor) -> Field<'_> {
         Values::Float64(_) => fixed(6),
         Values::Int8(_) | Values::Int16(_) | Values::Int32(_) | Values::Uint8(_) | Values::Uint16(_) => Field::Varints(7),
         Values::String(_) => Field::Strings,
+        Values::Complex64(_) => fixed(9),
         Values::Int64(_) => Field::Varints(10),
         // A bool is a varint of one byte, 0 or 1.
         Values::Bool(_) => fixed(11),
+        Values::Complex128(_) => fixed(12),
         Values::Float16(_) | Values::Bfloat16(_) => Field::Varints(13),
         Values::Uint32(_) => Field::Varints(16),
         Values::Uint64(_) => Field::Varints(17),
@@ -178,7 +180,8 @@ fn each_varint(tensor: &Tensor, mut give: impl FnMut(u64)) {
         Values::Uint16(values) => unsigned(values.as_slice(), give),
         Values::Uint32(values) => unsigned(values.as_slice(), give),
         Values::Uint64(values) => unsigned(values.as_slice(), give),
-        Values::Float32(_) | Values::Float64(_) | Values::Bool(_) | Values::String(_) => {}
+        Values::Float32(_) | Values::Float64(_) | Values::Complex64(_) | Values::Complex128(_) | Values::Bool(_) => {}
+        Values::String(_) => {}
     }
 }
 

@@ -92,7 +92,7 @@ def questions(service):
         imported = {name for file in files for name in file.dependency}
         same(imported - {file.name for file in files}, set())
         counts.append(len(files))
-    assert counts[0] == counts[1] > 5 and counts[2] > 1 and counts[3:] == [1, 1], counts
+    assert min(counts[:3]) > 1 and counts[3:] == [1, 1], counts
     print(f"{service} answers {len(answers)} questions on a stream")
 
 

@@ -17,8 +17,8 @@ pub struct HttpFlags {
     /// Port for HTTP/1.1 and HTTP/2. With 0 the system picks a free port, and the log names it. The variable PORT is read if neither this flag nor TFWEB_PORT is given
     #[structopt(long = "port", env = "TFWEB_PORT", value_name = "PORT", default_value = "8080", parse(try_from_str = number))]
     pub port: u16,
-    /// Maximum size of a request's body in bytes, after decompression. A larger body is answered with 413
-    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
+    /// Maximum size of a request's body over HTTP in bytes, after decompression. A larger body is answered with 413. The limit over gRPC is --grpc_message_size
+    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "67108864", parse(try_from_str = number))]
     pub request_size: usize,
     /// Take one JSON object as one example: its values, and those of the answer, have no batch dimension
     #[structopt(long = "batch_transpose", env = "TFWEB_BATCH_TRANSPOSE", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]

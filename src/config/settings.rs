@@ -107,7 +107,7 @@ impl Config {
             protocols: protocols::Settings {
                 batch_transpose: http.batch_transpose,
                 static_path: http.static_path()?,
-                grpc_typed_values: grpc.grpc_typed_values,
+                grpc_tensor_content: grpc.grpc_tensor_content,
                 has_admin_port: operations.admin_port.is_some(),
             },
             cors: http.cors()?,

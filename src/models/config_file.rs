@@ -91,6 +91,10 @@ fn spec(config: &ModelConfig) -> Result<ModelSpec, String> {
         return Err(wrong(&format!("model_platform: expected \"tensorflow\", got \"{platform}\"")));
     }
     let uri = ModelUri::parse(&config.base_path).map_err(|error| wrong(&format!("base_path: {error}")))?;
+    // A path that depends on where the server was started would mean another model elsewhere.
+    if matches!(&uri, ModelUri::Local(path) if !path.is_absolute()) {
+        return Err(wrong(&format!("base_path: expected an absolute path or a URI, got `{uri}`")));
+    }
     let choice = config.model_version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref());
     let policy = choice.map_or(Ok(VersionPolicy::default()), policy_of).map_err(|error| wrong(&error))?;
     let labels = config.version_labels.iter().map(|(label, &number)| {
@@ -158,6 +162,7 @@ mod tests {
             ("model_config_list { config { name: \"a/b\" base_path: \"/a\" } }", "model `a/b`: expected a name"),
             ("model_config_list { config { name: \"a\" } }", "model `a`: base_path: "),
             ("model_config_list { config { name: \"a\" base_path: \"ftp://x\" } }", "base_path: `ftp://x`: expected"),
+            ("model_config_list { config { name: \"a\" base_path: \"a/b\" } }", "expected an absolute path or a URI, got `a/b`"),
             ("model_config_list { config { name: \"a\" base_path: \"/a\" model_platform: \"onnx\" } }", "got \"onnx\""),
             (
                 "model_config_list { config { name: \"a\" base_path: \"/a\" } config { name: \"a\" base_path: \"/b\" } }",

@@ -92,7 +92,8 @@ impl Watcher {
         let Change { spec, reply, go } = change;
         let mut draft = self.supply.moved(spec);
         // Requests still find the model that is served, with the states of the versions that are to replace it.
-        if let Err(error) = draft.update(&|draft| self.show(draft.pending())).await {
+        let updated = draft.update(&|draft| self.show(draft.pending())).await;
+        if let Err(error) = updated.and_then(|()| draft.check_labels()) {
             return Err((reply, error));
         }
         let model = draft.model(&[]);

@@ -13,7 +13,7 @@ use tfweb_limits::{Deadline, Holding, Ledger, Share, Stage};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::transport::body_limits::{no_room, SMALL_BYTES};
+use crate::transport::body_limits::{no_room, too_much, SMALL_BYTES};
 
 /// The most bytes of a body that is decoded on the HTTP thread, and of outputs that are encoded there. That takes about a
 /// millisecond, and another thread costs some ten microseconds.
@@ -46,13 +46,16 @@ impl LargeBody<'_> {
     /// thread; this waits for a free thread until the deadline.
     ///
     /// # Errors
-    /// Those of `decode`; `Unavailable` without room; `DeadlineExceeded`.
+    /// Those of `decode`; `OutOfRange` for a body that can never have room; `Unavailable` without room now; `DeadlineExceeded`.
     pub async fn decode<T: Send + 'static, F: Future<Output = Result<T, Error>>>(
         self,
         decode: impl FnOnce() -> F + Send + 'static,
     ) -> Result<(T, DecodedShare), Error> {
         let bytes = self.bytes.saturating_mul(self.factor);
         let ledger = Arc::clone(self.ledger);
+        if bytes > ledger.bytes_max() {
+            return Err(too_much(self.bytes, bytes, ledger.bytes_max()));
+        }
         let share = move || (bytes > SMALL_BYTES).then(|| ledger.take(Holding::Decoded, bytes)).transpose().map_err(no_room);
         if self.bytes <= INLINE_BYTES_MAX {
             let share = share()?;
@@ -177,7 +180,10 @@ mod tests {
         for bytes in [SMALL_BYTES, LARGE_BYTES] {
             let ledger = Ledger::new(10 * bytes);
             let body = |factor| LargeBody { bytes, factor, deadline: soon(), ledger: &ledger };
-            assert_eq!(body(11).decode(|| async { Ok(()) }).await.unwrap_err().code, Code::Unavailable);
+            assert_eq!(body(11).decode(|| async { Ok(()) }).await.unwrap_err().code, Code::OutOfRange, "it never has room");
+            let others = ledger.take(Holding::Received, 1).unwrap();
+            assert_eq!(body(10).decode(|| async { Ok(()) }).await.unwrap_err().code, Code::Unavailable);
+            drop(others);
             let counts = Arc::clone(&ledger);
             let ((), mut share) = body(10)
                 .decode(move || async move {

@@ -10,7 +10,7 @@ use tfweb_codec::examples;
 use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
-use super::service::{Found, TfServing};
+use super::service::{no_model, Found, TfServing};
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
 use crate::protocols::tf_serving::classify_regress::{inputs, regressions, Classes, Task};
@@ -59,6 +59,10 @@ impl TfServing {
         measurement: &mut Measurement,
     ) -> Result<MultiInferenceResponse, Error> {
         let Call { message, mut head } = call;
+        // TensorFlow Serving looks for the model in the first task.
+        if message.tasks.is_empty() {
+            return Err(no_model());
+        }
         let mut evaluated = BTreeSet::new();
         let mut tasks: Vec<(Found, String)> = Vec::new();
         for InferenceTask { model_spec, method_name } in message.tasks {

@@ -92,11 +92,12 @@ impl Listener {
         let (drain, close) = (watch::Sender::new(false), watch::Sender::new(false));
         let signals = Signals { draining: drain.subscribe(), closing: close.subscribe() };
         let workers = settings.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
-        let settings = ListenerSettings { connections_max: settings.connections_max.div_ceil(workers), ..settings.clone() };
+        let (connections_max, spare) = share(settings.connections_max, workers);
+        let settings = ListenerSettings { connections_max, ..settings.clone() };
         let mut builder = Server::build()
             .disable_signals()
             .workers(workers)
-            .max_concurrent_connections(settings.connections_max + CONNECTIONS_SPARE)
+            .max_concurrent_connections(connections_max + spare)
             .shutdown_timeout(settings.stop_seconds);
         for socket in &sockets {
             builder = serve(builder, socket, settings.clone(), services.clone(), signals.clone())?;
@@ -156,6 +157,13 @@ impl Listener {
 struct Signals {
     draining: watch::Receiver<bool>,
     closing: watch::Receiver<bool>,
+}
+
+/// How many connections each worker has, and how many more it accepts.
+fn share(connections_max: usize, workers: usize) -> (usize, usize) {
+    let share = (connections_max / workers).max(2);
+    let spare = CONNECTIONS_SPARE.min(share / 2);
+    (share - spare, spare)
 }
 
 fn serve(
@@ -271,5 +279,17 @@ async fn speak<T: AsyncRead + AsyncWrite + Unpin>(
         http2::serve(stream, peer, handler, shared, closing_signal.clone()).await;
     } else {
         http1::serve(stream, peer, handler, shared, closing_signal.clone()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_workers_together_accept_no_more_than_the_port_may_have() {
+        for (connections_max, workers, expect) in [(8192, 2, (4032, 64)), (64, 2, (16, 16)), (64, 16, (2, 2)), (1, 4, (1, 1))] {
+            assert_eq!(share(connections_max, workers), expect);
+        }
     }
 }

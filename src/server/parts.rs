@@ -116,7 +116,6 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
-        let draining = Arc::new(AtomicBool::new(false));
         let ledger = Arc::clone(&models.ledger);
         let health = Health {
             catalog: Arc::clone(&models.catalog),
@@ -126,7 +125,7 @@ impl Shared {
                 ("the fetcher", Heartbeat::start(&fetching.handle())),
             ],
             is_strict: config.strict_readiness,
-            draining: Arc::clone(&draining),
+            draining: AtomicBool::new(false),
         };
         let state = State {
             catalog: Arc::clone(&models.catalog),
@@ -142,7 +141,6 @@ impl Shared {
             bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
             cors: config.cors.clone(),
             request_ids: Arc::new(RequestIds::default()),
-            draining,
             is_observed: models.telemetry.observes(),
             not_found: |path| Error::new(Code::NotFound, format!("no route {}; see GET / and GET /models", quoted(path))),
             has_unknown_options: true,

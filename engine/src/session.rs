@@ -37,6 +37,9 @@ pub trait Session: Send + Sync {
         let _ = signature;
     }
 
+    /// Gives back memory that runs have left. Called when a thread has had no run for a while.
+    fn rest(&self) {}
+
     /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
     fn may_be_tried(&self, signature: usize) -> bool {
         let _ = signature;

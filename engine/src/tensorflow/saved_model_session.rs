@@ -178,6 +178,10 @@ impl Session for SavedModelSession {
         self.methods[signature].has_outlasted.store(true, Ordering::Relaxed);
     }
 
+    fn rest(&self) {
+        free_memory::give_back();
+    }
+
     fn may_be_tried(&self, signature: usize) -> bool {
         self.methods[signature].untried.is_none()
     }

@@ -22,7 +22,7 @@ pub struct ListenerSettings {
 /// Longer than load balancers keep an idle connection (60 s is common). They then close first, and never send a request into a
 /// closing connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// The most connections. Each of them holds at most some 64 KiB that nobody counts.
+/// The most connections. Each of them holds at most some 96 KiB that nobody counts.
 const CONNECTIONS_MAX: usize = 8192;
 /// The admin port has few clients, and they ask seldom.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(5);

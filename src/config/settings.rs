@@ -50,6 +50,8 @@ pub struct Config {
     pub cors: Cors,
     /// The maximum size of one body in bytes, after decompression.
     pub body_bytes_max: usize,
+    /// How long an idle HTTP connection stays open.
+    pub keep_alive: Duration,
     /// The address to listen on.
     pub host: String,
     /// The port for HTTP; 0 for any free port.
@@ -112,6 +114,7 @@ impl Config {
             },
             cors: http.cors()?,
             body_bytes_max: at_least_one("request_size", http.request_size)?,
+            keep_alive: http.keep_alive()?,
             host: host("host", &http.host)?,
             port: http.port,
             queue_requests_max,

@@ -27,7 +27,6 @@ use super::lookout::{Finding, Lookout};
 use super::refusal::{self, OwnAnswers};
 use super::request_body::RequestBody;
 use super::{linger, translate};
-use crate::transport::body_limits::no_room;
 
 /// The largest head. It is also the most bytes that are read at once.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -52,22 +51,16 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = builder.serve_connection(TokioIo::new(OwnAnswers::new(io, Rc::clone(&is_asked))), service);
     let mut lookout = Lookout::new(&activity, shared.timeouts, closing_signal);
-    let (ended, is_late) = loop {
-        tokio::select! {
-            biased;
-            ended = &mut connection => break (ended, false),
-            finding = lookout.next() => match finding {
-                Finding::Stop => Pin::new(&mut connection).graceful_shutdown(),
-                Finding::Late => break (Ok(()), true),
-                Finding::Finished => break (Ok(()), false),
-            },
-        }
+    let (ended, finding) = tokio::select! {
+        biased;
+        ended = &mut connection => (ended, None),
+        finding = lookout.next() => (Ok(()), Some(finding)),
     };
     let Parts { io, read_buf, .. } = connection.into_parts();
     let (mut io, has_kept_back) = io.into_inner().into_parts();
     let refused = match ended {
         Err(error) if has_kept_back => Some(refusal::of_head(&error, HEAD_BYTES_MAX, HEADERS_MAX)),
-        Ok(()) if is_late && !read_buf.is_empty() => Some(late(shared, &activity)),
+        Ok(()) if finding == Some(Finding::Late) && !read_buf.is_empty() => Some(late(shared, &activity)),
         Ok(()) | Err(_) => None,
     };
     if let Some(refused) = refused {
@@ -95,18 +88,19 @@ async fn answer(
     let running = activity.begin();
     let (parts, body) = request.into_parts();
     let body = RequestBody::new(body, Rc::clone(activity));
+    let keeps_open = keeps_open(parts.version, &parts.headers);
     let mut share = shared.ledger.empty(Holding::Heads);
-    let answer = match shared.count(&mut share, &parts) {
-        Err(full) => refusal::answer(&no_room(full), &parts.headers, &shared.request_ids),
-        Ok(()) => match translate::request(&parts, peer, body.payload()) {
-            Err(error) => refusal::answer(&error, &parts.headers, &shared.request_ids),
-            Ok(request) => handler.call(request).await.unwrap_or_else(|refusal| refusal),
+    let answer = match shared.admit(&mut share, &parts) {
+        Err(error) => refusal::answer(&error, &parts.headers, &shared.request_ids),
+        Ok(()) => match translate::request(parts, peer, body.payload()) {
+            None => refusal::unreadable(&shared.request_ids),
+            Some(request) => handler.call(request).await.unwrap_or_else(|refusal| refusal),
         },
     };
     let (answer, answer_body) = answer_body::take(answer, share, &shared.ledger, running);
     let says_close = answer.head().connection_type() == ConnectionType::Close;
     // A body that is not read to its end cannot be told from the next request.
-    let closes = says_close || activity.is_old() || !body.has_ended();
+    let closes = says_close || activity.is_old() || activity.is_stopping() || !body.has_ended();
     let Some(mut head) = translate::answer(answer.head(), answer_body.size()) else {
         let mut refusal = Response::new(answer_body);
         *refusal.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -114,7 +108,7 @@ async fn answer(
     };
     if closes {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    } else if keeps_open(parts.version, &parts.headers) {
+    } else if keeps_open {
         head.headers.insert(HeaderName::from_static("keep-alive"), shared.keep_alive.clone());
     }
     Ok(Response::from_parts(head, answer_body))

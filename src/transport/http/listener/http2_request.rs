@@ -27,7 +27,6 @@ use super::handler::{Handler, Shared};
 use super::request_body::RequestBody;
 use super::timeouts::{closing, Timeouts, ANSWER_BYTES_PER_SECOND, DISCARD_BYTES_MAX};
 use super::{refusal, translate};
-use crate::transport::body_limits::no_room;
 use crate::transport::http::pace::Pace;
 
 /// The most bytes of an answer that ask for window at once. Answers side by side take turns, so that none waits for another.
@@ -61,15 +60,15 @@ pub(super) async fn answer(
     let running = origin.activity.begin();
     let (parts, stream) = request.into_parts();
     let is_head = parts.method == ::http::Method::HEAD;
+    let expects = expects_continue(&parts.headers);
     let body = RequestBody::new(stream, Rc::clone(&origin.activity));
     let ledger = &origin.shared.ledger;
     let mut share = ledger.empty(Holding::Heads);
-    let answer = match origin.shared.count(&mut share, &parts) {
-        Err(full) => refusal::answer(&no_room(full), &parts.headers, &origin.shared.request_ids),
-        Ok(()) => match translate::request(&parts, origin.peer, body.payload()) {
-            Err(error) => refusal::answer(&error, &parts.headers, &origin.shared.request_ids),
-            Ok(request) => {
-                let expects = expects_continue(&parts.headers);
+    let answer = match origin.shared.admit(&mut share, &parts) {
+        Err(error) => refusal::answer(&error, &parts.headers, &origin.shared.request_ids),
+        Ok(()) => match translate::request(parts, origin.peer, body.payload()) {
+            None => refusal::unreadable(&origin.shared.request_ids),
+            Some(request) => {
                 let answering = origin.handler.call(request);
                 match unless_cancelled(answering, &mut respond, &body, expects).await {
                     None => return Ended::Cancelled,

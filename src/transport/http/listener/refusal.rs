@@ -103,6 +103,11 @@ pub(super) fn answer(error: &Error, headers: &HeaderMap, ids: &RequestIds) -> Re
     answer.into()
 }
 
+/// Makes the answer to a request whose head actix has no types for.
+pub(super) fn unreadable(ids: &RequestIds) -> Response<BoxBody> {
+    answer(&Error::invalid("malformed HTTP request: its head cannot be read"), &HeaderMap::new(), ids)
+}
+
 /// The error for a head that hyper cannot read, and the status of its answer.
 pub(super) fn of_head(error: &hyper::Error, head_bytes_max: usize, headers_max: usize) -> (Error, StatusCode) {
     if error.is_parse_too_large() {

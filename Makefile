@@ -109,8 +109,8 @@ requirements:
 	@touch $@
 
 # Programs that the suite starts beside tfweb. Where they are missing, the tests that need them say that they are skipped.
-TEST_PACKAGES := haproxy prometheus default-jdk-headless curl nghttp2-client nodejs
-TEST_COMMANDS := haproxy prometheus java curl h2load node
+TEST_PACKAGES := haproxy nginx caddy prometheus default-jdk-headless curl nghttp2-client nodejs
+TEST_COMMANDS := haproxy nginx caddy prometheus java curl h2load node
 # RUNLEVEL: nothing that is installed is started.
 APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y
 .venv/test-packages: .venv/tensorflow-$(TENSORFLOW)

@@ -225,6 +225,11 @@ impl Strings {
         (self.start..self.start + self.len).map(|index| self.storage.get(index))
     }
 
+    /// The bytes of all strings together.
+    pub(crate) fn byte_count(&self) -> usize {
+        self.iter().map(<[u8]>::len).sum()
+    }
+
     fn window(&self, start: usize, len: usize) -> Self {
         Self { storage: Arc::clone(&self.storage), start: self.start + start, len }
     }
@@ -258,7 +263,7 @@ macro_rules! values {
             pub(crate) fn byte_count(&self) -> usize {
                 match self {
                     $(Self::$variant(buffer) => buffer.byte_count(),)*
-                    Self::String(strings) => strings.iter().map(<[u8]>::len).sum(),
+                    Self::String(strings) => strings.byte_count(),
                 }
             }
 

@@ -44,7 +44,12 @@ impl CommandLine {
 
     /// Whether the command line has this flag.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|typed| typed == name)
+        self.count(name) > 0
+    }
+
+    /// How often the command line has this flag.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.names.iter().filter(|typed| *typed == name).count()
     }
 
     /// Checks that each flag has a value.

@@ -55,14 +55,14 @@ fn wrong_flags_are_one_clear_line() {
     refused("--model m --port 70000", "70000");
     refused("--model m --inter_op both", "both");
     refused("--model m --static_path /no/such/place", "is not a directory");
-    refused("--model a/m --model b/m", "two models are called `m`");
+    refused("--model a/m --model b/m", "two models are called `m`: `a/m` and `b/m`; name them");
 }
 
 #[test]
 fn help_names_every_flag() {
     let usage = config("--help").unwrap_err();
-    let flags =
-        "model tags batch_size static_path batch_transpose no_cors cors_origin request_size grpc_port port host queue_size \
+    let flags = "model tags batch_size static_path batch_transpose no_cors cors_origin request_size keep_alive_seconds \
+                 grpc_port port host queue_size \
                  request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_tensor_content \
                  drain_delay_ms drain_timeout_ms api_token api_token_file admin_token admin_token_file tls_cert tls_key \
                  tls_client_ca admin_port admin_host healthcheck model_name";

@@ -44,9 +44,6 @@ pub(super) fn too_much(body_bytes: usize, bytes: usize, bytes_max: usize) -> Err
 }
 
 /// The error for bytes that do not fit into the ledger.
-pub(super) fn no_room(NoRoom { asked, held, bytes_max }: NoRoom) -> Error {
-    let text = format!(
-        "the server has no room for {asked} bytes more of this request: it holds {held} of {bytes_max} bytes for all; retry after 1 s"
-    );
-    Error::new(Code::Unavailable, text)
+pub(super) fn no_room(full: NoRoom) -> Error {
+    full.error()
 }

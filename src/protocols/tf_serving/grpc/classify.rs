@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
+use tfweb_actors::Outputs;
 use tfweb_codec::examples;
 use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
@@ -132,7 +133,7 @@ impl TfServing {
         servable: &Servable,
         examples: &Examples,
         measurement: &mut Measurement,
-    ) -> Result<(usize, Vec<Tensor>), Error> {
+    ) -> Result<(usize, Outputs), Error> {
         let inputs = examples.inputs.clone()?;
         measurement.note(Stage::Decode, examples.begun, examples.time);
         let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline };

@@ -47,7 +47,7 @@ impl TfServing {
         let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline };
         let outputs = serving::predict(&self.state, servable, run, measurement).await?;
         let start = Instant::now();
-        let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
+        let outputs = signature.outputs.iter().zip(&*outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let encode = if self.tensor_content { AnswerTensor::of_content } else { AnswerTensor::of_values };
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output))).collect();
         measurement.took(Stage::Encode, start);

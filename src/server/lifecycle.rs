@@ -50,7 +50,7 @@ impl Server {
         let fetching = start_arbiter(log::end_process);
         let shared = Shared::new(config, &models, set, &fetching);
         let (http, grpc, admin) = (shared.http(config)?, shared.grpc(config)?, shared.admin(config)?);
-        follow_files(config);
+        follow_files(config, &models.look_again);
         Ok(Self { http, grpc, admin, shared, drain: config.drain, arbiters: [models.arbiter, fetching] })
     }
 

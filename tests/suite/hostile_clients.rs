@@ -82,7 +82,7 @@ fn the_worst_of_http_stays_below_what_the_readme_states() {
     let before = peak_kib(&process);
     let (bomb, pair) = (bomb(), "[12345678901234567890,12345678901234567890],".repeat(40_000));
     let pipelined = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(40_000);
-    let declares = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n";
+    let declares = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 67108864\r\n\r\n";
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", format!("x: {}\r\n", "a".repeat(2000)).repeat(15));
     let unread = format!(r#"{{"x":[{}[1,2]]}}"#, pair);
     let unread = format!("POST /echo_uint64 HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{unread}", unread.len());

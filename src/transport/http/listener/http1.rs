@@ -71,10 +71,11 @@ async fn answer(
     let running = activity.begin();
     let (parts, body) = request.into_parts();
     let body = RequestBody::new(body, Rc::clone(activity));
+    let keeps_open = keeps_open(parts.version, &parts.headers);
     let mut share = shared.ledger.empty(Holding::Heads);
     let answer = match shared.count(&mut share, &parts) {
         Err(full) => error::respond(&no_room(full)).into(),
-        Ok(()) => match translate::request(&parts, peer, body.payload()) {
+        Ok(()) => match translate::request(parts, peer, body.payload()) {
             None => actix_http::Response::bad_request().map_into_boxed_body(),
             Some(request) => handler.call(request).await.unwrap_or_else(|refusal| refusal),
         },
@@ -90,7 +91,7 @@ async fn answer(
     };
     if closes {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    } else if keeps_open(parts.version, &parts.headers) {
+    } else if keeps_open {
         head.headers.insert(HeaderName::from_static("keep-alive"), shared.keep_alive.clone());
     }
     Ok(Response::from_parts(head, answer_body))

@@ -204,7 +204,9 @@ fn serve(
                     async move {
                         let (acceptor, closing_signal, shared, connections) = &*parts;
                         let activity = Activity::new();
-                        let connection = connection(tcp, acceptor.as_ref(), &*handler, shared, closing_signal, &activity);
+                        // Futures within futures would each have room for all that one of them may become. In a box a connection
+                        // takes what it is: one that has said nothing is small.
+                        let connection = Box::pin(connection(tcp, acceptor.as_ref(), &*handler, shared, closing_signal, &activity));
                         connections.run(&activity, connection).await;
                         Ok::<_, ()>(())
                     }
@@ -251,7 +253,7 @@ async fn connection(
             () = closed => return,
         };
         let Ok(Ok(is_http2)) = begun else { return };
-        return speak(stream, is_http2, peer, handler, shared, closing_signal).await;
+        return Box::pin(speak(stream, is_http2, peer, handler, shared, closing_signal)).await;
     };
     let handshake = tokio::select! {
         handshake = tls::handshake(acceptor, tcp) => handshake,
@@ -261,7 +263,7 @@ async fn connection(
         Ok(stream) => {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let stream = ClientStream::new(stream, &shared.timeouts, Rc::clone(activity));
-            speak(stream, is_http2, peer, handler, shared, closing_signal).await;
+            Box::pin(speak(stream, is_http2, peer, handler, shared, closing_signal)).await;
         }
         Err(error) => tracing::debug!("HTTP: no TLS: {error}"),
     }
@@ -276,9 +278,9 @@ async fn speak<T: AsyncRead + AsyncWrite + Unpin>(
     closing_signal: &watch::Receiver<bool>,
 ) {
     if is_http2 {
-        http2::serve(stream, peer, handler, shared, closing_signal.clone()).await;
+        Box::pin(http2::serve(stream, peer, handler, shared, closing_signal.clone())).await;
     } else {
-        http1::serve(stream, peer, handler, shared, closing_signal.clone()).await;
+        Box::pin(http1::serve(stream, peer, handler, shared, closing_signal.clone())).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tfweb_engine::Error;
+use tfweb_engine::{Code, Error};
 use tfweb_limits::{Ledger, NoRoom};
 
 /// The most bytes that all requests hold together: heads, bodies, what they become, and answers until they are sent.

@@ -1,12 +1,12 @@
 //! Opens the listening sockets of HTTP and gRPC, and closes them without losing a connection that a client has opened.
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{sleep, timeout, timeout_at};
 
 /// The most connections that the system queues until they are accepted. A client whose connection finds no place tries again a
@@ -54,7 +54,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 /// connection again a second later.
 #[cfg(target_os = "linux")]
 pub(crate) fn ignore_new(listener: &TcpListener) {
-    use socket2::SockFilter;
+    use socket2::{SockFilter, SockRef};
 
     // Byte 13 of the TCP header has the flags. A segment with the flag SYN begins a connection (RFC 9293, section 3.1).
     let filter = [
@@ -98,14 +98,6 @@ async fn stays_empty(listener: &impl AsFd) -> bool {
             sleep(BEGUN_WAIT).await;
             true
         }
-    }
-}
-
-/// Makes the system refuse new connections, and reset those that are not accepted.
-pub(crate) fn refuse(listener: &TcpListener) {
-    // This shuts the socket down and does not close it, because the accepting thread holds the same socket.
-    if let Err(error) = SockRef::from(listener).shutdown(Shutdown::Read) {
-        tracing::debug!("cannot close a listening socket: {error}");
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderValue, AUTHORIZATION};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use tfweb_engine::{quoted, Code, Error};
+use tfweb_engine::{Code, Error};
 use tfweb_limits::Deadline;
 use tfweb_store::ModelUri;
 

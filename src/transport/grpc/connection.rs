@@ -45,7 +45,8 @@ pub(super) struct Timeouts {
     pub(super) pong: Duration,
     /// In which the client must read some of an answer, and send some of a message.
     pub(super) stall: Duration,
-    /// After the client was told to send no more calls: until the last ones have come.
+    /// After the client was told to send no more calls: until the last ones have come. Clients confirm that they were told, and
+    /// their connections then close sooner.
     pub(super) linger: Duration,
     /// After that: until the messages of calls are complete, and streams have ended.
     pub(super) grace: Duration,
@@ -59,7 +60,7 @@ impl Timeouts {
         ping: Duration::from_secs(60),
         pong: Duration::from_secs(20),
         stall: Duration::from_secs(10),
-        linger: Duration::from_secs(1),
+        linger: Duration::from_secs(3),
         grace: Duration::from_secs(5),
     };
 }

@@ -31,7 +31,7 @@ use crate::transport::sockets;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 
-/// The most open connections. With a further one, the longest silent one closes. Each of them holds at most some 128 KiB that nobody
+/// The most open connections. With a further one, the longest silent one closes. Each of them holds at most some 160 KiB that nobody
 /// counts.
 const CONNECTIONS_MAX: usize = 4096;
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from .client import PREDICTION, TIMEOUT, content, fails, grpc, np, predict, request, same, tf
+from .client import PREDICTION, TARGET, TIMEOUT, content, fails, grpc, np, predict, request, same, tf
 
 NUMBERS = [tf.float16, tf.bfloat16, tf.float32, tf.float64,
            tf.int8, tf.int16, tf.int32, tf.int64,

@@ -66,8 +66,6 @@ const STOP_STALL_WAIT: Duration = Duration::from_secs(5);
 const AGE_MAX: Duration = Duration::from_secs(3600);
 /// Connections that a worker accepts beyond its limit. Each of them ends one that waits for its client.
 const CONNECTIONS_SPARE: usize = 64;
-/// How long the accepting thread may take until it no longer waits for its sockets.
-const PAUSE_WAIT: Duration = Duration::from_millis(10);
 /// How long workers may take to begin with the connections that were accepted. actix drops those with which a worker has not
 /// begun when it is told to stop.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -124,10 +122,13 @@ impl Listener {
     /// # Errors
     /// If the listener has failed.
     pub async fn stop(self, limit: Instant) -> io::Result<()> {
-        self.refuse_new(limit).await;
+        self.sockets.iter().for_each(sockets::ignore_new);
+        sockets::until_accepted(&self.sockets, limit).await;
         self.close.send_replace(true);
         // If there is little time, most of it belongs to running requests.
         tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
+        // The accepting thread ends now and closes them too. To close them before would be a failure in its log.
+        drop(self.sockets);
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)?
     }
@@ -139,17 +140,6 @@ impl Listener {
     pub async fn cut_off(self) -> io::Result<()> {
         self.handle.stop(false).await;
         self.ended.await.map_err(io::Error::other)?
-    }
-
-    /// Refuses new connections without losing one that a client believes to be open. If a socket is only closed, the system
-    /// resets the connections that are not accepted yet, although their requests may have come.
-    async fn refuse_new(&self, limit: Instant) {
-        self.sockets.iter().for_each(sockets::ignore_new);
-        sockets::until_accepted(&self.sockets, limit).await;
-        // Without the pause, the accepting thread would log the closed socket as a failure.
-        self.handle.pause().await;
-        tokio::time::sleep(PAUSE_WAIT).await;
-        self.sockets.iter().for_each(sockets::refuse);
     }
 }
 

@@ -38,7 +38,6 @@ pub(super) fn check(parts: &request::Parts) -> Result<(), Error> {
 
 /// Makes the request for a handler; `None` if it is malformed. Copies all texts and drops `parts`, whose texts are windows onto the
 /// buffer of the connection: a head of a few bytes would hold all of it.
-#[allow(clippy::needless_pass_by_value, reason = "it is dropped here")]
 pub(super) fn request(parts: request::Parts, peer: Option<SocketAddr>, payload: Payload) -> Option<Request> {
     let version = match parts.version {
         ::http::Version::HTTP_2 => Version::HTTP_2,

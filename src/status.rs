@@ -12,6 +12,7 @@ pub fn http(code: Code) -> StatusCode {
         Code::InvalidArgument | Code::FailedPrecondition | Code::DataLoss => StatusCode::BAD_REQUEST,
         Code::OutOfRange => StatusCode::PAYLOAD_TOO_LARGE,
         Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Aborted => StatusCode::BAD_GATEWAY,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
@@ -32,6 +33,7 @@ pub fn grpc(code: Code) -> tonic::Code {
         Code::OutOfRange => tonic::Code::OutOfRange,
         Code::FailedPrecondition => tonic::Code::FailedPrecondition,
         Code::NotFound => tonic::Code::NotFound,
+        Code::Aborted => tonic::Code::Aborted,
         Code::Unavailable => tonic::Code::Unavailable,
         Code::ResourceExhausted => tonic::Code::ResourceExhausted,
         Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
@@ -75,10 +77,10 @@ mod tests {
     #[test]
     fn every_code_has_its_status() {
         let statuses = Code::ALL.map(|code| http(code).as_u16());
-        assert_eq!(statuses, [400, 413, 400, 404, 503, 429, 504, 401, 403, 501, 499, 400, 500]);
+        assert_eq!(statuses, [400, 413, 400, 404, 502, 503, 429, 504, 401, 403, 501, 499, 400, 500]);
         // https://grpc.github.io/grpc/core/md_doc_statuscodes.html
         let statuses = Code::ALL.map(|code| i32::from(grpc(code)));
         assert!(Code::ALL.iter().all(|code| grpc_name(grpc(*code)) == code.name()));
-        assert_eq!(statuses, [3, 11, 9, 5, 14, 8, 4, 16, 7, 12, 1, 15, 13]);
+        assert_eq!(statuses, [3, 11, 9, 5, 10, 14, 8, 4, 16, 7, 12, 1, 15, 13]);
     }
 }

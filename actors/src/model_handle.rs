@@ -176,7 +176,10 @@ impl ModelHandle {
             return Ok(());
         }
         let [expected, left] = [expected, left].map(|time| time.as_millis());
-        let text = format!("model is overloaded: what is queued takes about {expected} ms, of {left} ms left; retry after 1 s");
+        let text = format!(
+            "model is overloaded: the answer is expected after {expected} ms, and the request has {left} ms left, of which a quarter \
+             is kept back; retry after 1 s"
+        );
         Err(Error::new(Code::Unavailable, text))
     }
 }

@@ -25,6 +25,8 @@ pub enum Code {
     FailedPrecondition,
     /// The model, version, signature or file does not exist.
     NotFound,
+    /// A server that the request names did not do its part. The same request may succeed later.
+    Aborted,
     /// The server is overloaded, loads a model or shuts down. The same request may succeed later or at another replica.
     Unavailable,
     /// A quota of the caller is used up.
@@ -47,11 +49,12 @@ pub enum Code {
 
 impl Code {
     /// Every code, for tables and tests of tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidArgument,
         Self::OutOfRange,
         Self::FailedPrecondition,
         Self::NotFound,
+        Self::Aborted,
         Self::Unavailable,
         Self::ResourceExhausted,
         Self::DeadlineExceeded,
@@ -71,6 +74,7 @@ impl Code {
             Self::OutOfRange => "OUT_OF_RANGE",
             Self::FailedPrecondition => "FAILED_PRECONDITION",
             Self::NotFound => "NOT_FOUND",
+            Self::Aborted => "ABORTED",
             Self::Unavailable => "UNAVAILABLE",
             Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",

@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use tfweb::protocols::{native, tf_serving::rest};
 use tfweb_engine::{DType, Error, FeedShape, PartialShape, Signature, Tensor, TensorSpec};
 
@@ -56,13 +55,13 @@ fn check(signature: &Signature, read: Result<Vec<Tensor>, Error>) {
 pub(crate) fn native_json(input: &[u8]) {
     let Some((signature, transpose, body)) = split(input) else { return };
     let body = Bytes::copy_from_slice(body);
-    check(signature, block_on(native::fuzzing::inputs("application/json", &body, signature, transpose)));
+    check(signature, native::fuzzing::inputs("application/json", &body, signature, transpose));
 }
 
 pub(crate) fn native_form(input: &[u8]) {
     let Some((signature, transpose, body)) = split(input) else { return };
     let body = Bytes::copy_from_slice(body);
-    check(signature, block_on(native::fuzzing::inputs("multipart/form-data; boundary=b", &body, signature, transpose)));
+    check(signature, native::fuzzing::inputs("multipart/form-data; boundary=b", &body, signature, transpose));
 }
 
 pub(crate) fn tf_serving_predict(input: &[u8]) {

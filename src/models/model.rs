@@ -155,7 +155,7 @@ impl Model {
             return Some(match error.code {
                 Code::NotFound => "there is no model at its place",
                 Code::Unauthenticated | Code::PermissionDenied => "its place denies access",
-                Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => "its place does not answer",
+                Code::Aborted | Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => "its place does not answer",
                 Code::InvalidArgument
                 | Code::OutOfRange
                 | Code::FailedPrecondition

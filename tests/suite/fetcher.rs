@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use actix::System;
 use awc::Client;
 use futures::future::{join_all, BoxFuture};
+use socket2::{Domain, Socket, Type};
 use tfweb::observe::log;
 use tfweb_actors::fetcher::rules::{Rules, Target};
 use tfweb_actors::fetcher::{FetchPolicy, FetcherHandle, Outcome, Resolve};
 use tfweb_actors::start_arbiter;
-use tfweb_engine::Error;
+use tfweb_engine::{Code, Error};
 use tfweb_limits::{Deadline, Ledger};
 
 use crate::origin::{loopback, Origin};
@@ -162,6 +163,37 @@ fn every_end_is_counted() {
         // The fetcher counts on a thread of its own.
         until("the fetch is cancelled", || count(Outcome::Cancelled) == 1);
         assert_eq!((fetcher.observe().in_flight, fetcher.observe().waiting), (0, 0));
+    });
+}
+
+#[test]
+fn connecting_and_handshakes_time_out_as_answers_do() {
+    // Takes connections into its queue, and says nothing on them. One that has a queue of one takes no second.
+    let listening = |queue: i32| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((loopback(1), 0)).into()).expect("a free port");
+        socket.listen(queue).expect("a queue");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+        (socket, address)
+    };
+    let ((_mute, mute), (_full, full)) = (listening(64), listening(0));
+    let _filling: Vec<Socket> = (0..4)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("an open socket");
+            let _ = socket.connect(&full.into());
+            socket
+        })
+        .collect();
+    let names = Names::of(&[("two.example", &[&[loopback(1), loopback(1)]])]);
+    let policy = FetchPolicy { resolver: names, ..policy("--url_allow 127.0.0.0/8 --url_timeout_ms 500") };
+    with_fetcher(policy, async |fetcher| {
+        let urls = [format!("http://{full}/"), format!("http://two.example:{}/", full.port()), format!("https://{mute}/")];
+        for (before, url) in urls.iter().enumerate() {
+            let error = fetch(fetcher, url).await.unwrap_err();
+            assert_eq!((error.code, error.message), (Code::DeadlineExceeded, format!("url \"{url}\": timed out after 0.5 s")));
+            assert_eq!(fetcher.observe().count(Outcome::TimedOut), before as u64 + 1, "{url}");
+        }
     });
 }
 

@@ -336,6 +336,7 @@ fn static_files_are_served_beside_the_api() {
     let place = tempfile::tempdir().unwrap();
     let site = place.path().join("site");
     fs::create_dir_all(site.join("sub/.hidden")).unwrap();
+    fs::create_dir(site.join("empty")).unwrap();
     for (file, text) in [
         ("../secret.txt", "secret"),
         ("index.html", "<h1>home</h1>"),

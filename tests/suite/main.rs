@@ -3,6 +3,7 @@
 //! - `architecture`: which folders, files and crates of the sources may use which.
 //! - `transcripts`: requests and the answers to them as text, in `tests/transcripts`. Most of what the API promises is there.
 //! - `http`: sizes, speeds, connections and ids, which a transcript cannot express.
+//! - `spoken`: heads and bodies that no library would send, and what clients send that few servers expect.
 //! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
 //! - `batching`: which requests share a run, and which client gets which answer.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
@@ -81,6 +82,7 @@ mod rolling;
 mod serving_clients;
 mod shapes;
 mod shutdown;
+mod spoken;
 mod starting;
 mod store;
 mod store_servers;

@@ -29,15 +29,17 @@ fn bodies_come_whole_or_not_at_all() {
     assert_eq!(text("/chunked").json()["y"][0][0], "chunked");
     let response = text("/until-end");
     assert_eq!(response.json()["y"][0][0], "until the end", "{response:?}");
-    check_error(&text("/cut"), 400, "broke off before its end");
-    check_error(&text("/cut-chunks"), 400, "broke off before its end");
+    check_error(&text("/cut"), 502, "broke off before its end");
+    check_error(&text("/cut-chunks"), 502, "broke off before its end");
     check_error(&text("/br"), 400, "came as \"br\"");
     check_error(&text("/noise"), 400, "gave no valid HTTP answer");
     check_error(&text("/head"), 400, "gave no valid HTTP answer");
-    for status in [201, 204, 206, 304, 400, 404, 500, 503] {
+    for (status, told) in
+        [(201, 400), (204, 400), (206, 400), (304, 400), (400, 400), (404, 400), (429, 502), (500, 502), (503, 502)]
+    {
         check_error(
             &text(&format!("/status/{status}")),
-            400,
+            told,
             &format!("{}\": answered {status}", origin.url(&format!("/status/{status}"))),
         );
     }
@@ -57,10 +59,10 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
         (format!("/declared/{gigabyte}"), 413, "is 1 GiB, limit 16 MiB"),
         (format!("/undeclared/{gigabyte}"), 413, "is larger than the limit of 16 MiB"),
         ("/bomb".into(), 413, "is larger than the limit of 16 MiB"),
-        ("/drip/1000".into(), 400, "timed out after 1 s"),
-        ("/drip/1".into(), 400, "timed out after 1 s"),
-        ("/silent".into(), 400, "timed out after 1 s"),
-        ("/reset".into(), 400, "ended the connection without an answer"),
+        ("/drip/1000".into(), 504, "timed out after 1 s"),
+        ("/drip/1".into(), 504, "timed out after 1 s"),
+        ("/silent".into(), 504, "timed out after 1 s"),
+        ("/reset".into(), 502, "ended the connection without an answer"),
         ("/loop".into(), 400, "redirects more than 3 times"),
         ("/status/404".into(), 400, "answered 404"),
     ] {
@@ -72,7 +74,7 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
         most = most.max(process.resident_kib());
     }
     let secure = origin.url("/x").replace("http:", "https:");
-    check_error(&process.connect().call(&lengths(&[secure])).expect("an answer"), 400, "could not be reached: tls handshake eof");
+    check_error(&process.connect().call(&lengths(&[secure])).expect("an answer"), 502, "could not be reached: tls handshake eof");
     eprintln!("{} KiB resident before, {most} KiB at most", before);
     assert!(most - before < 64 << 10, "{before} KiB before, {most} KiB at most");
     // Bound, so that nobody else gets the port, and not listening.
@@ -80,7 +82,7 @@ fn hostile_servers_cost_an_error_each_and_no_memory() {
     bound.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
     let port = bound.local_addr().expect("a port").as_socket().expect("an address").port();
     let response = process.connect().call(&lengths(&[format!("http://127.0.0.1:{port}/x")])).expect("an answer");
-    check_error(&response, 400, "could not be reached: connection refused");
+    check_error(&response, 502, "could not be reached: connection refused");
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn servers_are_verified() {
     assert_eq!(call("localhost", &good, "/text/again").json(), json!({"bytes": [5]}));
     assert_eq!((good.connections(), sessions.resumed()), (2, 1), "a new connection resumes the TLS session of the last");
     assert_eq!(call("127.0.0.1", &by_address, "/size/3").json(), json!({"bytes": [3]}));
-    check_error(&call("localhost", &good, "/cut"), 400, "broke off before its end");
+    check_error(&call("localhost", &good, "/cut"), 502, "broke off before its end");
     for (origin, expect) in [(&expired, "expired"), (&misnamed, "not valid for name"), (&unknown, "UnknownIssuer")] {
         let response = call("localhost", origin, "/size/1");
         check_error(&response, 400, "has no certificate to trust");
@@ -121,7 +123,7 @@ fn servers_are_verified() {
     }
     let plain = Origin::start();
     let down = format!("/to/{}", plain.url("/text/plain"));
-    check_error(&call("localhost", &good, &down), 400, "is not allowed");
+    check_error(&call("localhost", &good, &down), 400, "is not allowed; it redirects from https to http");
     assert_eq!(plain.connections(), 0, "https does not lead to http");
 }
 
@@ -201,7 +203,8 @@ fn a_request_without_a_valid_answer_is_not_sent_again() {
         ("/head", malformed, "its head is longer than 262144 bytes"),
         ("/reset", "", "ended the connection without an answer"),
     ] {
-        check_error(&server.call(&lengths(&[origin.url(path)])), 400, &format!("\": {begins}{expect}"));
+        let status = if begins.is_empty() { 502 } else { 400 };
+        check_error(&server.call(&lengths(&[origin.url(path)])), status, &format!("\": {begins}{expect}"));
         assert_eq!(origin.gets(path), 1, "{path}");
     }
 }

@@ -311,6 +311,8 @@ fn odd(path: &str, kind: &str, argument: &str, wire: &mut dyn Wire) -> io::Resul
         "bomb" => whole(wire, "Content-Encoding: gzip\r\n", &gzip(&vec![0; 1 << 20]).repeat(1024)),
         "loop" => write!(wire, "HTTP/1.1 302 Found\r\nLocation: {path}\r\nContent-Length: 0\r\n\r\n"),
         "to" => write!(wire, "HTTP/1.1 307 There\r\nLocation: {argument}\r\nContent-Length: 0\r\n\r\n"),
+        "to-utf-8" => wire.write_all("HTTP/1.1 307 There\r\nLocation: /text/größe?a=ü\r\nContent-Length: 0\r\n\r\n".as_bytes()),
+        "to-latin-1" => wire.write_all(b"HTTP/1.1 307 There\r\nLocation: /text/gr\xf6\xdfe\r\nContent-Length: 0\r\n\r\n"),
         "down" => match argument {
             "0" => whole(wire, "", b"down"),
             number => {

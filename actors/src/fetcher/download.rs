@@ -65,7 +65,8 @@ impl Downloader {
             // Names that are slow to look up have turns of their own, and hold none of the fetches'.
             let addresses = self.dialer.addresses(&url, self.look_ups.take(wanted, &host)).await?;
             let _turn = self.fetches.take(wanted, &host).await?;
-            let connection = self.dialer.dial(&url, &addresses).await.map_err(|error| Failure::of_connecting(&error))?;
+            let connection =
+                self.dialer.dial(&url, &addresses).await.map_err(|error| Failure::of_connecting(&error, self.timeout))?;
             let answer = get(&url, connection).await?;
             match answer.status() {
                 StatusCode::OK => return self.read(&host, answer, wanted).await,
@@ -74,11 +75,13 @@ impl Downloader {
                 | StatusCode::SEE_OTHER
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT => {
-                    let location = answer.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-                    let location = location.ok_or_else(|| answered(answer.status()))?;
+                    let location = answer.headers().get(header::LOCATION).ok_or_else(|| Failure::answered(answer.status()))?;
+                    // Many servers write paths in UTF-8 as they are. The URL that is fetched has them percent-encoded.
+                    let location = std::str::from_utf8(location.as_bytes())
+                        .map_err(|_| Failure::failed("redirects to a location that is not UTF-8"))?;
                     url = self.rules.redirect(&url, location, redirects)?;
                 }
-                other => return Err(answered(other)),
+                other => return Err(Failure::answered(other)),
             }
         }
         unreachable!("the rules end redirects; this is a bug")
@@ -133,8 +136,4 @@ impl Downloader {
             InflateError::Damaged(what) => Failure::failed(format!("cannot be inflated: {what}")),
         }
     }
-}
-
-fn answered(status: StatusCode) -> Failure {
-    Failure::failed(format!("answered {}", status.as_u16()))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_http::error::ParseError;
 use awc::error::{PayloadError, SendRequestError};
+use awc::http::StatusCode;
 use tfweb_engine::Code;
 use tfweb_limits::NoRoom;
 use tokio_rustls::rustls::Error;
@@ -31,20 +32,38 @@ impl Failure {
         Self { outcome, code, told: told.into(), reason: None, is_late: false }
     }
 
-    /// Makes a failure that the URL or its origin causes.
+    /// Makes a failure that the URL or its origin causes, and that will be the same at the next try.
     pub(super) fn failed(told: impl Into<String>) -> Self {
         Self::new(Outcome::Failed, Code::FailedPrecondition, told)
     }
 
+    /// Makes the failure of an origin that may have recovered at the next try.
+    pub(super) fn passing(told: impl Into<String>) -> Self {
+        Self::new(Outcome::Failed, Code::Aborted, told)
+    }
+
     pub(super) fn timed_out(limit: Duration) -> Self {
         let told = format!("timed out after {} s", limit.as_secs_f64());
-        Self { is_late: true, ..Self::new(Outcome::TimedOut, Code::FailedPrecondition, told) }
+        Self { is_late: true, ..Self::new(Outcome::TimedOut, Code::DeadlineExceeded, told) }
+    }
+
+    /// Makes the failure of an answer with another status than 200 or a redirect. Some statuses ask to try again (RFC 9110,
+    /// section 15).
+    pub(super) fn answered(status: StatusCode) -> Self {
+        let told = format!("answered {}", status.as_u16());
+        let is_passing = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED;
+        if is_passing || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) {
+            Self::passing(told)
+        } else {
+            Self::failed(told)
+        }
     }
 
     /// Makes the failure of a body that is too large. `bytes` is its size, if that is known.
     pub(super) fn too_large(bytes: Option<u64>, bytes_max: usize) -> Self {
         let limit = size(bytes_max as u64);
         let told = match bytes {
+            Some(bytes) if size(bytes) == limit => format!("is {bytes} bytes, limit {bytes_max} bytes"),
             Some(bytes) => format!("is {}, limit {limit}", size(bytes)),
             None => format!("is larger than the limit of {limit}"),
         };
@@ -84,12 +103,13 @@ impl Failure {
         Self::new(Outcome::Overloaded, Code::Unavailable, told)
     }
 
-    /// Makes the failure of an origin that cannot be dialled.
-    pub(super) fn of_connecting(error: &io::Error) -> Self {
+    /// Makes the failure of an origin that cannot be dialled. A fetch has `limit` for all that it does.
+    pub(super) fn of_connecting(error: &io::Error, limit: Duration) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(Error::InvalidCertificate(what)) => Self::failed(format!("has no certificate to trust: {what}")),
             Some(error) => Self::failed(format!("failed its TLS handshake: {error}")),
-            None => Self::failed(format!("could not be reached: {}", io_text(error))),
+            None if error.kind() == io::ErrorKind::TimedOut => Self::timed_out(limit),
+            None => Self::passing(format!("could not be reached: {}", io_text(error))),
         }
     }
 
@@ -126,7 +146,7 @@ impl From<SendRequestError> for Failure {
     #[expect(clippy::wildcard_enum_match_arm, reason = "awc's list is open, and the rest is told as it is")]
     fn from(error: SendRequestError) -> Self {
         match error {
-            SendRequestError::Send(error) => Self::failed(format!("broke the connection: {}", io_text(&error))),
+            SendRequestError::Send(error) => Self::passing(format!("broke the connection: {}", io_text(&error))),
             SendRequestError::Response(ParseError::Io(error)) => of_answer(&error, "ended the connection without an answer"),
             SendRequestError::Response(error) => Self::failed(format!("gave no valid HTTP answer: {error}")),
             error => Self::failed(format!("could not be reached: {error}")),
@@ -138,7 +158,7 @@ impl From<SendRequestError> for Failure {
 fn of_answer(error: &io::Error, otherwise: &str) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Malformed>()) {
         Some(malformed) => Failure::failed(format!("gave no valid HTTP answer: {malformed}")),
-        None => Failure::failed(otherwise),
+        None => Failure::passing(otherwise),
     }
 }
 
@@ -188,5 +208,25 @@ mod tests {
         assert_eq!(Failure::timed_out(Duration::from_secs(10)).told, "timed out after 10 s");
         assert_eq!(Failure::timed_out(Duration::from_millis(250)).told, "timed out after 0.25 s");
         assert_eq!(Failure::too_large(Some(31 << 20), 16 << 20).told, "is 31 MiB, limit 16 MiB");
+        assert_eq!(Failure::too_large(Some((16 << 20) + 1), 16 << 20).told, "is 16777217 bytes, limit 16777216 bytes");
+    }
+
+    #[test]
+    fn failures_that_may_pass_are_told_from_those_that_stay() {
+        let limit = Duration::from_secs(10);
+        for status in [408, 429, 500, 502, 503, 504] {
+            assert_eq!(Failure::answered(StatusCode::from_u16(status).unwrap()).code, Code::Aborted, "{status}");
+        }
+        for status in [204, 206, 304, 400, 401, 403, 404, 410, 451, 501] {
+            assert_eq!(Failure::answered(StatusCode::from_u16(status).unwrap()).code, Code::FailedPrecondition, "{status}");
+        }
+        for kind in [io::ErrorKind::ConnectionRefused, io::ErrorKind::UnexpectedEof, io::ErrorKind::HostUnreachable] {
+            assert_eq!(Failure::of_connecting(&kind.into(), limit).code, Code::Aborted, "{kind}");
+        }
+        let late = Failure::of_connecting(&io::ErrorKind::TimedOut.into(), limit);
+        assert_eq!(
+            (late.outcome, late.code, late.told.as_str()),
+            (Outcome::TimedOut, Code::DeadlineExceeded, "timed out after 10 s")
+        );
     }
 }

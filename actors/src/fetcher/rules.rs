@@ -17,8 +17,8 @@ use super::address::{is_public, unmapped};
 /// The longest URL that is fetched, in bytes. Servers accept no longer ones; RFC 9110 asks them for 8000 bytes.
 pub const URL_BYTES_MAX: usize = 8192;
 
-/// The words for every refusal for safety. A reason would tell strangers about the network inside.
-const NOT_ALLOWED: &str = "is not allowed; it must lead to a public http or https address, without user and password";
+/// The words for every refusal of a host. A reason would tell strangers about the network inside.
+const HOST_NOT_ALLOWED: &str = "is not allowed; its host must be one that this server fetches from, and must have a public address";
 
 /// The rules of one server.
 #[derive(Clone, Debug, Default)]
@@ -155,16 +155,18 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
-    /// The words for the caller.
+    /// The words for the caller. They give a reason if it lies in the URL's own text, or in the answer of a server that the rules
+    /// allow.
     #[must_use]
     pub fn tell(&self) -> String {
         match self {
             Self::Malformed(error) => format!("is not a URL: {error}"),
             Self::TooLong(bytes) => format!("is {bytes} bytes long, limit {URL_BYTES_MAX}"),
             Self::Redirects(max) => format!("redirects more than {max} times"),
-            Self::Scheme | Self::Credentials | Self::Domain | Self::Address(_) | Self::Unresolved(_) | Self::Downgrade => {
-                NOT_ALLOWED.to_owned()
-            }
+            Self::Scheme => "is not allowed; its scheme must be http, https or data".to_owned(),
+            Self::Credentials => "is not allowed; it must have no user and no password".to_owned(),
+            Self::Downgrade => "is not allowed; it redirects from https to http".to_owned(),
+            Self::Domain | Self::Address(_) | Self::Unresolved(_) => HOST_NOT_ALLOWED.to_owned(),
         }
     }
 }

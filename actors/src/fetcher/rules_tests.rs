@@ -176,13 +176,27 @@ fn each_redirect_is_checked_anew() {
 }
 
 #[test]
-fn all_refusals_for_safety_sound_alike() {
-    let rules = rules("", "");
+fn refusals_tell_what_the_urls_own_text_tells() {
+    let rules = rules("", "example.org");
     let told = |url: &str| rules.target(url).unwrap_err().tell();
-    for url in ["http://127.0.0.1/", "http://10.0.0.1:22/", "file:///etc/passwd", "http://user:pw@example.org/"] {
-        assert_eq!(told(url), NOT_ALLOWED);
+    for (url, expect) in [
+        ("file:///etc/passwd", "its scheme must be http, https or data"),
+        ("ftp://127.0.0.1/", "its scheme must be http, https or data"),
+        ("http://user:pw@example.org/", "it must have no user and no password"),
+        ("http://user:pw@127.0.0.1/", "it must have no user and no password"),
+    ] {
+        assert_eq!(told(url), format!("is not allowed; {expect}"), "{url}");
     }
-    assert_eq!(Refusal::Unresolved("not known".into()).tell(), NOT_ALLOWED);
+}
+
+#[test]
+fn all_refusals_of_hosts_sound_alike() {
+    let told = |domains: &str, url: &str| rules("", domains).target(url).unwrap_err().tell();
+    for (domains, url) in [("", "http://127.0.0.1/"), ("", "http://10.0.0.1:22/"), ("example.org", "http://example.com/")] {
+        assert_eq!(told(domains, url), HOST_NOT_ALLOWED);
+    }
+    assert_eq!(Refusal::Unresolved("not known".into()).tell(), HOST_NOT_ALLOWED);
+    assert_eq!(Refusal::Address([10, 0, 0, 1].into()).tell(), HOST_NOT_ALLOWED);
 }
 
 #[test]

@@ -101,7 +101,7 @@ async fn what_would_be_late_is_refused_when_it_comes() {
     until(|| fake.run_rows().len() >= 4).await;
     let refused = handle.predict(column(&[1.0]), Deadline::after(Duration::from_millis(200)), None).await.unwrap_err();
     assert_eq!(refused.code, Code::Unavailable, "{refused}");
-    assert!(refused.message.contains("what is queued takes about"), "{refused}");
+    assert!(refused.message.contains("the answer is expected after "), "{refused}");
     assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [2.0], "who has time may wait");
     assert!(join_all(waiting).await.iter().all(Result::is_ok));
     // The queue was empty in between: what was slow is forgotten.

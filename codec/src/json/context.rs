@@ -9,7 +9,8 @@ use serde::de;
 use tfweb_engine::{quoted, Code, DType, Dims, Error, Signature};
 use tfweb_limits::REQUEST_URLS_MAX;
 
-use super::found::Found;
+use super::explain;
+use super::found::{Found, NUMBER};
 
 /// How serde_json's message starts for a number beyond even float64; it has no code for it.
 const OUT_OF_RANGE: &str = "number out of range";
@@ -39,6 +40,16 @@ impl Problem {
     /// A value in a place where something other than the input's dtype and shape was expected.
     pub(super) fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Self::Unfit { expected: Some(expected.into()), got: got.into(), note: None }
+    }
+
+    /// Shows a number as it came in place of as it was read.
+    fn showing(mut self, number: impl FnOnce() -> Option<String>) -> Self {
+        if let Self::Unfit { got, .. } = &mut self {
+            if let (true, Some(number)) = (got.starts_with(NUMBER), number()) {
+                *got = [NUMBER, &number].concat();
+            }
+        }
+        self
     }
 
     /// Adds a remark to a value that does not fit.
@@ -115,13 +126,17 @@ impl Context {
         self.place.push(index);
     }
 
-    /// The error to answer with, after serde stopped with `error`.
-    pub(super) fn into_error(mut self, error: &serde_json::Error, signature: &Signature) -> Error {
+    /// The error to answer with, after serde stopped with `error` while it read `body`.
+    pub(super) fn into_error(mut self, error: &serde_json::Error, body: &[u8], signature: &Signature) -> Error {
+        let number = || explain::number(error, body);
         let problem = self.problem.take().or_else(|| {
             let beyond = self.input.is_some() && error.to_string().starts_with(OUT_OF_RANGE);
-            beyond.then(|| Problem::got("a number out of range"))
+            beyond.then(|| Problem::got(NUMBER).noting("out of the range of float64"))
         });
-        problem.map_or_else(|| malformed(error), |problem| self.describe(problem, signature))
+        match problem {
+            None => explain::malformed(error, body),
+            Some(problem) => self.describe(problem.showing(number), signature),
+        }
     }
 
     fn describe(&self, problem: Problem, signature: &Signature) -> Error {
@@ -161,11 +176,4 @@ impl Context {
         }
         text
     }
-}
-
-fn malformed(error: &serde_json::Error) -> Error {
-    let (line, column) = (error.line(), error.column());
-    let text = error.to_string();
-    let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-    Error::invalid(format!("malformed JSON at line {line} column {column}: {what}"))
 }

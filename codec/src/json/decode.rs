@@ -49,7 +49,7 @@ pub fn decode(body: &[u8], signature: &Signature, batch_transpose: bool) -> Resu
     let read = json.deserialize_any(Body { inputs: &mut inputs, signature, batchable, batch_transpose });
     let form = match read.and_then(|form| json.end().map(|()| form)) {
         Ok(form) => form,
-        Err(error) => return Err(inputs.into_error(&error)),
+        Err(error) => return Err(inputs.into_error(&error, body)),
     };
     let rows = match form {
         Form::Columns => None,

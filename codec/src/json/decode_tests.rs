@@ -21,7 +21,7 @@ fn forms_follow_the_first_character() {
     for (body, what) in [
         ("5", "the number 5"),
         ("-5", "the number -5"),
-        ("1e3", "the number 1000.0"),
+        ("1e3", "the number 1e3"),
         ("true", "true"),
         ("null", "null"),
         (r#""x""#, r#"the text "x""#),
@@ -40,9 +40,7 @@ fn inputs_keep_the_signatures_order() {
 #[test]
 fn malformed_json_names_line_and_column() {
     let x = "x: float32 [-1]; s: string [-1]";
-    let cases: [(&[u8], &str); 14] = [
-        (b"", "line 1 column 0: EOF while parsing a value"),
-        (b"  ", "line 1 column 2: EOF while parsing a value"),
+    let cases: [(&[u8], &str); 10] = [
         (b"{", "line 1 column 1: EOF while parsing an object"),
         (b"{\"x\":[1.0", "line 1 column 9: EOF while parsing a list"),
         (b"{\"x\":[1.0]\n", "line 2 column 0: EOF while parsing an object"),
@@ -53,8 +51,6 @@ fn malformed_json_names_line_and_column() {
         (b"{\"s\":[\"\\ud800\"]}", "line 1 column 14: unexpected end of hex escape"),
         (b"{\"s\":[\"a\nb\"]}", r#"line 2 column 0: control character (\u0000-\u001F) found while parsing a string"#),
         (b"{\"\xff\":1}", "line 1 column 3: invalid unicode code point"),
-        (b"\xef\xbb\xbf{}", "line 1 column 1: expected value"),
-        (b"{\"x\":[NaN]}", "line 1 column 7: expected value"),
     ];
     for (body, expected) in cases {
         check_bytes(x, body, false, &format!("! malformed JSON at {expected}"));

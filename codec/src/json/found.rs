@@ -4,6 +4,11 @@ use std::fmt;
 
 use tfweb_engine::{quoted, DType};
 
+use super::numbers::EXACT_END;
+
+/// The words before a number in an error.
+pub(super) const NUMBER: &str = "the number ";
+
 /// A JSON value; of a list or an object only that it is one.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
@@ -30,6 +35,9 @@ impl Found<'_> {
     pub(super) fn note(self, dtype: DType) -> Option<String> {
         match self {
             Self::Float(value) if value.fract() != 0.0 && is_integer(dtype) => Some("not a whole number".into()),
+            Self::Float(value) if may_be_rounded(value, dtype) => {
+                Some("whole numbers of 2^53 and more need all their digits, without a point and an exponent".into())
+            }
             Self::Unsigned(_) | Self::Signed(_) | Self::Float(_) if !matches!(dtype, DType::Bool | DType::String) => {
                 Some(format!("out of the range of {dtype}"))
             }
@@ -48,9 +56,9 @@ impl Found<'_> {
 impl fmt::Display for Found<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsigned(value) => write!(f, "the number {value}"),
-            Self::Signed(value) => write!(f, "the number {value}"),
-            Self::Float(value) => write!(f, "the number {value:?}"),
+            Self::Unsigned(value) => write!(f, "{NUMBER}{value}"),
+            Self::Signed(value) => write!(f, "{NUMBER}{value}"),
+            Self::Float(value) => write!(f, "{NUMBER}{value:?}"),
             Self::Text(text) => write!(f, "the text {}", quoted(text)),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Null => f.write_str("null"),
@@ -58,6 +66,16 @@ impl fmt::Display for Found<'_> {
             Self::Object => f.write_str("an object"),
         }
     }
+}
+
+/// Whether an integer of `dtype` could hold the number, if it were known exactly.
+fn may_be_rounded(value: f64, dtype: DType) -> bool {
+    let range = match dtype {
+        DType::Int64 => -(2.0_f64.powi(63))..2.0_f64.powi(63),
+        DType::Uint64 => 0.0..2.0_f64.powi(64),
+        _ => return false,
+    };
+    value.abs() >= EXACT_END && value > range.start && range.contains(&value)
 }
 
 const fn is_integer(dtype: DType) -> bool {

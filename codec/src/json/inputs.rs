@@ -87,10 +87,10 @@ impl<'s, R: ReadRules> Inputs<'s, R> {
         self.context.refuse(Problem::Other(Code::InvalidArgument, text))
     }
 
-    /// The error to answer with, after serde stopped with `error`.
+    /// The error to answer with, after serde stopped with `error` while it read `body`.
     #[must_use]
-    pub fn into_error(self, error: &serde_json::Error) -> Error {
-        self.context.into_error(error, self.signature)
+    pub fn into_error(self, error: &serde_json::Error, body: &[u8]) -> Error {
+        self.context.into_error(error, body, self.signature)
     }
 
     /// Makes one tensor for each input, in the signature's order; `rows` where each value was a row. Also gives the elements that

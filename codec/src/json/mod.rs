@@ -8,6 +8,7 @@ pub mod encode;
 mod context;
 mod decode;
 mod elements;
+mod explain;
 mod found;
 mod input;
 mod inputs;

@@ -4,6 +4,9 @@ use tfweb_engine::{bf16, f16, Scalar};
 
 use super::found::Found;
 
+/// Below 2^53 a float64 that is whole was not rounded from another whole number. 2^53 itself may be a rounded 2^53 + 1.
+pub(super) const EXACT_END: f64 = 9_007_199_254_740_992.0;
+
 /// A float that JSON numbers turn into.
 pub trait Float: Scalar {
     /// Not a number.
@@ -36,9 +39,7 @@ pub trait Integer: Scalar + TryFrom<u64> + TryFrom<i64> + TryFrom<i128> {
     /// The integer that a float is exactly. `None` where it is none, where it is out of range, and where the float may have been
     /// rounded from another number.
     fn whole(value: f64) -> Option<Self> {
-        // A float of exactly -2^63 may be a rounded -9223372036854775809; -2^63 itself comes as `Found::Signed`.
-        let is_whole = value.fract() == 0.0 && value > -(2.0_f64.powi(63)) && value < 2.0_f64.powi(64);
-        if is_whole {
+        if value.fract() == 0.0 && value.abs() < EXACT_END {
             (value as i128).try_into().ok()
         } else {
             None

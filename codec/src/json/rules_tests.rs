@@ -75,7 +75,7 @@ fn read(rules: impl ReadRules, signature: &Signature, body: &str, other_keys: Ot
             let (tensors, urls) = inputs.finish(None);
             Ok((tensors, urls.len()))
         }
-        Err(error) => Err(inputs.into_error(&error)),
+        Err(error) => Err(inputs.into_error(&error, body.as_bytes())),
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::de;
 
 use super::context::{Context, Problem};
+use super::elements::Wrapped;
 use super::found::Found;
 use super::shape::SeenShape;
 
@@ -57,6 +58,17 @@ impl Scope<'_, '_> {
     pub(super) fn misplaced<E: de::Error>(&mut self, found: Found<'_>) -> E {
         let problem = self.shape.noting_rank(Problem::got(found.to_string()));
         self.context.refuse(problem)
+    }
+
+    /// Refuses an object where a list is due at `depth`.
+    #[cold]
+    pub(super) fn misplaced_object<E: de::Error>(&mut self, wrapped: Wrapped, depth: usize) -> E {
+        let lists = self.shape.rank().unwrap_or_default().saturating_sub(depth);
+        if wrapped != Wrapped::Element || lists == 0 {
+            return self.misplaced(Found::Object);
+        }
+        let note = format!("an object stands for one string; write it in {}…{}", "[".repeat(lists), "]".repeat(lists));
+        self.context.refuse(Problem::got(Found::Object.to_string()).noting(note))
     }
 
     /// Whether elements stand at `depth`. The first value settles it where the signature does not.

@@ -110,7 +110,7 @@ impl<'de, C: Elements> Visitor<'de> for Value<'_, '_, '_, C> {
             self.elements.append(item);
             Ok(())
         } else {
-            Err(self.scope.misplaced(Found::Object))
+            Err(self.scope.misplaced_object(C::WRAPPED, self.depth))
         }
     }
 }
@@ -167,7 +167,7 @@ impl<'de, C: Elements> Visitor<'de> for Innermost<'_, '_, '_, C> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
-        self.scalar(Found::Object)
+        Err(self.scope.misplaced_object(C::WRAPPED, self.depth))
     }
 }
 

@@ -71,6 +71,7 @@ impl Reason {
             | Code::OutOfRange
             | Code::FailedPrecondition
             | Code::NotFound
+            | Code::Aborted
             | Code::Unauthenticated
             | Code::PermissionDenied
             | Code::Unimplemented

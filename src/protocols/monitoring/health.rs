@@ -1,4 +1,4 @@
-//! `GET /livez` says whether the process works. `GET /readyz` says whether it takes requests.
+//! `GET /livez`, also called `/healthz`, says whether the process works. `GET /readyz` says whether it takes requests.
 
 use actix_web::http::StatusCode;
 use actix_web::HttpResponse;

@@ -43,11 +43,11 @@ pub(super) fn grpc(parts: &Parts<'_>) -> Option<Arc<dyn GrpcProtocol>> {
 impl HttpProtocol for Monitoring {
     /// Load balancers ask for health without a token.
     fn is_open(&self, path: &str) -> bool {
-        matches!(path, "/livez" | "/readyz")
+        matches!(path, "/livez" | "/healthz" | "/readyz")
     }
 
     fn is_probe(&self, path: &str) -> bool {
-        matches!(path, "/livez" | "/readyz") || METRICS.contains(&path)
+        self.is_open(path) || METRICS.contains(&path)
     }
 
     fn mount(self: Arc<Self>, routes: &mut Routes<'_>) {
@@ -56,6 +56,8 @@ impl HttpProtocol for Monitoring {
             routes.add(path, Methods::Read, async move |_: &mut HttpCall| answer(&state));
         };
         add(routes, "/livez", health::live);
+        // Many platforms ask here by default.
+        add(routes, "/healthz", health::live);
         add(routes, "/readyz", if self.is_admin_port { health::ready_in_full } else { health::ready });
         if self.has_metrics {
             add(routes, "/stats", metrics::stats);

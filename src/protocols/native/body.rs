@@ -3,38 +3,25 @@
 
 use std::sync::Arc;
 
-use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::error::PayloadError;
-use actix_web::http::header::{ContentDisposition, DispositionType, HeaderMap, HeaderValue, CONTENT_DISPOSITION, CONTENT_TYPE};
-use bytes::{Bytes, BytesMut};
-use futures::{stream, TryStreamExt};
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tfweb_codec::json::{self, Decoded, Form};
 use tfweb_engine::{batch, quoted, DType, Dims, Error, Signature, Tensor, TensorSpec};
 
+use super::form::{self, Part};
+
 /// The most memory that decoding takes for each byte of a body: the elements of lists of `1,`, and of text `""`, in vectors that have
 /// grown and move. `a_body_becomes_no_more_than_is_counted` measures it.
 pub(super) const DECODED_FACTOR: usize = 13;
-/// The most bytes of the head of a part, which has the name of its input. It is the limit of actix's parser. Names of inputs have
-/// some hundred bytes at most.
-const PART_HEAD_BYTES_MAX: usize = 64 << 10;
-/// The most parts of a form: more than the rows of a usual batch, and few enough to keep in memory.
-const PARTS_MAX: usize = 4096;
-
 /// Decodes a body by its content type. A type that is neither bytes nor a form is read as JSON, because `curl -d` sends JSON with
 /// such a type.
 ///
 /// # Errors
 /// `InvalidArgument` that names the place.
-pub(super) async fn decode(
-    content_type: &str,
-    body: &Bytes,
-    signature: &Signature,
-    batch_transpose: bool,
-) -> Result<Decoded, Error> {
+pub(super) fn decode(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Decoded, Error> {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.split_once('/') {
-        Some(("multipart", "form-data")) => parts(content_type, body, signature).await,
+        Some(("multipart", "form-data")) => parts(content_type, body, signature),
         Some(("multipart", _)) => {
             Err(Error::invalid(format!("Content-Type: expected multipart/form-data, got {}", quoted(&essence))))
         }
@@ -86,21 +73,14 @@ fn strings(spec: &TensorSpec, values: Vec<Bytes>) -> Result<Tensor, Error> {
     Ok(Tensor::from_strings(&dims, Arc::new(values)))
 }
 
-async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Error> {
+fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Result<Decoded, Error> {
     let mut values: Vec<Vec<Bytes>> = signature.inputs.iter().map(|_| Vec::new()).collect();
-    let mut form = form(content_type, body)?;
-    let mut count = 0;
-    while let Some(mut field) = form.try_next().await.map_err(|error| bad_part(&error))? {
-        count += 1;
-        if count > PARTS_MAX {
-            return Err(Error::invalid(format!("expected at most {PARTS_MAX} parts in the form, got more")));
-        }
-        let name = part_name(&field)?;
+    for Part { name, value } in form::parts(content_type, body)? {
         let index = signature.input_index(&name).ok_or_else(|| {
             let known: Vec<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
             Error::invalid(format!("part {} is no input of {:?}; its inputs are {known:?}", quoted(&name), signature.name))
         })?;
-        values[index].push(read_part(&mut field).await?);
+        values[index].push(value);
     }
     let inputs: Vec<Tensor> =
         signature.inputs.iter().zip(values).map(|(spec, values)| part_tensor(signature, spec, values)).collect::<Result<_, _>>()?;
@@ -116,48 +96,6 @@ async fn parts(content_type: &str, body: &Bytes, signature: &Signature) -> Resul
         )));
     }
     Ok(Decoded { inputs, urls: Vec::new(), form: if rows == 1 { Form::Example } else { Form::Examples(rows) } })
-}
-
-/// Reads the parts of a body. For multipart/form-data, actix refuses part names that are not UTF-8. This reads the body as
-/// multipart/mixed, for which actix ignores names, and [`part_name`] reads them.
-fn form(content_type: &str, body: &Bytes) -> Result<Multipart, Error> {
-    let parameters = content_type.find(';').map_or("", |at| &content_type[at..]);
-    let mut headers = HeaderMap::new();
-    // The text comes from a header, so it is a valid header value.
-    let content_type = HeaderValue::from_str(&format!("multipart/mixed{parameters}")).map_err(|error| malformed(&error))?;
-    headers.insert(CONTENT_TYPE, content_type);
-    Ok(Multipart::new(&headers, stream::iter([Ok(body.clone())])))
-}
-
-/// The name of a part. A header that is not UTF-8 is read as Latin-1, because older clients write file names in it.
-fn part_name(field: &Field) -> Result<String, Error> {
-    let expected = || malformed(&"expected the header `Content-Disposition: form-data; name=\"…\"` in each part");
-    let header = field.headers().get(CONTENT_DISPOSITION).ok_or_else(expected)?.as_bytes();
-    let latin1 = || header.iter().map(|&byte| char::from(byte)).collect();
-    let text = std::str::from_utf8(header).map_or_else(|_| latin1(), str::to_owned);
-    let disposition = HeaderValue::from_str(&text).ok().and_then(|header| ContentDisposition::from_raw(&header).ok());
-    let disposition = disposition.filter(|disposition| disposition.disposition == DispositionType::FormData);
-    disposition.and_then(|disposition| disposition.get_name().map(str::to_owned)).ok_or_else(expected)
-}
-
-async fn read_part(field: &mut Field) -> Result<Bytes, Error> {
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = field.try_next().await.map_err(|error| malformed(&error))? {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
-}
-
-/// The error for what comes before the value of a part.
-fn bad_part(error: &MultipartError) -> Error {
-    if matches!(error, MultipartError::Payload(PayloadError::Overflow)) {
-        return malformed(&format!("expected at most {PART_HEAD_BYTES_MAX} bytes before the value of each part, got more"));
-    }
-    malformed(error)
-}
-
-fn malformed(error: &dyn std::fmt::Display) -> Error {
-    Error::invalid(format!("malformed multipart/form-data: {error}"))
 }
 
 /// Makes an input's tensor from its parts, one row for each part. Strings are raw bytes, and other dtypes are JSON.
@@ -183,7 +121,7 @@ fn json_part(signature: &Signature, spec: &TensorSpec, text: &Bytes) -> Result<T
     serde_json::from_slice::<IgnoredAny>(text)
         .map_err(|error| Error::invalid(format!("part {:?}: malformed JSON: {error}", spec.name)))?;
     let alone = Signature { inputs: vec![spec.clone()], outputs: Vec::new(), ..signature.clone() };
-    let mut body = serde_json::to_vec(&spec.name).map_err(|error| malformed(&error))?;
+    let mut body = serde_json::to_vec(&spec.name).expect("text serializes; this is a bug");
     body.insert(0, b'{');
     body.push(b':');
     body.extend_from_slice(text);
@@ -209,8 +147,7 @@ mod tests {
 
     fn decoded(dtype: DType, content_type: &str, body: &Bytes) -> Result<Decoded, Error> {
         let signature = signature(dtype);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(decode(content_type, body, &signature, false))
+        decode(content_type, body, &signature, false)
     }
 
     #[test]
@@ -221,14 +158,14 @@ mod tests {
         let columns = |element: &str| format!(r#"{{"x":{}}}"#, peak::list(element));
         let examples = |value: &str| peak::list(&format!(r#"{{"x":{value}}}"#));
         let part = "--XX\r\ncontent-disposition: form-data; name=\"x\"\r\n\r\n1\r\n";
-        let form = Bytes::from(part.repeat(PARTS_MAX) + "--XX--\r\n");
+        let form = Bytes::from(part.repeat(form::PARTS_MAX) + "--XX--\r\n");
         let form = move |dtype| decoded(dtype, "multipart/form-data; boundary=XX", &form).unwrap();
         let escaped = format!(r#"{{"x":["{}"]}}"#, "\\u0001".repeat(200_000));
         let bodies = vec![columns("1"), examples("1"), columns("[]"), columns("{}"), columns("\"\""), columns("\"a\""), escaped];
         peak::check(DECODED_FACTOR, bodies, |body| [DType::Float64, DType::String].map(|dtype| decoded(dtype, "", body).is_ok()));
         for dtype in [DType::Float64, DType::String] {
             let (peak, _) = peak::peak(|| form(dtype));
-            assert!(peak < DECODED_FACTOR * part.len() * PARTS_MAX, "{peak}");
+            assert!(peak < DECODED_FACTOR * part.len() * form::PARTS_MAX, "{peak}");
         }
     }
 
@@ -262,15 +199,15 @@ mod tests {
         let signature = Signature { name: "s".into(), method: String::new(), inputs: vec![spec(name)], outputs: vec![spec("y")] };
         let body = format!("--XX\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\nvalue\r\n--XX--\r\n").into();
         let decoded = decode("multipart/form-data; boundary=XX", &body, &signature, false);
-        futures::executor::block_on(decoded).map(|decoded| Dims::from(decoded.inputs[0].dims()))
+        decoded.map(|decoded| Dims::from(decoded.inputs[0].dims()))
     }
 
     #[test]
     fn inputs_with_long_names_can_be_sent_by_form() {
-        for name in ["a".repeat(80), "a".repeat(81), "é".repeat(1000), "a".repeat(PART_HEAD_BYTES_MAX - 100)] {
+        for name in ["a".repeat(80), "a".repeat(81), "é".repeat(1000), "a".repeat((64 << 10) - 100)] {
             assert_eq!(shape_of(&name).unwrap()[..], [1], "{} bytes", name.len());
         }
-        let error = shape_of(&"a".repeat(PART_HEAD_BYTES_MAX)).unwrap_err().message;
+        let error = shape_of(&"a".repeat(64 << 10)).unwrap_err().message;
         assert!(error.ends_with("expected at most 65536 bytes before the value of each part, got more"), "{error}");
     }
 }

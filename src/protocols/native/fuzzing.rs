@@ -9,6 +9,6 @@ use super::body;
 ///
 /// # Errors
 /// Those of a client that sends the body.
-pub async fn inputs(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Vec<Tensor>, Error> {
-    body::decode(content_type, body, signature, batch_transpose).await.map(|decoded| decoded.inputs)
+pub fn inputs(content_type: &str, body: &Bytes, signature: &Signature, batch_transpose: bool) -> Result<Vec<Tensor>, Error> {
+    body::decode(content_type, body, signature, batch_transpose).map(|decoded| decoded.inputs)
 }

@@ -14,6 +14,7 @@
 mod answer;
 mod body;
 mod describe;
+mod form;
 pub mod fuzzing;
 mod manage;
 
@@ -178,7 +179,7 @@ impl Native {
         let (signature, batch_transpose) = (Arc::clone(servable.handle.signature()), self.batch_transpose);
         let decode = move || async move {
             let content_type = content_type.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
-            body::decode(content_type, &body, &signature, batch_transpose).await
+            body::decode(content_type, &body, &signature, batch_transpose)
         };
         let decoded = large.decode(decode).await;
         measurement.took(Stage::Decode, start);

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::protocol::GrpcProtocol;
 use crate::observe::{log, Arrival, Exchange, Head, Status, Telemetry, Transport};
-use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
+use crate::transport::request_id::{is_taken, RequestIds, REQUEST_ID};
 
 /// The metadata key of a call's id, for the call and its answer.
 const REQUEST_ID_KEY: HeaderName = HeaderName::from_static(REQUEST_ID);
@@ -91,7 +91,7 @@ where
 
 impl Observer {
     fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
-        let brought = headers.get(REQUEST_ID_KEY).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        let brought = headers.get(REQUEST_ID_KEY).filter(|id| is_taken(id.as_bytes())).cloned();
         brought.unwrap_or_else(|| {
             HeaderValue::try_from(self.request_ids.make()).expect("letters and digits are a header value; this is a bug")
         })

@@ -15,7 +15,7 @@ use super::cors::Cors;
 use super::error::{respond, Failure};
 use crate::observe::log;
 use crate::transport::body_limits::BodyLimits;
-use crate::transport::request_id::{RequestIds, REQUEST_ID, REQUEST_ID_BYTES_MAX};
+use crate::transport::request_id::{is_taken, RequestIds, REQUEST_ID};
 
 /// The header of the request id.
 pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static(REQUEST_ID);
@@ -42,7 +42,7 @@ pub struct Answers {
 impl Answers {
     /// The id of a request: the client's, or a new one.
     pub(super) fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
-        let brought = headers.get(REQUEST_ID_HEADER).filter(|id| id.len() <= REQUEST_ID_BYTES_MAX).cloned();
+        let brought = headers.get(REQUEST_ID_HEADER).filter(|id| is_taken(id.as_bytes())).cloned();
         brought.unwrap_or_else(|| {
             let made = Bytes::from(self.request_ids.make());
             HeaderValue::from_maybe_shared(made).expect("letters and digits are a header value; this is a bug")

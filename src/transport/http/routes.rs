@@ -88,9 +88,14 @@ impl<'a> Routes<'a> {
         self.config.service(resource.guard(guard::fn_guard(move |context| guard(context.head()))));
     }
 
-    /// Adds a service of actix-web under a prefix.
-    pub fn add_service(&mut self, prefix: &str, service: impl HttpServiceFactory + 'static) {
-        self.config.service(web::scope(prefix).wrap(from_fn(finish)).service(service));
+    /// Adds a service of actix-web under a prefix. It takes requests of some methods only.
+    pub fn add_service(&mut self, prefix: &str, methods: Methods, service: impl HttpServiceFactory + 'static) {
+        let (answers, refuse) = (Arc::clone(self.answers), Arc::clone(&self.refuse));
+        let other = move |request: HttpRequest| {
+            let response = other_method(&answers, &refuse, methods, &request);
+            async move { response }
+        };
+        self.config.service(web::scope(prefix).wrap(from_fn(finish)).service(service).default_service(web::to(other)));
     }
 
     // One handler for all methods. With a route for each method, actix-web would try them in turn at every request.
@@ -117,24 +122,24 @@ impl<H: AsyncFn(&mut HttpCall) -> HttpResponse> Route<H> {
         let mut response = if self.methods.include(call.request.method()) {
             (self.handler)(&mut call).await
         } else {
-            self.other_method(&call.request)
+            other_method(&self.answers, &self.refuse, self.methods, &call.request)
         };
         call.answers().finish(&call.request, &mut response);
         response
     }
+}
 
-    /// Answers OPTIONS, and refuses methods that the route does not have.
-    fn other_method(&self, request: &HttpRequest) -> HttpResponse {
-        let allow = self.methods.allow();
-        if request.method() == Method::OPTIONS {
-            return self.answers.options(request, allow);
-        }
-        let text = format!("method {} is not allowed here; expected one of {allow}", request.method());
-        let mut response = (self.refuse)(&Error::new(Code::Unimplemented, text));
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-        response
+/// Answers OPTIONS, and refuses methods that a route does not have.
+fn other_method(answers: &Answers, refuse: &Refuse, methods: Methods, request: &HttpRequest) -> HttpResponse {
+    let allow = methods.allow();
+    if request.method() == Method::OPTIONS {
+        return answers.options(request, allow);
     }
+    let text = format!("method {} is not allowed here; expected one of {allow}", request.method());
+    let mut response = refuse(&Error::new(Code::Unimplemented, text));
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 async fn finish(

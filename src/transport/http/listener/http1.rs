@@ -1,6 +1,7 @@
 //! An HTTP/1.1 connection. hyper reads and writes it. It reads one request at a time, so a client that sends many at once, and
 //! reads no answers, is not read any further.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -12,25 +13,25 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tfweb_engine::{Code, Error};
 use tfweb_limits::Holding;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::activity::Activity;
 use super::answer_body::{self, AnswerBody};
 use super::client_stream::ClientStream;
 use super::handler::{Handler, Shared};
 use super::lookout::{Finding, Lookout};
+use super::refusal::{self, OwnAnswers};
 use super::request_body::RequestBody;
 use super::{linger, translate};
-use crate::transport::body_limits::no_room;
-use crate::transport::http::error;
 
-/// The largest head. It is also the most bytes that are read at once. hyper answers 431 to a larger head, and to a head with more
-/// than 100 headers.
+/// The largest head. It is also the most bytes that are read at once.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// The answer to a head that does not end. hyper has none.
-const HEAD_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The most headers of a request. It is hyper's own limit.
+const HEADERS_MAX: usize = 100;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
@@ -41,23 +42,39 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     closing_signal: watch::Receiver<bool>,
 ) {
     let activity = Rc::clone(io.activity());
-    let service = service_fn(|request| answer(request, peer, handler, shared, &activity));
+    let is_asked = Rc::new(Cell::new(false));
+    let service = service_fn(|request| {
+        is_asked.set(true);
+        answer(request, peer, handler, shared, &activity)
+    });
     let mut builder = Builder::new();
     builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
-    let mut connection = builder.serve_connection(TokioIo::new(io), service);
+    let mut connection = builder.serve_connection(TokioIo::new(OwnAnswers::new(io, Rc::clone(&is_asked))), service);
     let mut lookout = Lookout::new(&activity, shared.timeouts, closing_signal);
-    let is_late = tokio::select! {
+    let (ended, finding) = tokio::select! {
         biased;
-        _ = &mut connection => false,
-        finding = lookout.next() => finding == Finding::Late,
+        ended = &mut connection => (ended, None),
+        finding = lookout.next() => (Ok(()), Some(finding)),
     };
     let Parts { io, read_buf, .. } = connection.into_parts();
-    let mut io = io.into_inner();
-    if is_late && !read_buf.is_empty() {
+    let (mut io, has_kept_back) = io.into_inner().into_parts();
+    let refused = match ended {
+        Err(error) if has_kept_back => Some(refusal::of_head(&error, HEAD_BYTES_MAX, HEADERS_MAX)),
+        Ok(()) if finding == Some(Finding::Late) && !read_buf.is_empty() => Some(late(shared, &activity)),
+        Ok(()) | Err(_) => None,
+    };
+    if let Some(refused) = refused {
         // Whether the client reads it or not, the connection ends.
-        let _ = io.write(HEAD_TIMEOUT).await;
+        let _ = timeout(shared.timeouts.linger, refusal::send(&mut io, refused, &shared.request_ids)).await;
     }
     linger::close(io, shared.timeouts.linger).await;
+}
+
+/// The refusal of a head that does not end.
+fn late(shared: &Shared, activity: &Activity) -> (Error, actix_http::StatusCode) {
+    let wait = if activity.has_asked() { shared.timeouts.keep_alive } else { shared.timeouts.head };
+    let text = format!("the head of the request comes too slowly: expected its end within {} s", wait.as_secs());
+    (Error::new(Code::DeadlineExceeded, text), actix_http::StatusCode::REQUEST_TIMEOUT)
 }
 
 /// Answers a request. hyper drops it when the client goes away.
@@ -73,10 +90,10 @@ async fn answer(
     let body = RequestBody::new(body, Rc::clone(activity));
     let keeps_open = keeps_open(parts.version, &parts.headers);
     let mut share = shared.ledger.empty(Holding::Heads);
-    let answer = match shared.count(&mut share, &parts) {
-        Err(full) => error::respond(&no_room(full)).into(),
+    let answer = match shared.admit(&mut share, &parts) {
+        Err(error) => refusal::answer(&error, &parts.headers, &shared.request_ids),
         Ok(()) => match translate::request(parts, peer, body.payload()) {
-            None => actix_http::Response::bad_request().map_into_boxed_body(),
+            None => refusal::unreadable(&shared.request_ids),
             Some(request) => handler.call(request).await.unwrap_or_else(|refusal| refusal),
         },
     };

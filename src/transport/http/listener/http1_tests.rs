@@ -9,7 +9,7 @@ use actix_http::{Request, Response as Answer};
 use actix_service::{fn_service, ServiceFactory};
 use futures::future::join;
 use tfweb_limits::Ledger;
-use tokio::io::{duplex, AsyncReadExt, DuplexStream};
+use tokio::io::{duplex, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
 use super::super::timeouts::Timeouts;
@@ -65,6 +65,7 @@ async fn meet<R, F: Future<Output = R>>(timeouts: Timeouts, client: impl FnOnce(
         timeouts,
         ledger: Arc::clone(&ledger),
         protocols: Arc::new([Arc::new(Probes)]),
+        request_ids: Arc::default(),
         keep_alive: HeaderValue::from_static("timeout=60"),
     };
     let stream = ClientStream::new(server, &timeouts, Activity::new());
@@ -226,4 +227,42 @@ async fn probes_are_answered_when_there_is_no_room_for_requests() {
         })
     };
     assert_eq!((ask("/").await, ask("/livez").await), ("503".to_owned(), "200".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_end_is_refused_in_tfwebs_form() {
+    let timeouts = Timeouts { head: 2 * SECOND, keep_alive: 3 * SECOND, ..PATIENT };
+    for (before, seconds) in [(&b""[..], 2), (GET, 3)] {
+        let text = meet(timeouts, |mut io, _seen| async move {
+            io.write_all(before).await.unwrap();
+            // The second head begins when the first request is answered.
+            let mut first = [0; 1];
+            if !before.is_empty() {
+                io.read_exact(&mut first).await.unwrap();
+            }
+            io.write_all(b"GET / HT").await.unwrap();
+            rest(&mut io).await
+        })
+        .await;
+        let (head, body) = text.rsplit_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n") && head.contains("\r\nx-request-id: "),
+            "{text}"
+        );
+        let expected = format!("the head of the request comes too slowly: expected its end within {seconds} s");
+        assert_eq!(body, format!(r#"{{"error":"{expected}","code":"DEADLINE_EXCEEDED"}}"#));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_a_refusal_is_not_waited_for() {
+    let begun = tokio::time::Instant::now();
+    meet(Timeouts { linger: SECOND, ..PATIENT }, |mut io, _seen| async move {
+        // The answers fill the pipe, and the last head is none.
+        io.write_all(GET_LARGE).await.unwrap();
+        let _ = timeout(LONG / 2, io.write_all(&[b"x\r\n\r\n", GET].concat())).await;
+        io
+    })
+    .await;
+    assert!(begun.elapsed() < 3 * LONG, "{:?}", begun.elapsed());
 }

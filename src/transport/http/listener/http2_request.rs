@@ -26,9 +26,7 @@ use super::answer_body::{self, AnswerBody};
 use super::handler::{Handler, Shared};
 use super::request_body::RequestBody;
 use super::timeouts::{closing, Timeouts, ANSWER_BYTES_PER_SECOND, DISCARD_BYTES_MAX};
-use super::translate;
-use crate::transport::body_limits::no_room;
-use crate::transport::http::error;
+use super::{refusal, translate};
 use crate::transport::http::pace::Pace;
 
 /// The most bytes of an answer that ask for window at once. Answers side by side take turns, so that none waits for another.
@@ -66,10 +64,10 @@ pub(super) async fn answer(
     let body = RequestBody::new(stream, Rc::clone(&origin.activity));
     let ledger = &origin.shared.ledger;
     let mut share = ledger.empty(Holding::Heads);
-    let answer = match origin.shared.count(&mut share, &parts) {
-        Err(full) => error::respond(&no_room(full)).into(),
+    let answer = match origin.shared.admit(&mut share, &parts) {
+        Err(error) => refusal::answer(&error, &parts.headers, &origin.shared.request_ids),
         Ok(()) => match translate::request(parts, origin.peer, body.payload()) {
-            None => Response::bad_request().map_into_boxed_body(),
+            None => refusal::unreadable(&origin.shared.request_ids),
             Some(request) => {
                 let answering = origin.handler.call(request);
                 match unless_cancelled(answering, &mut respond, &body, expects).await {

@@ -50,6 +50,7 @@ async fn serve(io: DuplexStream, timeouts: Timeouts, told: watch::Receiver<bool>
         timeouts,
         ledger: Ledger::new(1 << 30),
         protocols: std::sync::Arc::new([]),
+        request_ids: std::sync::Arc::default(),
         keep_alive: HeaderValue::from_static("timeout=60"),
     };
     super::serve(ClientStream::new(io, &timeouts, Activity::new()), None, &handler, &shared, told).await;

@@ -14,6 +14,7 @@ mod http2;
 mod http2_request;
 mod linger;
 mod lookout;
+mod refusal;
 mod request_body;
 mod settings;
 mod timeouts;
@@ -173,6 +174,7 @@ fn serve(
             timeouts: timeouts(settings.keep_alive),
             ledger: Arc::clone(&services.answers.bodies.ledger),
             protocols: Arc::clone(&services.protocols),
+            request_ids: Arc::clone(&services.answers.request_ids),
             keep_alive: idle.clone(),
         };
         let connections_max = settings.connections_max;

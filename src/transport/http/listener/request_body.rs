@@ -1,6 +1,7 @@
 //! The body of a request, as handlers read it in both versions of HTTP.
 
 use std::cell::{Cell, RefCell};
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -34,7 +35,11 @@ impl Source for Incoming {
                 Some(Err(error)) if error.is_body_write_aborted() || error.is_incomplete_message() => {
                     return Poll::Ready(Some(Err(PayloadError::Incomplete(Some(io::Error::other(error))))));
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(PayloadError::Io(io::Error::other(error))))),
+                Some(Err(error)) => {
+                    // hyper's own words only say that there is an error.
+                    let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+                    return Poll::Ready(Some(Err(PayloadError::Io(io::Error::other(cause.to_lowercase())))));
+                }
                 Some(Ok(frame)) => frame,
             };
             // Trailers say nothing that a handler asks for.

@@ -8,6 +8,7 @@ use ::http::{request, StatusCode};
 use actix_http::header::{HeaderName, HeaderValue, HOST};
 use actix_http::{Method, Payload, Request, ResponseHead, Uri, Version};
 use actix_web::body::BodySize;
+use tfweb_engine::Error;
 
 use crate::transport::body_limits::REQUEST_BYTES;
 
@@ -23,18 +24,26 @@ pub(super) fn request_bytes(parts: &request::Parts) -> usize {
     REQUEST_BYTES + texts + texts / 4 + parts.headers.len() * HEADER_BYTES
 }
 
+/// Checks what a parser leaves unchecked: the number of Host headers (RFC 9112, section 3.2).
+///
+/// # Errors
+/// `InvalidArgument`.
+pub(super) fn check(parts: &request::Parts) -> Result<(), Error> {
+    let count = parts.headers.get_all(HOST.as_str()).iter().count();
+    if count == 1 || (count == 0 && parts.version != ::http::Version::HTTP_11) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("malformed HTTP request: expected one header Host, got {count}")))
+}
+
 /// Makes the request for a handler; `None` if it is malformed. Copies all texts and drops `parts`, whose texts are windows onto the
 /// buffer of the connection: a head of a few bytes would hold all of it.
 pub(super) fn request(parts: request::Parts, peer: Option<SocketAddr>, payload: Payload) -> Option<Request> {
-    let (version, hosts) = match parts.version {
-        ::http::Version::HTTP_2 => (Version::HTTP_2, 0..=1),
-        ::http::Version::HTTP_11 => (Version::HTTP_11, 1..=1),
-        _ => (Version::HTTP_10, 0..=1),
+    let version = match parts.version {
+        ::http::Version::HTTP_2 => Version::HTTP_2,
+        ::http::Version::HTTP_11 => Version::HTTP_11,
+        _ => Version::HTTP_10,
     };
-    // RFC 9112, section 3.2.
-    if !hosts.contains(&parts.headers.get_all(HOST.as_str()).iter().count()) {
-        return None;
-    }
     let mut request = Request::with_payload(payload);
     let head = request.head_mut();
     head.version = version;

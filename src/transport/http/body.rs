@@ -9,6 +9,7 @@ use actix_web::http::header::{HeaderMap, CONTENT_ENCODING, CONTENT_LENGTH};
 use actix_web::http::StatusCode;
 use actix_web::{web, HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
+use futures::future::poll_immediate;
 use futures::StreamExt;
 use tfweb_engine::{quoted, Code, Error};
 use tfweb_limits::{Deadline, Encoding, Holding, InflateError, Inflater, Ledger, Share, Stage};
@@ -54,9 +55,8 @@ pub(super) async fn read(
     if declared > limits.body_bytes_max {
         return Err(too_large(&format!("{declared} bytes"), limits.body_bytes_max));
     }
-    let mut pace = Pace::new(PAUSE_MAX, BYTES_PER_SECOND);
     let arriving = Arriving { payload, declared, max: limits.body_bytes_max, ledger: &limits.ledger, share: None };
-    let (bytes, share) = arriving.collect(&mut pace, deadline).await.inspect_err(|error| {
+    let (bytes, share) = arriving.collect(deadline).await.inspect_err(|error| {
         if error.code == Code::DeadlineExceeded && !deadline.has_passed(std::time::Instant::now()) {
             refused(StatusCode::REQUEST_TIMEOUT);
         }
@@ -78,17 +78,11 @@ struct Arriving<'a> {
 }
 
 impl Arriving<'_> {
-    async fn collect(mut self, pace: &mut Pace, deadline: Deadline) -> Result<(Bytes, Option<Share>), Error> {
+    async fn collect(mut self, deadline: Deadline) -> Result<(Bytes, Option<Share>), Error> {
         let mut bytes = BytesMut::new();
         let mut first = Bytes::new();
-        loop {
-            let until = pace.end().min(deadline.instant().into());
-            let Ok(chunk) = timeout_at(until, self.payload.next()).await else {
-                return Err(if until < pace.end() { Deadline::passed(Stage::ReadBody) } else { too_slow() });
-            };
-            let Some(chunk) = chunk else { break };
-            let chunk = chunk.map_err(broken)?;
-            pace.moved(chunk.len());
+        let mut pace = None;
+        while let Some(chunk) = self.next_chunk(&mut pace, deadline).await? {
             let total = first.len() + bytes.len() + chunk.len();
             if total > self.max {
                 return Err(too_large("more", self.max));
@@ -109,6 +103,27 @@ impl Arriving<'_> {
             bytes.extend_from_slice(&chunk);
         }
         Ok((if bytes.is_empty() { first } else { bytes.freeze() }, self.share))
+    }
+
+    /// Waits for the next bytes. The pace begins where the client first keeps the server waiting: most bodies are there already, and
+    /// need neither clock nor timer.
+    async fn next_chunk(&mut self, pace: &mut Option<Pace>, deadline: Deadline) -> Result<Option<Bytes>, Error> {
+        let chunk = match poll_immediate(self.payload.next()).await {
+            Some(chunk) => chunk,
+            None => {
+                let pace = pace.get_or_insert_with(|| Pace::new(PAUSE_MAX, BYTES_PER_SECOND));
+                let until = pace.end().min(deadline.instant().into());
+                let Ok(chunk) = timeout_at(until, self.payload.next()).await else {
+                    return Err(if until < pace.end() { Deadline::passed(Stage::ReadBody) } else { too_slow() });
+                };
+                chunk
+            }
+        };
+        let chunk = chunk.transpose().map_err(broken)?;
+        if let (Some(pace), Some(chunk)) = (pace, &chunk) {
+            pace.moved(chunk.len());
+        }
+        Ok(chunk)
     }
 
     /// Makes the share one of `bytes` bytes.

@@ -61,19 +61,28 @@ pub(super) type Refuse = Arc<dyn Fn(&Error) -> HttpResponse>;
 /// A list of routes to which a protocol adds its own.
 pub struct Routes<'a> {
     config: &'a mut ServiceConfig,
+    later: &'a mut Later,
     answers: &'a Arc<Answers>,
     refuse: Refuse,
 }
 
+/// The routes that are tried after those of exact paths.
+pub(super) type Later = Vec<Box<dyn FnOnce(&mut ServiceConfig)>>;
+
 impl<'a> Routes<'a> {
-    pub(super) fn new(config: &'a mut ServiceConfig, answers: &'a Arc<Answers>, refuse: Refuse) -> Self {
-        Self { config, answers, refuse }
+    pub(super) fn new(config: &'a mut ServiceConfig, later: &'a mut Later, answers: &'a Arc<Answers>, refuse: Refuse) -> Self {
+        Self { config, later, answers, refuse }
     }
 
     /// Adds a route. `path` may have parts in braces, as in actix-web.
     pub fn add(&mut self, path: &str, methods: Methods, handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static) {
         let resource = self.resource(path, methods, handler);
-        self.config.service(resource);
+        // A path with a name in it is a regular expression. Exact paths are compared with less work, and hide no other path.
+        if path.contains('{') {
+            self.add_later(resource);
+        } else {
+            self.config.service(resource);
+        }
     }
 
     /// Adds a route for requests whose head the guard accepts.
@@ -85,7 +94,7 @@ impl<'a> Routes<'a> {
         handler: impl AsyncFn(&mut HttpCall) -> HttpResponse + 'static,
     ) {
         let resource = self.resource(path, methods, handler);
-        self.config.service(resource.guard(guard::fn_guard(move |context| guard(context.head()))));
+        self.add_later(resource.guard(guard::fn_guard(move |context| guard(context.head()))));
     }
 
     /// Adds a service of actix-web under a prefix. It takes requests of some methods only.
@@ -95,7 +104,13 @@ impl<'a> Routes<'a> {
             let response = other_method(&answers, &refuse, methods, &request);
             async move { response }
         };
-        self.config.service(web::scope(prefix).wrap(from_fn(finish)).service(service).default_service(web::to(other)));
+        self.add_later(web::scope(prefix).wrap(from_fn(finish)).service(service).default_service(web::to(other)));
+    }
+
+    fn add_later(&mut self, service: impl HttpServiceFactory + 'static) {
+        self.later.push(Box::new(|config| {
+            config.service(service);
+        }));
     }
 
     // One handler for all methods. With a route for each method, actix-web would try them in turn at every request.

@@ -16,17 +16,14 @@ fn value(timings: &Timings) -> HeaderValue {
     let Timings { decode, fetch, queue, run, encode } = timings;
     let mut text = Vec::with_capacity(96);
     let mut digits = itoa::Buffer::new();
-    for (name, time) in [("decode", decode), ("fetch", fetch), ("queue", queue), ("run", run), ("encode", encode)] {
-        if !text.is_empty() {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(name.as_bytes());
-        text.extend_from_slice(b";dur=");
+    let times =
+        [("decode;dur=", decode), (", fetch;dur=", fetch), (", queue;dur=", queue), (", run;dur=", run), (", encode;dur=", encode)];
+    for (name, time) in times {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(digits.format(micros / 1000).as_bytes());
-        let thousandths = digits.format(1000 + micros % 1000).as_bytes();
-        text.push(b'.');
-        text.extend_from_slice(&thousandths[1..]);
+        let digit = |unit| b'0' + (micros / unit % 10) as u8;
+        text.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
     }
     HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("digits and names are a header value; this is a bug")
 }

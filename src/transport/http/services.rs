@@ -9,14 +9,14 @@ use super::answers::Answers;
 use super::gate::Gate;
 use super::observe::Observed;
 use super::protocol::HttpProtocol;
-use super::routes::Routes;
+use super::routes::{Later, Routes};
 use crate::observe::Telemetry;
 use crate::transport::tokens::Access;
 
 /// The protocols that a listener serves, with the parts that they share.
 #[derive(Clone)]
 pub struct HttpServices {
-    /// The protocols. Their routes are tried in this order.
+    /// The protocols. Their routes are tried in this order, those of exact paths first.
     pub protocols: Arc<[Arc<dyn HttpProtocol>]>,
     /// The tokens; `None` if the listener checks none.
     pub access: Option<Arc<Access>>,
@@ -37,11 +37,13 @@ impl HttpServices {
         if let Some(access) = self.access.clone().filter(|access| !access.is_open()) {
             Gate { access, protocols: Arc::clone(&self.protocols), answers: Arc::clone(&self.answers) }.mount(config);
         }
+        let mut later = Later::new();
         for protocol in &*self.protocols {
             let refusing = Arc::clone(protocol);
             let refuse = Arc::new(move |error: &_| refusing.refuse(error));
-            Arc::clone(protocol).mount(&mut Routes::new(config, &self.answers, refuse));
+            Arc::clone(protocol).mount(&mut Routes::new(config, &mut later, &self.answers, refuse));
         }
+        later.into_iter().for_each(|add| add(config));
         config.default_service(web::to(unknown_path));
     }
 }

@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use ::http::header::CONNECTION;
-use ::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use actix_http::ConnectionType;
+use actix_web::body::BodySize;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Parts};
 use hyper::service::service_fn;
@@ -101,7 +103,9 @@ async fn answer(
     let says_close = answer.head().connection_type() == ConnectionType::Close;
     // A body that is not read to its end cannot be told from the next request.
     let closes = says_close || activity.is_old() || activity.is_stopping() || !body.has_ended();
-    let Some(mut head) = translate::answer(answer.head(), answer_body.size()) else {
+    // hyper itself says how long a body is that it sees.
+    let size = if answer_body.size_hint().exact() > Some(0) { BodySize::Stream } else { answer_body.size() };
+    let Some(mut head) = translate::answer(answer.head(), size) else {
         let mut refusal = Response::new(answer_body);
         *refusal.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         return Ok(refusal);
@@ -109,7 +113,7 @@ async fn answer(
     if closes {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     } else if keeps_open {
-        head.headers.insert(HeaderName::from_static("keep-alive"), shared.keep_alive.clone());
+        head.headers.insert(translate::KEEP_ALIVE, shared.keep_alive.clone());
     }
     Ok(Response::from_parts(head, answer_body))
 }

@@ -266,3 +266,18 @@ async fn who_does_not_read_a_refusal_is_not_waited_for() {
     .await;
     assert!(begun.elapsed() < 3 * LONG, "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_says_its_length_once() {
+    for (method, body_expected) in [("GET", "short"), ("HEAD", "")] {
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let text = meet(PATIENT, |mut io, _| async move {
+            io.write_all(request.as_bytes()).await.unwrap();
+            rest(&mut io).await
+        })
+        .await;
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer");
+        let lengths: Vec<_> = head.lines().filter(|line| line.starts_with("content-length")).collect();
+        assert_eq!((lengths.as_slice(), body), (["content-length: 5"].as_slice(), body_expected));
+    }
+}

@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 
-use ::http::header::{CONNECTION, TRANSFER_ENCODING, UPGRADE};
-use ::http::{request, StatusCode};
+use ::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use ::http::{request, HeaderMap, StatusCode};
 use actix_http::header::{HeaderName, HeaderValue, HOST};
 use actix_http::{Method, Payload, Request, ResponseHead, Uri, Version};
 use actix_web::body::BodySize;
@@ -14,6 +14,24 @@ use crate::transport::body_limits::REQUEST_BYTES;
 
 /// The memory of a header beside its text, in the maps of both kinds of types. A test measures it.
 const HEADER_BYTES: usize = 512;
+
+pub(super) const KEEP_ALIVE: ::http::HeaderName = ::http::HeaderName::from_static("keep-alive");
+
+/// The connection decides about these headers of an answer.
+static OF_CONNECTION: [::http::HeaderName; 4] = [CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE];
+
+/// The names that most requests and answers have, in both kinds of types. To find a name here is less work than to read it.
+static NAMES: [(HeaderName, ::http::HeaderName); 9] = [
+    names("content-type"),
+    names("content-length"),
+    names("host"),
+    names("x-request-id"),
+    names("server-timing"),
+    names("user-agent"),
+    names("accept"),
+    names("accept-encoding"),
+    names("authorization"),
+];
 
 /// The most memory of a request's head, and of all else that the request holds without counting it.
 pub(super) fn request_bytes(parts: &request::Parts) -> usize {
@@ -54,7 +72,7 @@ pub(super) fn request(parts: request::Parts, peer: Option<SocketAddr>, payload: 
         None => Uri::from_static("/"),
     };
     for (name, value) in &parts.headers {
-        let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        let name = actix_name(name)?;
         head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
     }
     if let Some(authority) = parts.uri.authority() {
@@ -67,17 +85,69 @@ pub(super) fn request(parts: request::Parts, peer: Option<SocketAddr>, payload: 
 pub(super) fn answer(answer: &ResponseHead, size: BodySize) -> Option<::http::response::Parts> {
     let (mut head, ()) = ::http::Response::new(()).into_parts();
     head.status = StatusCode::from_u16(answer.status.as_u16()).ok()?;
+    // Two more: the length, and what the connection says of itself.
+    head.headers = HeaderMap::with_capacity(answer.headers().len_keys() + 2);
     for (name, value) in answer.headers() {
-        let name = ::http::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
-        head.headers.append(name, ::http::HeaderValue::from_bytes(value.as_bytes()).ok()?);
+        let name = http_name(name)?;
+        if !OF_CONNECTION.contains(&name) {
+            head.headers.append(name, ::http::HeaderValue::from_bytes(value.as_bytes()).ok()?);
+        }
     }
-    // The connection decides about these.
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        head.headers.remove(name);
-    }
-    head.headers.remove("keep-alive");
     if let (BodySize::Sized(bytes), false) = (size, answer.status == actix_http::StatusCode::NO_CONTENT) {
-        head.headers.insert(::http::header::CONTENT_LENGTH, bytes.into());
+        head.headers.insert(CONTENT_LENGTH, bytes.into());
     }
     Some(head)
+}
+
+const fn names(name: &'static str) -> (HeaderName, ::http::HeaderName) {
+    (HeaderName::from_static(name), ::http::HeaderName::from_static(name))
+}
+
+fn actix_name(name: &::http::HeaderName) -> Option<HeaderName> {
+    let known = NAMES.iter().find(|(_, known)| known == name);
+    known.map_or_else(|| HeaderName::from_bytes(name.as_str().as_bytes()).ok(), |(known, _)| Some(known.clone()))
+}
+
+fn http_name(name: &HeaderName) -> Option<::http::HeaderName> {
+    let known = NAMES.iter().find(|(known, _)| known == name);
+    known.map_or_else(|| ::http::HeaderName::from_bytes(name.as_str().as_bytes()).ok(), |(_, known)| Some(known.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: [&str; 5] = ["content-type", "x-request-id", "server-timing", "accept-ranges", "x-a-name-that-few-answers-have"];
+
+    #[test]
+    fn headers_are_the_same_in_both_kinds_of_types() {
+        let mut request = ::http::Request::builder().version(::http::Version::HTTP_11).header("host", "a");
+        let mut answer = actix_http::Response::new(actix_http::StatusCode::OK);
+        for name in SENT.into_iter().chain(NAMES.iter().map(|(_, name)| name.as_str())) {
+            request = request.header(name, "a").header(name, "b");
+            answer.headers_mut().append(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("a"));
+        }
+        request.headers_mut().unwrap().insert("host", ::http::HeaderValue::from_static("a"));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let read = parts.headers.clone();
+        let made = super::request(parts, None, Payload::None).unwrap();
+        assert_eq!(made.head().headers.len(), read.len());
+        assert!(read.keys().all(|name| {
+            let made: Vec<_> = made.head().headers.get_all(name.as_str()).map(HeaderValue::as_bytes).collect();
+            made == read.get_all(name).iter().map(::http::HeaderValue::as_bytes).collect::<Vec<_>>()
+        }));
+        let sent = super::answer(answer.head(), BodySize::Stream).unwrap().headers;
+        assert_eq!(sent.len(), answer.headers().len());
+        assert!(answer.headers().iter().all(|(name, _)| sent.contains_key(name.as_str())));
+    }
+
+    #[test]
+    fn the_connection_decides_about_its_own_headers() {
+        let mut answer = actix_http::Response::new(actix_http::StatusCode::OK);
+        for name in ["connection", "transfer-encoding", "upgrade", "keep-alive", "vary"] {
+            answer.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static("a"));
+        }
+        let sent = super::answer(answer.head(), BodySize::Sized(7)).unwrap().headers;
+        assert_eq!((sent.len(), &sent["vary"], &sent["content-length"]), (2, &"a".parse().unwrap(), &"7".parse().unwrap()));
+    }
 }

@@ -14,6 +14,7 @@ use tfweb_engine::Error;
 use super::config_file;
 use super::spec::ModelSpec;
 use super::watchers::{Pending, Watchers};
+use crate::observe::log::one_line;
 use crate::watched_files::WatchedFiles;
 
 /// An entry of the file that was read.
@@ -45,7 +46,7 @@ pub(super) async fn follow(watchers: Weak<Watchers>, path: PathBuf, poll: Durati
             }
             // Logs the same error only once.
             Err(error) if last_error != error.message => {
-                tracing::warn!("{error}; what was read before stays");
+                tracing::warn!("{}; what was read before stays", one_line(&error.message));
                 last_error = error.message;
             }
             Err(_) => {}

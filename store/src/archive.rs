@@ -20,6 +20,7 @@ use super::layout::{layout, Content, UNPACKED};
 use super::listing::{File, Fingerprint, Listing, Version};
 use super::lock::{blocking, lock};
 use super::manifest::{Manifest, ManifestFile};
+use super::outage::Outage;
 use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
@@ -40,6 +41,7 @@ pub(super) struct Archive {
     cache: OriginCache,
     client: Client,
     limits: Limits,
+    outage: Outage,
 }
 
 /// An archive that is downloaded and unpacked, and not published yet.
@@ -70,15 +72,20 @@ enum Attempt {
 
 impl Archive {
     pub(super) fn new(uri: &ModelUri, url: Url, packing: Packing, cache: OriginCache) -> Result<Self, Error> {
-        Ok(Self { uri: uri.clone(), url, packing, cache, client: http::client()?, limits: Limits::USUAL })
+        Ok(Self { uri: uri.clone(), url, packing, cache, client: http::client()?, limits: Limits::USUAL, outage: Outage::default() })
     }
 
-    /// Asks the server whether the archive has changed. Downloads and unpacks it if so.
+    /// Asks the server whether the archive has changed. Downloads and unpacks it if so. A cache that can only be read has the archive
+    /// as it stays.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
+        if let (true, Some(listing)) = (self.cache.is_read_only(), self.remembered().await?) {
+            return Ok(listing);
+        }
         let lock = lock(&self.cache, SNAPSHOT).await?;
         let known = self.newest().await?;
         let (snapshot, _lock) = self.begin(lock).await?;
         let received = self.receive_all(known.as_ref().map(|(_, manifest)| manifest), &snapshot).await?;
+        self.outage.end();
         match (received, known) {
             (None, Some((name, manifest))) => {
                 let cache = self.cache.clone();
@@ -98,6 +105,12 @@ impl Archive {
             }
             (None, None) => Err(Error::internal("unchanged from nothing; this is a bug")),
         }
+    }
+
+    /// The versions in the cache.
+    pub(super) async fn remembered(&self) -> Result<Option<Listing>, Error> {
+        let newest = self.newest().await?;
+        Ok(newest.and_then(|(_, manifest)| self.content(&manifest).ok()).map(|content| content.listing))
     }
 
     /// The directory of a version in the cache. An archive whose files were damaged there is downloaded again.
@@ -212,7 +225,7 @@ impl Archive {
                 Attempt::Retry(error) | Attempt::Failed(error) => return Err(error),
             };
             let delay = retry_delay(retry);
-            tracing::warn!("{error}; trying again in {} ms", delay.as_millis());
+            self.outage.retry(&error, delay);
             tokio::time::sleep(delay).await;
         }
         Err(Error::internal("more retries than numbers; this is a bug"))
@@ -314,7 +327,7 @@ impl Archive {
             files.sort();
             std::fs::remove_file(&downloaded).map_err(unwritable)?;
             layout(&uri, files.clone())?;
-            let whole = Version { number: 0, directory: String::new(), files, missing: None };
+            let whole = Version { number: 0, directory: String::new(), files, fault: None };
             let name = format!("{SNAPSHOT}-{}", whole.fingerprint());
             let listed = |file: &File| ManifestFile { path: format!("{UNPACKED}/{}", file.path), ..ManifestFile::from(file) };
             let manifest = Manifest {

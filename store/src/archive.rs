@@ -72,7 +72,15 @@ enum Attempt {
 
 impl Archive {
     pub(super) fn new(uri: &ModelUri, url: Url, packing: Packing, cache: OriginCache) -> Result<Self, Error> {
-        Ok(Self { uri: uri.clone(), url, packing, cache, client: http::client()?, limits: Limits::USUAL, outage: Outage::default() })
+        Ok(Self {
+            uri: uri.clone(),
+            url,
+            packing,
+            cache,
+            client: http::client()?,
+            limits: Limits::USUAL,
+            outage: Outage::default(),
+        })
     }
 
     /// Asks the server whether the archive has changed. Downloads and unpacks it if so. A cache that can only be read has the archive

@@ -18,7 +18,8 @@ pub(super) const ENTRIES_MAX: usize = 1_000_000;
 const NUMBER_MAX: u64 = i64::MAX as u64;
 
 /// The files of a SavedModel. Other files, such as notes or the same model in another format, are neither downloaded nor watched.
-pub(super) const PART_FILES: [&str; 5] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "fingerprint.pb", "keras_metadata.pb"];
+pub(super) const PART_FILES: [&str; 5] =
+    ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "fingerprint.pb", "keras_metadata.pb"];
 /// The directories of a SavedModel.
 pub(super) const PART_DIRECTORIES: [&str; 3] = ["variables", "assets", "assets.extra"];
 

@@ -45,7 +45,11 @@ fn what_is_no_model_says_what_was_expected() {
 fn half_copied_versions_are_incomplete() {
     let v = "variables/variables";
     check("m", "1/variables/variables.index", r#"1="1" 1 is not complete: saved_model.pb is missing"#);
-    check("m", &format!("saved_model.pb {v}.data-00000-of-00001"), r#"1="" 2 is not complete: variables/variables.index is missing"#);
+    check(
+        "m",
+        &format!("saved_model.pb {v}.data-00000-of-00001"),
+        r#"1="" 2 is not complete: variables/variables.index is missing"#,
+    );
     check("m", &format!("saved_model.pb {v}.index"), r#"1="" 2 is not complete: variables/variables.data-… is missing"#);
     check("m", &format!("saved_model.pb {v}.index {v}.data-00000-of-00001"), r#"1="" 3"#);
     let two = format!("saved_model.pb {v}.index {v}.data-00001-of-00002");
@@ -57,13 +61,19 @@ fn half_copied_versions_are_incomplete() {
 
 #[test]
 fn numbers_above_63_bits_are_none() {
-    check("m", "9223372036854775807/saved_model.pb 9223372036854775808/saved_model.pb", r#"9223372036854775807="9223372036854775807" 1"#);
+    check(
+        "m",
+        "9223372036854775807/saved_model.pb 9223372036854775808/saved_model.pb",
+        r#"9223372036854775807="9223372036854775807" 1"#,
+    );
     check("9223372036854775808", "saved_model.pb", r#"1="" 1"#);
 }
 
 #[test]
 fn strange_names_beside_versions_are_passed_over() {
-    for path in ["../x", "/etc/passwd", "x//notes.txt", "1//x", "1//saved_model.pb", "1/./x", "1/../x", "a\\..\\b", "1\\x", "x/", ".."] {
+    for path in
+        ["../x", "/etc/passwd", "x//notes.txt", "1//x", "1//saved_model.pb", "1/./x", "1/../x", "a\\..\\b", "1\\x", "x/", ".."]
+    {
         check("m", &format!("1/saved_model.pb {path}"), r#"1="1" 1"#);
         check("m", &format!("saved_model.pb {path}"), r#"1="" 1"#);
     }
@@ -73,10 +83,14 @@ fn strange_names_beside_versions_are_passed_over() {
 fn paths_of_a_version_that_lead_elsewhere_are_its_fault() {
     for path in ["assets/../x", "assets//x", "assets/./x", "assets/a\\..\\b", "variables/..", "assets/x/"] {
         for (prefix, version) in [("2/", 2), ("", 1)] {
-            let listing = Listing::new("place", None, files(&format!("1/saved_model.pb {prefix}saved_model.pb {prefix}{path}"))).unwrap();
+            let listing =
+                Listing::new("place", None, files(&format!("1/saved_model.pb {prefix}saved_model.pb {prefix}{path}"))).unwrap();
             let fault = &listing.version(version).unwrap().fault;
             let fault = fault.as_ref().unwrap_or_else(|| panic!("{prefix}{path}"));
-            assert!(fault.message.starts_with("not readable: `place`: ") && fault.message.contains("is refused"), "{path}: {fault}");
+            assert!(
+                fault.message.starts_with("not readable: `place`: ") && fault.message.contains("is refused"),
+                "{path}: {fault}"
+            );
             assert_eq!(listing.newest().map(|version| version.number), if version == 2 { Some(1) } else { None });
         }
     }
@@ -88,7 +102,9 @@ fn only_directories_of_versions_are_walked() {
     for directory in ["1/", "007/", "1/variables/", "1/assets/a/b/", "assets.extra/"] {
         assert!(is_walked(directory), "{directory}");
     }
-    for directory in ["x/", "lost+found/", "1/x/", "1/1/", "1//", "//", "../", "-1/", "9223372036854775808/", "1/x/assets/", "x/assets/"] {
+    for directory in
+        ["x/", "lost+found/", "1/x/", "1/1/", "1//", "//", "../", "-1/", "9223372036854775808/", "1/x/assets/", "x/assets/"]
+    {
         assert!(!is_walked(directory), "{directory}");
     }
 }

@@ -281,7 +281,8 @@ mod tests {
         let listing = list(directory.path()).unwrap();
         assert_eq!(listing.newest().map(|version| version.number), Some(1));
         let faults: Vec<String> = listing.versions.iter().filter_map(|version| Some(version.fault.as_ref()?.to_string())).collect();
-        let starts = ["not readable: `assets/loop`: Too many", "not readable: `variables`: Too many", "not readable: `.`: Too many"];
+        let starts =
+            ["not readable: `assets/loop`: Too many", "not readable: `variables`: Too many", "not readable: `.`: Too many"];
         assert!(faults.len() == 3 && faults.iter().zip(starts).all(|(fault, start)| fault.starts_with(start)), "{faults:#?}");
     }
 

@@ -155,7 +155,8 @@ impl Listing {
         versions.sort_by_key(|version| (version.number, version.fault.is_some()));
         versions.dedup_by_key(|version| version.number);
         if versions.is_empty() {
-            return Err(own.fault.unwrap_or_else(|| no_model(origin, found.others + own.files.len())));
+            let unreadable = own.fault.map(|error| Error::new(error.code, format!("`{origin}`: {}", error.message)));
+            return Err(unreadable.unwrap_or_else(|| no_model(origin, found.others + own.files.len())));
         }
         Ok(Self { versions, is_versioned: true, passed_over: Vec::new() })
     }

@@ -27,13 +27,15 @@ pub fn list(path: &Path) -> Result<Listing, Error> {
     let mut found = Found { others, ..Found::default() };
     // The highest version is the first that gets a share of the limit.
     for directory in [String::new()].into_iter().chain(numbered) {
-        match Walk::version(&path.join(&directory), FILES_MAX - found.files.len()) {
-            Ok(walk) => {
-                let within = |file: File| File { path: format!("{directory}{}", file.path), ..file };
-                found.files.extend(walk.files.into_iter().map(within));
-            }
-            Err(error) => found.faults.push((directory, error)),
+        let mut walk = Walk { entries_max: FILES_MAX - found.files.len(), ..Walk::default() };
+        let walked = walk.version(&path.join(&directory));
+        if walked.is_err() {
+            // What tells whether this is a version stays. The others get the rest of the limit.
+            walk.files.retain(|file| !file.path.contains('/'));
         }
+        let within = |file: File| File { path: format!("{directory}{}", file.path), ..file };
+        found.files.extend(walk.files.into_iter().map(within));
+        found.faults.extend(walked.err().map(|error| (directory, error)));
     }
     let full = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     Listing::of(&origin, full.file_name().and_then(|name| name.to_str()), found)
@@ -44,7 +46,9 @@ pub fn list(path: &Path) -> Result<Listing, Error> {
 /// # Errors
 /// `FailedPrecondition` that names the first other file; otherwise why the version cannot be read.
 pub(super) fn check_regular(version: &Path) -> Result<(), Error> {
-    let Some(found) = Walk::version(version, FILES_MAX)?.other else { return Ok(()) };
+    let mut walk = Walk { entries_max: FILES_MAX, ..Walk::default() };
+    walk.version(version)?;
+    let Some(found) = walk.other else { return Ok(()) };
     let path = version.join(found);
     let message = format!("`{}`: expected a regular file, found a FIFO, a socket or a device", path.display());
     Err(Error::new(Code::FailedPrecondition, message))
@@ -84,17 +88,16 @@ struct Walk {
 impl Walk {
     /// # Errors
     /// What is wrong with the version. It names the path within the version.
-    fn version(directory: &Path, entries_max: usize) -> Result<Self, Error> {
-        let mut walk = Self { entries_max, ..Self::default() };
-        let Some(metadata) = looked_up(directory, ".")?.filter(Metadata::is_dir) else { return Ok(walk) };
-        walk.within.push(identity(&metadata));
+    fn version(&mut self, directory: &Path) -> Result<(), Error> {
+        let Some(metadata) = looked_up(directory, ".")?.filter(Metadata::is_dir) else { return Ok(()) };
+        self.within.push(identity(&metadata));
         for name in PART_FILES.into_iter().chain(PART_DIRECTORIES) {
             let is_directory = PART_DIRECTORIES.contains(&name);
             if let Some(metadata) = looked_up(&directory.join(name), name)?.filter(|metadata| metadata.is_dir() == is_directory) {
-                walk.add(&directory.join(name), name.to_owned(), &metadata)?;
+                self.add(&directory.join(name), name.to_owned(), &metadata)?;
             }
         }
-        Ok(walk)
+        Ok(())
     }
 
     fn add(&mut self, entry: &Path, path: String, metadata: &Metadata) -> Result<(), Error> {
@@ -284,6 +287,24 @@ mod tests {
         let starts =
             ["not readable: `assets/loop`: Too many", "not readable: `variables`: Too many", "not readable: `.`: Too many"];
         assert!(faults.len() == 3 && faults.iter().zip(starts).all(|(fault, start)| fault.starts_with(start)), "{faults:#?}");
+    }
+
+    #[test]
+    fn a_model_with_an_error_does_not_give_way_to_versions_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("2")).unwrap();
+        fs::write(path("saved_model.pb"), "a").unwrap();
+        fs::write(path("2/saved_model.pb"), "a").unwrap();
+        unreadable(&path("variables"));
+        let listing = list(directory.path()).unwrap();
+        assert!(!listing.is_versioned && listing.newest().is_none() && listing.passed_over == ["2"], "{listing:?}");
+        // Without the model they are versions, whatever else is there.
+        fs::remove_file(path("saved_model.pb")).unwrap();
+        assert_eq!(list(directory.path()).unwrap().newest().map(|version| version.number), Some(2));
+        fs::remove_file(path("2/saved_model.pb")).unwrap();
+        let error = list(directory.path()).unwrap_err().message;
+        assert!(error.starts_with(&format!("`{}`: `variables`: Too many", directory.path().display())), "{error}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn definition(servable: &Servable) -> SignatureDef {
         inputs: infos(&signature.inputs),
         outputs: infos(&signature.outputs),
         method_name: signature.method.clone(),
-        defaults: servable.defaults.iter().map(|(name, tensor)| (name.clone(), encode(tensor, false))).collect(),
+        defaults: servable.defaults.iter().map(|(name, tensor)| (name.clone(), encode(tensor))).collect(),
     }
 }
 

@@ -241,7 +241,7 @@ impl Supply {
              is {label}"
         );
         let error = Error::new(Code::FailedPrecondition, text);
-        self.log_once(&error);
+        self.log.once(&error, error.to_string());
         Err(error)
     }
 

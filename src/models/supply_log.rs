@@ -42,7 +42,7 @@ impl SupplyLog {
         self.failed_listings += 1;
         let is_known = |logged: &Error| logged.code == Code::Unavailable && error.code == Code::Unavailable;
         if self.failed_listings == 1 || !self.logged.as_ref().is_some_and(is_known) {
-            self.once(error, format!("{error}"));
+            self.once(error, error.to_string());
         }
     }
 
@@ -90,6 +90,14 @@ impl SupplyLog {
         self.once(error, format!("version {number} from `{uri}` was not loaded, after {} ms: {error}", time.as_millis()));
     }
 
+    /// Logs an error, but not the same one twice in a row.
+    pub(super) fn once(&mut self, error: &Error, line: String) {
+        if self.logged.as_ref() != Some(error) {
+            self.logged = Some(error.clone());
+            self.warn(error, line);
+        }
+    }
+
     /// Notes that nothing is left to load.
     pub(super) fn settled(&mut self) {
         self.logged = None;
@@ -101,14 +109,6 @@ impl SupplyLog {
             if end.is_none_or(|end| end.message != error.message) {
                 self.warn(&error, line);
             }
-        }
-    }
-
-    /// Logs an error, but not the same one twice in a row.
-    fn once(&mut self, error: &Error, line: String) {
-        if self.logged.as_ref() != Some(error) {
-            self.logged = Some(error.clone());
-            self.warn(error, line);
         }
     }
 

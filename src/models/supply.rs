@@ -167,7 +167,7 @@ impl Supply {
         let origin = self.origin.as_ref().filter(|_| error.code == Code::Unavailable && self.versions.serves_none());
         let Some(origin) = origin else { return Err(error) };
         let Some(listing) = origin.remembered().await? else { return Err(error) };
-        self.log.from_cache(&self.spec.uri, &listing);
+        self.log.serves_cache(&self.spec.uri, &listing);
         // Twice, as all that is loaded: the cache does not change.
         self.versions.set_listing(listing.clone());
         self.versions.set_listing(listing.clone());

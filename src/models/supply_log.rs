@@ -61,7 +61,7 @@ impl SupplyLog {
     }
 
     /// Logs that these versions are served from the cache, because their place does not answer.
-    pub(super) fn from_cache(&mut self, uri: &ModelUri, listing: &Listing) {
+    pub(super) fn serves_cache(&mut self, uri: &ModelUri, listing: &Listing) {
         if !std::mem::replace(&mut self.is_from_cache, true) {
             let versions = listing.versions.iter().fold(String::new(), |mut text, version| {
                 let _ = write!(text, " {}", version.number);
@@ -79,7 +79,7 @@ impl SupplyLog {
         for servable in &version.servables {
             let name = &servable.handle.signature().name;
             match servable.trial.warning() {
-                Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", one_line(&warning)),
+                Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", one_line(warning)),
                 None => tracing::debug!("model {model:?}, signature {name:?}"),
             }
         }

@@ -36,6 +36,7 @@ use tfweb_engine::Error;
 
 use config::Config;
 use models::{Catalog, Update};
+use observe::log::one_line;
 use server::{model_specs, Models, Server, Signals};
 
 /// Opens the ports, loads the models, and serves them until a signal comes. It serves each model from when that is loaded. Gives the
@@ -98,7 +99,7 @@ async fn follow_start(updates: Vec<Update>, catalog: &Catalog, url: &str) -> Err
     let has_none = catalog.serves_none();
     match reason {
         Some(error) if has_none && count == 1 => return error,
-        Some(error) if count == 1 => tracing::warn!("{error}"),
+        Some(error) if count == 1 => tracing::warn!("{}", one_line(&error.message)),
         // The log has a line for each model.
         Some(error) if has_none => {
             return Error::new(error.code, format!("none of the {count} models can be served; see above for why"))

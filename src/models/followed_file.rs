@@ -13,6 +13,7 @@ use tfweb_engine::Error;
 use super::config_file::{self, ModelConfigFile};
 use super::spec::ModelSpec;
 use super::watchers::{Pending, Watchers};
+use crate::observe::log::one_line;
 use crate::watched_files::{LookAgain, WatchedFiles};
 
 /// An entry of the file that was read.
@@ -51,7 +52,7 @@ async fn follow_weakly(watchers: Weak<Watchers>, mut again: LookAgain, file: Mod
             }
             // Logs the same error only once.
             Err(error) if last_error != error.message => {
-                tracing::warn!("{error}; what was read before stays");
+                tracing::warn!("{}; what was read before stays", one_line(&error.message));
                 last_error = error.message;
             }
             Err(_) => {}

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::defaults::Defaults;
 use super::model::{Servable, Version};
+use crate::observe::log::one_line;
 use crate::observe::metrics::{Registry, RunCounter, SignatureMeter};
 use crate::observe::Tracer;
 
@@ -92,7 +93,8 @@ impl Loader {
         };
         match origin.download_again(version).await {
             Ok(Some(directory)) => {
-                tracing::warn!("model {model:?} version {}: {error}; a second download gave other files", version.number);
+                let (number, error) = (version.number, one_line(&error.message));
+                tracing::warn!("model {model:?} version {number}: {error}; a second download gave other files");
                 self.load(model, version.number, directory).await
             }
             Ok(None) => Err(error),

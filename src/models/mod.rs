@@ -13,6 +13,7 @@ mod model;
 mod model_set;
 pub mod spec;
 mod supply;
+mod supply_log;
 mod version_policy;
 mod versions;
 pub mod warmup;

@@ -15,6 +15,7 @@ use super::followed_file;
 use super::loader::Loader;
 use super::spec::ModelSpec;
 use super::watchers::{Opened, Watchers};
+use crate::observe::log::one_line;
 use crate::watched_files::LookAgain;
 
 /// The most changes at the same time, those that wait for others included. A further one is refused. It bounds the memory of
@@ -108,7 +109,10 @@ impl ModelSet {
         self.arbiter.spawn(async move {
             // A caller that has left, such as one that got a 202, can learn of the failure only from the log.
             if let Err(Err(error)) = done.send(change.await) {
-                tracing::warn!("a change of models failed after its caller had left, and nothing has changed: {error}");
+                tracing::warn!(
+                    "a change of models failed after its caller had left, and nothing has changed: {}",
+                    one_line(&error.message)
+                );
             }
         });
         made.await.unwrap_or_else(|_| Err(Error::new(Code::Unavailable, "the server is stopping")))

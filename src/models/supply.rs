@@ -4,7 +4,7 @@
 //! change between two listings. A version that cannot be loaded replaces nothing, and is tried again when its files change.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tfweb_engine::{quoted, Code, Error};
 use tfweb_store::{Listing, ModelUri, Origin};
@@ -13,7 +13,9 @@ use tokio::time::sleep;
 use super::loader::Loader;
 use super::model::{Model, Version};
 use super::spec::ModelSpec;
+use super::supply_log::{self, SupplyLog};
 use super::versions::{Source, Versions};
+use crate::observe::log::one_line;
 
 /// The pause before the next listing, after a listing that found changed files.
 const RELIST_AFTER: Duration = Duration::from_millis(500);
@@ -34,28 +36,15 @@ pub(super) struct Supply {
     /// The versions that wait to be loaded. The first one is being loaded.
     pending: Vec<u64>,
     error: Option<Error>,
-    /// The last error in the log. It is not logged again while it stays the same.
-    logged: Option<Error>,
-    /// Errors of the first update of a model that is alone. If no version can be served, the process ends with one of them, and
-    /// the log has the others.
-    held_back: Option<Vec<Error>>,
+    log: SupplyLog,
 }
 
 impl Supply {
     /// Makes a supply without versions. If the model `is_alone`, a failed first update ends the process, so its error is not
     /// logged here.
     pub(super) fn new(loader: Arc<Loader>, spec: ModelSpec, is_alone: bool) -> Self {
-        let held_back = is_alone.then(Vec::new);
-        Self {
-            loader,
-            spec,
-            origin: None,
-            versions: Versions::default(),
-            pending: Vec::new(),
-            error: None,
-            logged: None,
-            held_back,
-        }
+        let log = SupplyLog::new(&spec.name, is_alone);
+        Self { loader, spec, origin: None, versions: Versions::default(), pending: Vec::new(), error: None, log }
     }
 
     /// Makes the supply of the same model by another spec. It serves what this one serves, until an update finds versions at the
@@ -114,28 +103,19 @@ impl Supply {
     pub(super) async fn update(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
         let updated = self.list_and_load(show).await;
         self.pending.clear();
-        self.log_held_back(updated.as_ref().err());
+        self.log.updated(updated.as_ref().err());
         updated
     }
 
     async fn list_and_load(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
-        let listing = match self.list().await {
-            Ok(listing) => listing,
-            Err(error) => {
-                // The served versions stay: an origin that does not answer says nothing about them.
-                self.log_once(&error);
-                self.error = Some(error.clone());
-                return Err(error);
-            }
-        };
-        self.error = None;
+        let listing = self.list().await?;
         loop {
             let wanted = self.versions.wanted(&self.spec.uri, &self.spec.policy);
             let is_pending = |number: &u64| !self.versions.is_up_to_date(&self.spec.uri, *number);
             self.pending = wanted.iter().copied().filter(is_pending).collect();
             let Some(&number) = self.pending.first() else {
                 self.versions.unload_all_but(&wanted);
-                self.logged = None;
+                self.log.settled();
                 break;
             };
             show(self);
@@ -157,16 +137,45 @@ impl Supply {
         if let Some(failure) = self.versions.failure() {
             return Error::new(Code::FailedPrecondition, failure.clone());
         }
-        let missing = listing.versions.iter().rev().find_map(|version| {
-            let missing = version.missing.as_ref()?;
-            Some(format!("version {} is not complete: {missing} is missing", version.number))
-        });
-        let text = missing.unwrap_or_else(|| "no version matches the version policy, or all are still changing".to_owned());
-        Error::new(Code::NotFound, format!("`{}`: {text}", self.spec.uri))
+        let uri = &self.spec.uri;
+        let fault = listing.versions.iter().rev().find_map(|version| Some((version.number, version.fault.as_ref()?)));
+        fault.map_or_else(
+            || Error::new(Code::NotFound, format!("`{uri}`: no version matches the version policy, or all are still changing")),
+            |(number, fault)| supply_log::fault(uri, number, fault),
+        )
     }
 
-    /// Lists the versions. The first time it lists twice, so that it does not load a copy that is not finished.
+    /// Lists the versions, and notes whether that failed.
     async fn list(&mut self) -> Result<Listing, Error> {
+        match self.list_origin().await {
+            Ok(listing) => {
+                self.error = None;
+                self.log.listed(&self.spec.uri, &listing);
+                Ok(listing)
+            }
+            Err(error) => {
+                // The served versions stay: an origin that does not answer says nothing about them.
+                self.log.listing_failed(&error);
+                self.error = Some(error.clone());
+                self.list_cache(error).await
+            }
+        }
+    }
+
+    /// Lists what the cache has, if nothing is served and the origin does not answer. A restart then serves what it served before.
+    async fn list_cache(&mut self, error: Error) -> Result<Listing, Error> {
+        let origin = self.origin.as_ref().filter(|_| error.code == Code::Unavailable && self.versions.serves_none());
+        let Some(origin) = origin else { return Err(error) };
+        let Some(listing) = origin.remembered().await? else { return Err(error) };
+        self.log.serves_cache(&self.spec.uri, &listing);
+        // Twice, as all that is loaded: the cache does not change.
+        self.versions.set_listing(listing.clone());
+        self.versions.set_listing(listing.clone());
+        Ok(listing)
+    }
+
+    /// Lists the origin. The first time it lists twice, so that it does not load a copy that is not finished.
+    async fn list_origin(&mut self) -> Result<Listing, Error> {
         let is_first = self.origin.is_none();
         if is_first {
             self.origin = Some(Origin::open(&self.spec.uri, || self.loader.cache(), &self.loader.env)?);
@@ -187,14 +196,15 @@ impl Supply {
         let version = listing.version(number).expect("wanted from this listing; this is a bug");
         let source = Source { uri: self.spec.uri.clone(), fingerprint: version.fingerprint() };
         let origin = self.origin.as_ref().expect("looked at before; this is a bug");
+        let start = Instant::now();
         let loaded = self.loader.bring(&self.spec.name, origin, version).await;
         match loaded.and_then(|version| self.checked(version)) {
             Ok(version) => {
-                log_loaded(&self.spec.name, &version);
+                self.log.loaded(&self.spec.uri, &version, start.elapsed());
                 self.versions.mark_served(source, version);
             }
             Err(error) => {
-                self.log_once(&error);
+                self.log.load_failed(&self.spec.uri, number, start.elapsed(), &error);
                 // Broken files stay broken. An origin that did not answer, or files that changed meanwhile, may work the next
                 // time.
                 if error.code == Code::Unavailable {
@@ -211,7 +221,7 @@ impl Supply {
         match self.versions.worse_than_served(&self.spec.uri, &version) {
             None => Ok(version),
             Some(why) => {
-                let text = format!("version {} is not served: {}", version.number, why.replace("\n\t", " "));
+                let text = format!("version {} is not served: {}", version.number, one_line(&why));
                 Err(Error::new(Code::FailedPrecondition, text))
             }
         }
@@ -231,7 +241,7 @@ impl Supply {
              is {label}"
         );
         let error = Error::new(Code::FailedPrecondition, text);
-        self.log_once(&error);
+        self.log.once(&error, error.to_string());
         Err(error)
     }
 
@@ -247,37 +257,5 @@ impl Supply {
             tracing::info!("model {:?} version {number} unloaded", self.spec.name);
         }
         !unloaded.is_empty()
-    }
-
-    /// Logs an error, but not the same one twice in a row.
-    fn log_once(&mut self, error: &Error) {
-        if self.logged.as_ref() != Some(error) {
-            self.logged = Some(error.clone());
-            match &mut self.held_back {
-                Some(held_back) => held_back.push(error.clone()),
-                None => tracing::warn!("model {:?}: {error}", self.spec.name),
-            }
-        }
-    }
-
-    /// Logs the errors of the first update, except the one that ends the process.
-    fn log_held_back(&mut self, end: Option<&Error>) {
-        for error in self.held_back.take().unwrap_or_default() {
-            if end.is_none_or(|end| end.message != error.message) {
-                tracing::warn!("model {:?}: {error}", self.spec.name);
-            }
-        }
-    }
-}
-
-/// Logs that a version was loaded, with the problems that its trial runs found.
-fn log_loaded(model: &str, version: &Version) {
-    tracing::info!("model {model:?} version {} loaded", version.number);
-    for servable in &version.servables {
-        let name = &servable.handle.signature().name;
-        match servable.trial.warning() {
-            Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", warning.replace("\n\t", " ")),
-            None => tracing::debug!("model {model:?}, signature {name:?}"),
-        }
     }
 }

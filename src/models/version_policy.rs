@@ -6,6 +6,9 @@ use std::str::FromStr;
 /// The most versions that `latest:N` keeps loaded side by side.
 const LATEST_MAX: usize = 1000;
 
+/// The highest number of a version, as `tfweb_store` reads directories.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+
 /// Which versions of a model are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionPolicy {
@@ -38,8 +41,8 @@ impl FromStr for VersionPolicy {
                     count.map(Self::Latest).ok_or_else(|| format!("expected latest:N with N from 1 to {LATEST_MAX}, got `{text}`"))
                 }
                 None => {
-                    let numbers: Result<Vec<u64>, _> = text.split(',').map(|number| number.trim().parse()).collect();
-                    numbers.map(Self::Specific).map_err(|_| wrong())
+                    let numbers: Option<Vec<u64>> = text.split(',').map(|text| number(text.trim())).collect();
+                    numbers.map(Self::Specific).ok_or_else(wrong)
                 }
             },
         }
@@ -67,9 +70,9 @@ impl VersionPolicy {
 /// A text with what was expected and what was found.
 pub fn labels(text: &str) -> Result<BTreeMap<String, u64>, String> {
     let label = |part: &str| {
-        let (label, number) = part.split_once('=')?;
+        let (label, version) = part.split_once('=')?;
         let is_name = !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-        Some((label.to_owned(), number.parse().ok().filter(|_| is_name)?))
+        Some((label.to_owned(), number(version).filter(|_| is_name)?))
     };
     let mut labels = BTreeMap::new();
     for part in text.split(',').map(str::trim).filter(|_| !text.is_empty()) {
@@ -79,6 +82,10 @@ pub fn labels(text: &str) -> Result<BTreeMap<String, u64>, String> {
         }
     }
     Ok(labels)
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|number| *number <= NUMBER_MAX)
 }
 
 #[cfg(test)]
@@ -102,10 +109,10 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "newest", "latest:", "latest:0", "latest:1001", "latest:x", "1,,2", "1,x", "-1"] {
+        for text in ["", "newest", "latest:", "latest:0", "latest:1001", "latest:x", "1,,2", "1,x", "-1", "9223372036854775808"] {
             assert!(text.parse::<VersionPolicy>().is_err(), "{text}");
         }
-        for text in ["stable", "stable=", "=1", "stable=x", "a b=1", "a=1,b", ",", "a=1,", "a=1,a=2"] {
+        for text in ["stable", "stable=", "=1", "stable=x", "a b=1", "a=1,b", ",", "a=1,", "a=1,a=2", "a=9223372036854775808"] {
             assert!(labels(text).is_err(), "{text}");
         }
         assert_eq!(labels("stable=123, canary=124").unwrap(), BTreeMap::from([("stable".into(), 123), ("canary".into(), 124)]));

@@ -185,8 +185,8 @@ impl Versions {
         self.ended.iter().for_each(|&number| put(number, State::End, None, None));
         self.unloading.iter().for_each(|&(number, _)| put(number, State::Unloading, None, None));
         for version in self.listed() {
-            if let Some(missing) = &version.missing {
-                put(version.number, State::Start, Some(&format!("not complete: {missing} is missing")), None);
+            if let Some(fault) = &version.fault {
+                put(version.number, State::Start, Some(&fault.message), None);
             }
         }
         pending.iter().skip(1).for_each(|&number| put(number, State::Start, None, None));

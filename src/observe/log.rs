@@ -94,8 +94,15 @@ pub fn end_process(code: u8) -> ! {
 
 /// Logs an internal failure once, with the request's id.
 pub fn failure(request_id: &[u8], message: &str) {
-    // TensorFlow continues a message with a line break and a tab.
-    tracing::error!(request_id = %request_id.escape_ascii(), "{}", message.replace("\n\t", " "));
+    tracing::error!(request_id = %request_id.escape_ascii(), "{}", one_line(message));
+}
+
+/// Joins the lines of a message. TensorFlow continues a message with a line break and a tab, and a name that others chose may have
+/// line breaks too.
+#[must_use]
+pub fn one_line(message: &str) -> String {
+    let lines: Vec<&str> = message.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join(" ")
 }
 
 /// Writes the lines logged so far. It waits a second at most.

@@ -15,11 +15,12 @@ use tokio::io::AsyncWriteExt;
 
 use super::cache::{Lock, OriginCache, UnfinishedSnapshot};
 use super::digest::{self, Md5Sum};
-use super::http::{self, cause, retry_delay};
+use super::http::{self, cause, code_of, retry_delay};
 use super::layout::{layout, Content, UNPACKED};
 use super::listing::{File, Fingerprint, Listing, Version};
 use super::lock::{blocking, lock};
 use super::manifest::{Manifest, ManifestFile};
+use super::outage::Outage;
 use super::progress::Progress;
 use super::unpack::{unpack, Failure, Limits};
 use super::uri::{ModelUri, Packing};
@@ -42,6 +43,7 @@ pub(super) struct Archive {
     limits: Limits,
     /// Whether the last archive did not unpack.
     is_broken: AtomicBool,
+    outage: Outage,
 }
 
 /// An archive that is downloaded and unpacked, and not published yet.
@@ -80,14 +82,20 @@ impl Archive {
             client: http::client()?,
             limits: Limits::USUAL,
             is_broken: AtomicBool::new(false),
+            outage: Outage::default(),
         })
     }
 
-    /// Asks the server whether the archive has changed. Downloads and unpacks it if so.
+    /// Asks the server whether the archive has changed. Downloads and unpacks it if so. A cache that can only be read has the archive
+    /// as it stays.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
+        if let (true, Some(listing)) = (self.cache.is_read_only(), self.remembered().await?) {
+            return Ok(listing);
+        }
         let lock = lock(&self.cache, SNAPSHOT).await?;
         let known = self.newest().await?;
         let (unpacked, _lock) = self.bring(lock, known.as_ref().map(|(_, manifest)| manifest)).await?;
+        self.outage.end();
         match (unpacked, known) {
             (None, Some((name, manifest))) => {
                 let cache = self.cache.clone();
@@ -106,6 +114,12 @@ impl Archive {
             }
             (None, None) => Err(Error::internal("unchanged from nothing; this is a bug")),
         }
+    }
+
+    /// The versions in the cache.
+    pub(super) async fn remembered(&self) -> Result<Option<Listing>, Error> {
+        let newest = self.newest().await?;
+        Ok(newest.and_then(|(_, manifest)| self.content(&manifest).ok()).map(|content| content.listing))
     }
 
     /// The directory of a version in the cache. An archive whose files were damaged there is downloaded again.
@@ -230,7 +244,7 @@ impl Archive {
                 Attempt::Retry(error) | Attempt::Failed(error) => return Err(error),
             };
             let delay = retry_delay(retry);
-            tracing::warn!("{error}; trying again in {} ms", delay.as_millis());
+            self.outage.retry(&error, delay);
             tokio::time::sleep(delay).await;
         }
         Err(Error::internal("more retries than numbers; this is a bug"))
@@ -334,7 +348,7 @@ impl Archive {
             if let Err(error) = layout(&uri, files.clone()) {
                 return Ok(Err(error));
             }
-            let whole = Version { number: 0, directory: String::new(), files, missing: None };
+            let whole = Version { number: 0, directory: String::new(), files, fault: None };
             let name = format!("{SNAPSHOT}-{}", whole.fingerprint());
             let listed = |file: &File| ManifestFile { path: format!("{UNPACKED}/{}", file.path), ..ManifestFile::from(file) };
             let manifest = Manifest {
@@ -378,17 +392,6 @@ fn conditions(known: Option<&Manifest>, received: &Received) -> HeaderMap {
 fn continues(response: &Response, received: &Received) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).unwrap_or_default();
     response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {}-", received.bytes))
-}
-
-/// The code of a status that is not a success.
-fn code_of(status: StatusCode) -> Code {
-    match status.as_u16() {
-        404 | 410 => Code::NotFound,
-        401 => Code::Unauthenticated,
-        403 => Code::PermissionDenied,
-        408 | 429 | 500..=599 => Code::Unavailable,
-        _ => Code::FailedPrecondition,
-    }
 }
 
 #[cfg(test)]

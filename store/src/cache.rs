@@ -2,8 +2,8 @@
 //!
 //! Each origin has a directory in the cache, and each snapshot of a version has a directory in that. A snapshot is written under
 //! a temporary name, and renamed when it is complete and on the disk, so a snapshot with its final name is complete. Its
-//! [`Manifest`] is next to it, with a checksum of each file. Before a snapshot is used, its files are read and compared. Processes may share a cache. A process that writes a version holds a lock on it, which the system releases when the
-//! process ends. So an unfinished snapshot without a lock was left by a crash, and is removed.
+//! [`Manifest`] is next to it, with a checksum of each file. Before a snapshot is used, its files are read and compared. Processes may share
+//! a cache. A process that writes a version holds a lock on it, which the system releases when the process ends. So an unfinished snapshot without a lock was left by a crash, and is removed.
 //!
 //! Everything here blocks. Callers run it on a thread that may block.
 
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use ring::digest::{digest, SHA256};
+use serde::Serialize;
 use tfweb_engine::{regular_file, Code, Error};
 
 use super::env::Env;
@@ -32,7 +33,7 @@ const UNUSED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const NAME_CHARS_MAX: usize = 64;
 
 /// The most bytes of a manifest. It describes at most `FILES_MAX` files.
-const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 /// The digits of the hash in the name of an origin's directory.
 const DIRECTORY_HASH_DIGITS: usize = 16;
 
@@ -40,22 +41,30 @@ const DIRECTORY_HASH_DIGITS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
+    /// Whether nothing can be written. What the cache has is served, and nothing is downloaded.
+    is_read_only: bool,
 }
 
 impl Cache {
     /// Opens the directory, or by default `$XDG_CACHE_HOME/tfweb` or `~/.cache/tfweb`. Makes it if it does not exist, and removes
-    /// what crashed processes left.
+    /// what crashed processes left. A directory that can only be read may have the models already.
     ///
     /// # Errors
-    /// `FailedPrecondition` that names the directory and `--cache_dir`.
+    /// `FailedPrecondition` that names the directory and `--cache_dir`, if there is none and none can be made.
     pub fn open(directory: Option<&Path>, env: &Env) -> Result<Self, Error> {
         let directory = match directory {
             Some(directory) => directory.to_path_buf(),
             None => usual_directory(env)?,
         };
-        let cache = Self { directory };
-        cache.writable().map_err(|error| cache.cannot_write(&error))?;
-        cache.sweep();
+        let mut cache = Self { directory, is_read_only: false };
+        match cache.writable() {
+            Ok(()) => cache.sweep(),
+            Err(error) if cache.directory.is_dir() => {
+                tracing::warn!("{}; only the models that it has can be served", cache.cannot_write(&error));
+                cache.is_read_only = true;
+            }
+            Err(error) => return Err(cache.cannot_write(&error)),
+        }
         Ok(cache)
     }
 
@@ -138,6 +147,12 @@ impl OriginCache {
         self.cache.cannot_write(error)
     }
 
+    /// Whether nothing can be written into the cache.
+    #[cfg(feature = "http")]
+    pub(super) fn is_read_only(&self) -> bool {
+        self.cache.is_read_only
+    }
+
     /// The identity of the origin, as its manifests have it.
     pub(super) fn identity(&self) -> &str {
         &self.identity
@@ -170,9 +185,14 @@ impl OriginCache {
         Ok(UnfinishedSnapshot { path })
     }
 
+    /// The path of a file or a directory in the origin's directory.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// The path of a complete snapshot.
     pub(super) fn snapshot(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        self.path(name)
     }
 
     fn manifest_path(&self, name: &str) -> PathBuf {
@@ -282,14 +302,19 @@ impl OriginCache {
         Ok(directory)
     }
 
-    /// Writes a manifest under a temporary name, and renames it when it is on the disk.
     fn write_manifest(&self, name: &str, published: &Published) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(published).map_err(io::Error::other)?;
-        let beside = self.directory.join(format!("{}.json.{PART}", unique(&published.manifest.version)));
-        fs::write(&beside, text)?;
-        sync(&beside)?;
-        fs::rename(&beside, self.manifest_path(name))?;
-        sync(&self.directory)
+        self.write_json(&format!("{name}.json"), &published.manifest.version, published)
+    }
+
+    /// Writes a file under a temporary name, and renames it when it is on the disk. `version` is the lock that guards it.
+    pub(super) fn write_json(&self, file: &str, version: &str, content: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(content).map_err(io::Error::other)?;
+        let beside = self.path(&format!("{}.json.{PART}", unique(version)));
+        let written = fs::write(&beside, text).and_then(|()| sync(&beside)).and_then(|()| fs::rename(&beside, self.path(file)));
+        if written.is_err() {
+            remove(&beside);
+        }
+        written.and_then(|()| sync(&self.directory))
     }
 
     /// Removes snapshots that `current` replaced a day ago or more, and those that were not used for a month.

@@ -45,7 +45,7 @@ fn cache_that_cannot_be_written_is_named() {
     assert_eq!(error.code, Code::FailedPrecondition);
     let expected = format!("cannot write to the cache directory `{}`: Not a directory", file.join("cache").display());
     assert!(error.message.starts_with(&expected) && error.message.ends_with("--cache_dir"), "{error}");
-    let full = Cache { directory: "/c".into() }.cannot_write(&io::ErrorKind::StorageFull.into());
+    let full = Cache { directory: "/c".into(), is_read_only: false }.cannot_write(&io::ErrorKind::StorageFull.into());
     assert!(full.message.starts_with("no space is left in the cache directory `/c`"), "{full}");
 }
 

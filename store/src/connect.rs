@@ -11,6 +11,7 @@ use tfweb_engine::{Code, Error};
 use super::http::{self, cause, without_queries};
 use super::limited::LimitedTransport;
 use super::operator::{not_built, OperatorConfig, Service, Signing};
+use super::outage::Outage;
 use super::uri::ModelUri;
 
 /// The time limit for a cloud machine's metadata service. It answers from the machine's own network.
@@ -27,7 +28,7 @@ const AWS_ENDPOINT: &str = "https://s3.amazonaws.com";
 ///
 /// # Cancel safety
 /// Nothing is left behind.
-pub(super) async fn connect(uri: &ModelUri, config: &OperatorConfig, client: &Client) -> Result<Operator, Error> {
+pub(super) async fn connect(uri: &ModelUri, config: &OperatorConfig, client: &Client, outage: &Outage) -> Result<Operator, Error> {
     let mut options: HashMap<String, String> =
         config.options.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let is_signed = match config.signing {
@@ -45,11 +46,8 @@ pub(super) async fn connect(uri: &ModelUri, config: &OperatorConfig, client: &Cl
     let operator = build(uri, config.service, options)?;
     let transport = HttpTransporter::new(LimitedTransport::for_files(client, ANSWER_BYTES_MAX));
     let context = operator.base_context().with_http_transport(transport);
-    let name = uri.to_string();
-    let notify = move |event: RetryEvent<'_>| {
-        let delay_ms = event.retry_after.as_millis();
-        tracing::warn!("{name}: {}; trying again in {delay_ms} ms", reason(event.err));
-    };
+    let (name, outage) = (uri.to_string(), outage.clone());
+    let notify = move |event: RetryEvent<'_>| outage.retry(&format_args!("{name}: {}", reason(event.err)), event.retry_after);
     let retry = RetryLayer::new()
         .with_max_times(http::RETRIES)
         .with_min_delay(http::RETRY_DELAY_MIN)
@@ -247,7 +245,8 @@ mod tests {
         for uri in uris {
             let uri = ModelUri::parse(uri).unwrap();
             let config = OperatorConfig::new(&uri, &crate::env::Env::of(&variables)).unwrap();
-            let connected = actix::System::new().block_on(async { connect(&uri, &config, &http::client().unwrap()).await });
+            let connected =
+                actix::System::new().block_on(async { connect(&uri, &config, &http::client().unwrap(), &Outage::default()).await });
             let is_built = check_built(&uri, config.service).is_ok();
             assert_eq!(connected.is_ok(), is_built, "{uri}: {connected:?}");
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -21,7 +22,9 @@ use super::listing::{File, Listing, Version};
 use super::lock::{blocking, lock};
 use super::manifest::{Manifest, ManifestFile};
 use super::operator::OperatorConfig;
+use super::outage::Outage;
 use super::progress::Progress;
+use super::remembered;
 use super::uri::ModelUri;
 use super::walk::walk;
 
@@ -45,6 +48,9 @@ pub(super) struct Store {
     /// Whether etags that have the form of an MD5 are the MD5 of the content, as far as is known. An S3 bucket whose objects are
     /// encrypted with KMS has others.
     are_etags_md5: AtomicBool,
+    /// The last listing.
+    listed: Mutex<Option<Listing>>,
+    outage: Outage,
 }
 
 /// A prepared download: an unfinished snapshot with its directories, and the files that must be fetched.
@@ -64,25 +70,60 @@ impl Store {
             client: http::client()?,
             operator: OnceCell::new(),
             are_etags_md5: AtomicBool::new(true),
+            listed: Mutex::default(),
+            outage: Outage::default(),
         })
     }
 
     async fn operator(&self) -> Result<&Operator, Error> {
-        self.operator.get_or_try_init(|| connect(&self.uri, &self.config, &self.client)).await
+        self.operator.get_or_try_init(|| connect(&self.uri, &self.config, &self.client, &self.outage)).await
     }
 
     /// Lists the versions in the store.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
         let operator = for_listing(self.operator().await?, &self.client);
-        let files = tokio::time::timeout(LISTING_TIME_MAX, walk(&self.uri, &operator)).await.unwrap_or_else(|_| {
+        let found = tokio::time::timeout(LISTING_TIME_MAX, walk(&self.uri, &operator)).await.unwrap_or_else(|_| {
             let message = format!("`{}`: cannot list: it took more than {} s", self.uri, LISTING_TIME_MAX.as_secs());
             Err(Error::new(Code::Unavailable, message))
         });
-        Listing::new(&self.uri.to_string(), self.uri.last_part().as_deref(), files?)
+        let listing = Listing::of(&self.uri.to_string(), self.uri.last_part().as_deref(), found?)?;
+        self.outage.end();
+        let last = self.listed.lock().unwrap_or_else(PoisonError::into_inner).replace(listing.clone());
+        if last.as_ref() != Some(&listing) {
+            self.remember(remembered::replace).await?;
+        }
+        Ok(listing)
+    }
+
+    /// The versions of the last listing that are in the cache, also of the last listing of an earlier process.
+    pub(super) async fn remembered(&self) -> Result<Option<Listing>, Error> {
+        let cache = self.cache.clone();
+        blocking(move || {
+            let Some(mut listing) = remembered::read(&cache) else { return Ok(None) };
+            listing.versions.retain(|version| cache.complete(&name_of(version)).is_some());
+            Ok(Some(listing).filter(|listing| !listing.versions.is_empty()))
+        })
+        .await
     }
 
     /// Downloads a complete version into the cache.
     pub(super) async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
+        let directory = self.bring(version).await?;
+        self.remember(remembered::write).await?;
+        Ok(directory)
+    }
+
+    async fn remember(&self, write: fn(&OriginCache, &Listing)) -> Result<(), Error> {
+        let Some(listing) = self.listed.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return Ok(()) };
+        let cache = self.cache.clone();
+        blocking(move || {
+            write(&cache, &listing);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn bring(&self, version: &Version) -> Result<PathBuf, Error> {
         let name = name_of(version);
         if let Some(found) = self.found(&name).await? {
             return Ok(found);

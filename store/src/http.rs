@@ -82,6 +82,19 @@ pub(super) fn without_queries(text: &str) -> String {
     words.join(" ").chars().take(REASON_CHARS_MAX).collect()
 }
 
+/// The code of a status that is not a success.
+#[cfg(feature = "http")]
+pub(super) fn code_of(status: reqwest::StatusCode) -> tfweb_engine::Code {
+    use tfweb_engine::Code;
+    match status.as_u16() {
+        404 | 410 => Code::NotFound,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        408 | 429 | 500..=599 => Code::Unavailable,
+        _ => Code::FailedPrecondition,
+    }
+}
+
 /// The pause before a retry. The first retry is 0.
 #[cfg(feature = "http")]
 pub(super) fn retry_delay(retry: usize) -> Duration {

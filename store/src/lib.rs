@@ -5,9 +5,10 @@
 //! and used where it is. This crate loads no model, watches no origin, and knows no model names.
 //!
 //! - `uri`, `env`, `operator`, `listing`, `layout`: read URIs, variables and lists of files. They are pure.
-//! - `http`, `limited`, `connect`: make the clients of stores.
+//! - `http`, `limited`, `connect`, `outage`: make the clients of stores, and log their failures.
 //! - `download`, `walk`, `archive`, `unpack`, `local`: stores, archives and local directories.
-//! - `cache`, `manifest`, `digest`, `lock`, `progress`: write files into the cache, know them again, and log the progress.
+//! - `cache`, `manifest`, `remembered`, `digest`, `lock`, `progress`: write files into the cache, know them again, and log the
+//!   progress.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +32,9 @@ mod lock;
 mod manifest;
 mod operator;
 mod origin;
+mod outage;
 mod progress;
+mod remembered;
 #[cfg(feature = "http")]
 mod unpack;
 mod uri;

@@ -1,18 +1,27 @@
 //! Sorts a list of files into versions, and says whether each version is complete. Pure. It treats directories, buckets and
 //! archives alike, so that two listings of any of them can be compared.
+//!
+//! A place may have anything beside its versions. Names that can be no part of a version are passed over before anybody judges
+//! them. What is wrong within a version is the fault of that version alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::mem;
 
 use tfweb_engine::{Code, Error};
 
-/// The most files of an origin: far more than any directory of versions has. The limit stops the listing of a whole bucket early.
+/// The most files of all versions of an origin: far more than any directory of versions has.
 pub const FILES_MAX: usize = 100_000;
+/// The most entries that a listing looks at, with those that it passes over. The limit ends the listing of a whole bucket.
+pub(super) const ENTRIES_MAX: usize = 1_000_000;
+/// The highest number of a version. TensorFlow's messages have 63 bits for it.
+const NUMBER_MAX: u64 = i64::MAX as u64;
 
 /// The files of a SavedModel. Other files, such as notes or the same model in another format, are neither downloaded nor watched.
-const PART_FILES: [&str; 5] = ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "fingerprint.pb", "keras_metadata.pb"];
+pub(super) const PART_FILES: [&str; 5] =
+    ["saved_model.pb", "saved_model.pbtxt", "saved_model.cpb", "fingerprint.pb", "keras_metadata.pb"];
 /// The directories of a SavedModel.
-const PART_DIRECTORIES: [&str; 3] = ["variables", "assets", "assets.extra"];
+pub(super) const PART_DIRECTORIES: [&str; 3] = ["variables", "assets", "assets.extra"];
 
 /// A file of an origin or of a version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +30,8 @@ pub struct File {
     pub path: String,
     /// Its size in bytes.
     pub size: u64,
-    /// A text that changes with the content: the etag, or else the time of the last change. Empty if the origin gives neither.
+    /// A text that changes with the content: the etag, or else the time of the last change. A local file has its device, its inode
+    /// and both its times. Empty if the origin gives nothing.
     pub stamp: String,
 }
 
@@ -34,21 +44,24 @@ pub struct Version {
     pub directory: String,
     /// Its files, sorted by path.
     pub files: Vec<File>,
-    /// The missing file, in words; `None` if the version is complete.
-    pub missing: Option<String>,
+    /// Why the version cannot be loaded, such as "not complete: saved_model.pb is missing"; `None` if it is complete. `NotFound`
+    /// means that a file is missing. Other codes mean that the files cannot be read.
+    pub fault: Option<Error>,
 }
 
 impl Version {
-    fn new(number: u64, directory: &str, mut files: Vec<File>) -> Self {
+    fn new(number: u64, directory: &str, Parts { mut files, fault }: Parts) -> Self {
         files.sort();
-        let missing = missing(&files);
-        Self { number, directory: directory.to_owned(), files, missing }
+        let unreadable = fault.map(|error| Error::new(error.code, format!("not readable: {}", error.message)));
+        let lacks = |file: String| Error::new(Code::NotFound, format!("not complete: {file} is missing"));
+        let fault = unreadable.or_else(|| missing(&files).map(lacks));
+        Self { number, directory: directory.to_owned(), files, fault }
     }
 
     /// Whether all files are there that it needs to be loaded.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.missing.is_none()
+        self.fault.is_none()
     }
 
     /// The size of all its files in bytes.
@@ -89,6 +102,25 @@ pub struct Listing {
     pub versions: Vec<Version>,
     /// Whether the origin is a directory of versions, to which more may come. Otherwise it is the only version itself.
     pub is_versioned: bool,
+    /// The directories with versions in an origin that is a version itself. They are not served.
+    pub passed_over: Vec<String>,
+}
+
+/// What a walk through an origin has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: Vec<File>,
+    /// Directories that could not be read, and why.
+    pub(super) faults: Vec<(String, Error)>,
+    /// The number of entries that the walk passed over.
+    pub(super) others: usize,
+}
+
+/// The parts of one version.
+#[derive(Default)]
+struct Parts {
+    files: Vec<File>,
+    fault: Option<Error>,
 }
 
 impl Listing {
@@ -98,42 +130,35 @@ impl Listing {
     /// version.
     ///
     /// # Errors
-    /// `NotFound` without a SavedModel; `InvalidArgument` for a path that is not safe to write.
+    /// `NotFound` without a SavedModel.
     pub fn new(origin: &str, own_name: Option<&str>, files: Vec<File>) -> Result<Self, Error> {
-        for file in &files {
-            check_path(origin, &file.path)?;
-        }
-        let files = without_directory_marks(files);
-        if files.iter().any(|file| is_model(&file.path)) {
+        Self::of(origin, own_name, Found { files, ..Found::default() })
+    }
+
+    /// Does the same with what a walk has found.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`], or why the origin itself could not be read.
+    pub(super) fn of(origin: &str, own_name: Option<&str>, mut found: Found) -> Result<Self, Error> {
+        let mut directories = sorted(origin, &mut found);
+        let own = directories.remove("").unwrap_or_default();
+        let is_version = |parts: &Parts| parts.files.iter().any(|file| is_model(&file.path));
+        if is_version(&own) {
             let number = own_name.and_then(number).unwrap_or(1);
-            let files = files.into_iter().filter(|file| belongs(&file.path)).collect();
-            return Ok(Self { versions: vec![Version::new(number, "", files)], is_versioned: false });
+            let passed_over = directories.into_iter().filter(|(_, parts)| is_version(parts)).map(|(name, _)| name).collect();
+            return Ok(Self { versions: vec![Version::new(number, "", own)], is_versioned: false, passed_over });
         }
-        let count = files.len();
-        let mut directories: BTreeMap<(u64, String), Vec<File>> = BTreeMap::new();
-        for file in files {
-            let Some((directory, path)) = file.path.split_once('/') else { continue };
-            let Some(number) = number(directory).filter(|_| belongs(path)) else { continue };
-            let file = File { path: path.to_owned(), size: file.size, stamp: file.stamp.clone() };
-            directories.entry((number, directory.to_owned())).or_default().push(file);
-        }
-        let mut versions: Vec<Version> =
-            directories.into_iter().map(|((number, directory), files)| Version::new(number, &directory, files)).collect();
+        let version = |(name, parts): (String, Parts)| Some(Version::new(number(&name)?, &name, parts));
+        let mut versions: Vec<Version> = directories.into_iter().filter_map(version).collect();
         // Of `7` and `007`, a complete one counts. If both are complete, the order of names decides, so that the choice stays the
         // same.
-        versions.sort_by_key(|version| (version.number, version.missing.is_some()));
+        versions.sort_by_key(|version| (version.number, version.fault.is_some()));
         versions.dedup_by_key(|version| version.number);
         if versions.is_empty() {
-            let found = if count == 0 { "there is nothing".to_owned() } else { format!("there are {count} other files") };
-            return Err(Error::new(
-                Code::NotFound,
-                format!(
-                    "`{origin}` is no SavedModel: expected saved_model.pb (or .pbtxt) in it, or numbered version directories that \
-                     hold one; {found}"
-                ),
-            ));
+            let unreadable = own.fault.map(|error| Error::new(error.code, format!("`{origin}`: {}", error.message)));
+            return Err(unreadable.unwrap_or_else(|| no_model(origin, found.others + own.files.len())));
         }
-        Ok(Self { versions, is_versioned: true })
+        Ok(Self { versions, is_versioned: true, passed_over: Vec::new() })
     }
 
     /// The version of this number.
@@ -147,6 +172,18 @@ impl Listing {
     pub fn newest(&self) -> Option<&Version> {
         self.versions.iter().rev().find(|version| version.is_complete())
     }
+}
+
+/// Whether a directory of an origin can have files of a version. Nobody needs to walk through others.
+pub(super) fn is_walked(directory: &str) -> bool {
+    let directory = directory.strip_suffix('/').unwrap_or(directory);
+    let (_, within) = split(directory);
+    number(directory).is_some() || PART_DIRECTORIES.contains(&within.split('/').next().unwrap_or_default())
+}
+
+/// Whether a file of an origin can be a part of a version.
+pub(super) fn is_part(path: &str) -> bool {
+    belongs(split(path).1)
 }
 
 /// Refuses a path in a listing or an archive that would lead out of the directory to which it is written.
@@ -174,9 +211,51 @@ pub(super) fn check_path(origin: &str, path: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The version number of a directory's name, which must have only digits; `00000123` is 123.
+/// The version number of a directory's name, which must have only digits; `00000123` is 123. A number above 2^63-1 is none.
 pub(super) fn number(name: &str) -> Option<u64> {
-    name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
+    digits(name).filter(|number| *number <= NUMBER_MAX)
+}
+
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// Sorts what was found by the directory of its version, which is empty for the origin itself.
+fn sorted(origin: &str, found: &mut Found) -> BTreeMap<String, Parts> {
+    let mut directories: BTreeMap<String, Parts> = BTreeMap::new();
+    for file in without_directory_marks(mem::take(&mut found.files)) {
+        let (directory, path) = split(&file.path);
+        if !belongs(path) {
+            found.others += 1;
+            continue;
+        }
+        let parts = directories.entry(directory.to_owned()).or_default();
+        match check_path(origin, &file.path) {
+            Ok(()) => parts.files.push(File { path: path.to_owned(), size: file.size, stamp: file.stamp }),
+            Err(error) => parts.fault = parts.fault.take().or(Some(error)),
+        }
+    }
+    for (path, error) in found.faults.drain(..) {
+        let parts = directories.entry(split(&path).0.to_owned()).or_default();
+        parts.fault = parts.fault.take().or(Some(error));
+    }
+    directories
+}
+
+/// Splits a path into the directory of a version and the path within it. The directory is empty if the path begins with none.
+fn split(path: &str) -> (&str, &str) {
+    path.split_once('/').filter(|(directory, _)| number(directory).is_some()).unwrap_or(("", path))
+}
+
+fn no_model(origin: &str, others: usize) -> Error {
+    let found = if others == 0 { "there is nothing".to_owned() } else { format!("there are {others} other files") };
+    Error::new(
+        Code::NotFound,
+        format!(
+            "`{origin}` is no SavedModel: expected saved_model.pb (or .pbtxt) in it, or numbered version directories that hold \
+             one; {found}"
+        ),
+    )
 }
 
 fn is_model(path: &str) -> bool {
@@ -228,7 +307,7 @@ fn missing(files: &[File]) -> Option<String> {
 /// Reads `variables.data-00001-of-00003` as (1, 3).
 fn shard(name: &str) -> Option<(u64, u64)> {
     let (shard, count) = name.strip_prefix("variables.data-")?.split_once("-of-")?;
-    Some((number(shard)?, number(count)?))
+    Some((digits(shard)?, digits(count)?))
 }
 
 /// FNV-1a with 64 bits. It is the same in every version of this program, so that a later version finds the names made from it.
@@ -251,91 +330,5 @@ impl Hash {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(paths: &str) -> Vec<File> {
-        let file = |path: &str| File { path: path.to_owned(), size: 1, stamp: "a".into() };
-        paths.split_whitespace().map(file).collect()
-    }
-
-    /// Compares the numbers, directories and missing files of a listing, as text.
-    #[track_caller]
-    fn check(own_name: &str, paths: &str, expected: &str) {
-        let listing = Listing::new("place", Some(own_name), files(paths));
-        let text = |version: &Version| {
-            let missing = version.missing.as_ref().map(|missing| format!(" lacks {missing}")).unwrap_or_default();
-            format!("{}={:?} {}{missing}", version.number, version.directory, version.files.len())
-        };
-        let found = match listing {
-            Ok(listing) => listing.versions.iter().map(text).collect::<Vec<_>>().join("; "),
-            Err(error) => error.message,
-        };
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn both_layouts_are_known() {
-        check("m", "saved_model.pb", r#"1="" 1"#);
-        check("00000123", "saved_model.pbtxt assets/a assets/b/c", r#"123="" 3"#);
-        check("m", "1/saved_model.pb 00000123/saved_model.pb 00000123/fingerprint.pb", r#"1="1" 1; 123="00000123" 2"#);
-        check("m", "saved_model.pb 2/saved_model.pb README.md", r#"1="" 1"#);
-        check("m", "7/saved_model.pb old/saved_model.pb -1/saved_model.pb note", r#"7="7" 1"#);
-        check("m", "007/saved_model.pb 7/assets/a", r#"7="007" 1"#);
-    }
-
-    #[test]
-    fn what_is_no_model_says_what_was_expected() {
-        let text = "`place` is no SavedModel: expected saved_model.pb (or .pbtxt) in it, or numbered version directories that \
-                    hold one; ";
-        check("m", "", &format!("{text}there is nothing"));
-        check("m", "model.onnx a/saved_model.pb", &format!("{text}there are 2 other files"));
-        check("m", "99999999999999999999999/saved_model.pb", &format!("{text}there are 1 other files"));
-    }
-
-    #[test]
-    fn half_copied_versions_are_incomplete() {
-        let v = "variables/variables";
-        check("m", "1/variables/variables.index", r#"1="1" 1 lacks saved_model.pb"#);
-        check("m", &format!("saved_model.pb {v}.data-00000-of-00001"), r#"1="" 2 lacks variables/variables.index"#);
-        check("m", &format!("saved_model.pb {v}.index"), r#"1="" 2 lacks variables/variables.data-…"#);
-        check("m", &format!("saved_model.pb {v}.index {v}.data-00000-of-00001"), r#"1="" 3"#);
-        let two = format!("saved_model.pb {v}.index {v}.data-00001-of-00002");
-        check("m", &two, r#"1="" 3 lacks variables/variables.data-00000-of-00002"#);
-        check("m", &format!("{two} {v}.data-00000-of-00002"), r#"1="" 4"#);
-        let most = format!("saved_model.pb {v}.index {v}.data-00000-of-18446744073709551615");
-        check("m", &most, r#"1="" 3 lacks variables/variables.data-00001-of-18446744073709551615"#);
-    }
-
-    #[test]
-    fn paths_that_lead_elsewhere_are_refused() {
-        for path in ["../x", "1/../x", "/etc/passwd", "1//x", "1/./x", "a\\..\\b", "x/", ".."] {
-            let error = Listing::new("place", None, files(&format!("saved_model.pb {path}"))).unwrap_err();
-            assert!(error.message.contains("`place`: ") && error.message.contains("is refused"), "{path}: {error}");
-        }
-        assert!(check_path("place", "a/..b/c..").is_ok());
-    }
-
-    #[test]
-    fn directories_kept_as_empty_files_are_no_files() {
-        let mut listed = files("1/saved_model.pb 1/variables/variables.index");
-        let mark = |path: &str| File { path: path.into(), size: 0, stamp: String::new() };
-        listed.extend([mark("1"), mark("1/variables"), mark("1/assets")]);
-        let paths: Vec<String> =
-            Listing::new("place", None, listed).unwrap().versions.remove(0).files.into_iter().map(|file| file.path).collect();
-        assert_eq!(paths, ["saved_model.pb", "variables/variables.index"]);
-    }
-
-    #[test]
-    fn fingerprint_changes_with_each_file() {
-        let version = |paths: &str| Listing::new("place", None, files(paths)).unwrap().versions.remove(0);
-        let one = version("saved_model.pb assets/a");
-        assert_eq!(one.fingerprint(), version("assets/a saved_model.pb README").fingerprint(), "order and strangers do not count");
-        assert_ne!(one.fingerprint(), version("saved_model.pb assets/b").fingerprint());
-        let mut other = one.clone();
-        other.files[0].stamp = "b".into();
-        assert_ne!(one.fingerprint(), other.fingerprint());
-        other.files[0] = File { size: 2, ..one.files[0].clone() };
-        assert_ne!(one.fingerprint(), other.fingerprint());
-    }
-}
+#[path = "listing_tests.rs"]
+mod tests;

@@ -90,6 +90,23 @@ impl Origin {
         }
     }
 
+    /// The versions of the last listing that the cache has, to be served while the origin does not answer. `None` for a local
+    /// directory, and if nothing was downloaded. The versions can be downloaded as usual, which then asks nothing of the origin.
+    ///
+    /// # Errors
+    /// `Internal` if the task ended.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind.
+    pub async fn remembered(&self) -> Result<Option<Listing>, Error> {
+        match &self.kind {
+            Kind::Local(_) => Ok(None),
+            Kind::Store(store) => store.remembered().await,
+            #[cfg(feature = "http")]
+            Kind::Archive(archive) => archive.remembered().await,
+        }
+    }
+
     /// Downloads a listed version. Returns the directory of its saved_model.pb. Files that the cache has already are not
     /// downloaded again, and nobody finds an unfinished version.
     ///
@@ -100,8 +117,8 @@ impl Origin {
     /// # Cancel safety
     /// An unfinished download is removed.
     pub async fn download(&self, version: &Version) -> Result<PathBuf, Error> {
-        if let Some(missing) = &version.missing {
-            let message = format!("`{}`: version {} is not complete: {missing} is missing", self.uri, version.number);
+        if let Some(fault) = &version.fault {
+            let message = format!("`{}`: version {} is {fault}", self.uri, version.number);
             return Err(Error::new(Code::FailedPrecondition, message));
         }
         match &self.kind {

@@ -3,9 +3,12 @@
 //! A printed [`ModelUri`] holds no secret: it has neither the password before `@`, nor the query, in which signed URLs have their
 //! signature.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use tfweb_engine::Error;
 
@@ -99,11 +102,11 @@ impl ModelUri {
         let scheme = scheme.to_ascii_lowercase();
         if scheme == "file" {
             let path = rest.strip_prefix("localhost").unwrap_or(rest);
-            return if path.starts_with('/') {
-                Ok(Self::Local(PathBuf::from(path)))
-            } else {
-                Err(wrong("file:///path, with three slashes"))
-            };
+            if !path.starts_with('/') {
+                return Err(wrong("file:///path, with three slashes"));
+            }
+            let path: Vec<u8> = percent_decode_str(path).collect();
+            return Ok(Self::Local(PathBuf::from(OsString::from_vec(path))));
         }
         if let "http" | "https" = scheme.as_str() {
             return archive(text).ok_or_else(|| wrong("the URL of a .zip, .tar, .tar.gz or .tgz"));
@@ -316,6 +319,8 @@ mod tests {
         check("models/digits", "models/digits", "digits");
         check("file:///m/digits/00000123", "/m/digits/00000123", "digits");
         check("file://localhost/m/digits", "/m/digits", "digits");
+        check("file:///my%20models/caf%C3%A9/100%", "/my models/café/100%", "100%");
+        check("/my%20models/a", "/my%20models/a", "a");
         check("s3://bucket/a/m/", "s3://bucket/a/m", "m");
         check("S3://bucket//a//m/7", "s3://bucket/a/m/7", "m");
         check("s3a://bucket", "s3://bucket/", "bucket");

@@ -1,5 +1,6 @@
-//! Lists all files of a store. `download` calls it. A part of a store that cannot be listed is an error of the whole listing,
-//! never a shorter listing: tfweb would unload the versions that it does not find.
+//! Lists the files of the versions in a store. `download` calls it. If the store fails to list a part, that is an error of the whole
+//! listing, never a shorter listing: tfweb would unload the versions that it does not find. If the store denies access to a part,
+//! or the part cannot be walked, that is the fault of its version alone.
 
 use futures::TryStreamExt;
 use opendal::{ErrorKind, Metadata, Operator};
@@ -7,7 +8,7 @@ use tfweb_engine::{Code, Error};
 
 use super::connect::explain;
 use super::digest;
-use super::listing::{check_path, File, FILES_MAX};
+use super::listing::{check_path, is_part, is_walked, File, Found, ENTRIES_MAX, FILES_MAX};
 use super::uri::ModelUri;
 
 /// The longest path of a directory. S3 has the same limit for names. The path is repeated in memory before each name below it.
@@ -15,45 +16,71 @@ const PATH_BYTES_MAX: usize = 1024;
 /// The path of the root as opendal takes it.
 const ROOT: &str = "/";
 
-/// Lists the files of a store, with one listing if the store can list recursively, and else with one for each directory. opendal
-/// would walk through directories too, but it leaves out those whose listing fails.
+/// Lists the files of versions in a store, with one listing if the store can list recursively, and else with one for each directory.
+/// opendal would walk through directories too, but it leaves out those whose listing fails.
 ///
 /// # Errors
-/// That of the store if it cannot list any directory, `Unavailable` for a directory that is gone before it is listed,
-/// `InvalidArgument` for more than `FILES_MAX` entries and for a directory whose path is not safe or too long.
+/// That of the store if it cannot list a directory, `Unavailable` for a directory that is gone before it is listed,
+/// `InvalidArgument` for more than `FILES_MAX` files or `ENTRIES_MAX` entries.
 ///
 /// # Cancel safety
 /// Nothing is left behind.
-pub(super) async fn walk(uri: &ModelUri, operator: &Operator) -> Result<Vec<File>, Error> {
+pub(super) async fn walk(uri: &ModelUri, operator: &Operator) -> Result<Found, Error> {
     let is_recursive = operator.info().capability().list_with_recursive;
-    let (mut files, mut count) = (Vec::new(), 0);
+    let (mut found, mut count) = (Found::default(), 0);
     let mut directories = vec![ROOT.to_owned()];
     while let Some(directory) = directories.pop() {
-        let failed = |error: opendal::Error| cannot_list(uri, &directory, &error);
-        let mut entries = operator.lister_with(&directory).recursive(is_recursive).await.map_err(failed)?;
-        let before = count;
-        while let Some(entry) = entries.try_next().await.map_err(failed)? {
-            // Directories count too. A store may repeat one without end.
-            count += 1;
-            if count > FILES_MAX {
-                let message = format!("`{uri}`: more than {FILES_MAX} files; is it the place of one model?");
-                return Err(Error::invalid(message));
-            }
-            let (path, metadata) = (entry.path(), entry.metadata());
-            if metadata.is_file() {
-                files.push(File { path: path.to_owned(), size: metadata.content_length(), stamp: stamp(metadata) });
-            } else if !is_recursive && path != directory {
-                check_directory(uri, &directory, path)?;
-                directories.push(path.to_owned());
-            }
-        }
-        // The listing of a directory has the directory itself. For one that does not exist, opendal gives an empty listing.
-        if count == before && directory != ROOT {
-            let message = format!("`{uri}`: cannot list {directory:?}: it was there and is gone; it is listed again later");
-            return Err(Error::new(Code::Unavailable, message));
+        match list(uri, operator, &directory, is_recursive, &mut count, &mut found).await {
+            Ok(within) => directories.extend(within),
+            Err(error) if error.code == Code::PermissionDenied && directory != ROOT => found.faults.push((directory, error)),
+            Err(error) => return Err(error),
         }
     }
-    Ok(files)
+    Ok(found)
+}
+
+/// Lists one directory into `found`, and counts its entries. Gives the directories in it that are to be listed.
+async fn list(
+    uri: &ModelUri,
+    operator: &Operator,
+    directory: &str,
+    is_recursive: bool,
+    count: &mut usize,
+    found: &mut Found,
+) -> Result<Vec<String>, Error> {
+    let failed = |error: opendal::Error| cannot_list(uri, directory, &error);
+    let mut entries = operator.lister_with(directory).recursive(is_recursive).await.map_err(failed)?;
+    let (before, mut directories) = (*count, Vec::new());
+    while let Some(entry) = entries.try_next().await.map_err(failed)? {
+        // Directories and strangers count too. A store may repeat one without end.
+        *count += 1;
+        check_count(uri, *count, ENTRIES_MAX, "entries")?;
+        let (path, metadata) = (entry.path(), entry.metadata());
+        if metadata.is_file() && is_part(path) {
+            found.files.push(File { path: path.to_owned(), size: metadata.content_length(), stamp: stamp(metadata) });
+            check_count(uri, found.files.len(), FILES_MAX, "files")?;
+        } else if metadata.is_file() {
+            found.others += 1;
+        } else if !is_recursive && path != directory && is_walked(path) {
+            match check_directory(uri, directory, path) {
+                Ok(()) => directories.push(path.to_owned()),
+                Err(error) => found.faults.push((path.to_owned(), error)),
+            }
+        }
+    }
+    // The listing of a directory has the directory itself. For one that does not exist, opendal gives an empty listing.
+    if *count == before && directory != ROOT {
+        let message = format!("`{uri}`: cannot list {directory:?}: it was there and is gone; it is listed again later");
+        return Err(Error::new(Code::Unavailable, message));
+    }
+    Ok(directories)
+}
+
+fn check_count(uri: &ModelUri, count: usize, max: usize, what: &str) -> Result<(), Error> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("`{uri}`: more than {max} {what}; is it the place of one model?")))
 }
 
 /// Translates an error. A directory below the root that is not found was there before, so the model may still be there.

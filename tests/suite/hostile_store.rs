@@ -24,6 +24,8 @@ pub(crate) enum Lists {
     EmptyPages,
     /// It takes the request and says nothing. The request counts as read.
     Never,
+    /// Pages of a thousand objects beside the versions, so many, and then as it is.
+    Beside(usize),
     /// A page for each object. Before the second page comes, its request fails with each of these statuses; 0 ends the connection.
     Pages(Vec<u16>),
 }
@@ -153,6 +155,16 @@ impl HostileStore {
                 Err(0) => return Err(std::io::ErrorKind::ConnectionAborted.into()),
                 Err(status) => return write!(client, "HTTP/1.1 {status} Failed\r\nContent-Length: 0\r\n\r\n"),
             },
+            Lists::Beside(pages) => {
+                let page = page_number(target);
+                let strangers =
+                    || (0..1000).map(|number| entry(&format!("m/note-{page}-{number}"), 1, "\"e\"")).collect::<String>();
+                if page < pages {
+                    result_before(&strangers(), &format!("page{}", page + 1))
+                } else {
+                    result(&truly, false)
+                }
+            }
             Lists::SamePage => {
                 let mut page = String::new();
                 for number in 0..1000 {
@@ -181,8 +193,7 @@ impl HostileStore {
 
     /// The page of a target, or how its request fails.
     fn next_page(&self, target: &str, failures: &[u16]) -> Result<String, u16> {
-        let page = target.split_once("continuation-token=page").map_or("0", |(_, rest)| rest.split('&').next().unwrap_or_default());
-        let page: usize = page.parse().expect("a number");
+        let page = page_number(target);
         self.with(|contents| {
             if let Some(status) = failures.get(contents.failed_pages).filter(|_| page == 1) {
                 contents.failed_pages += 1;
@@ -214,6 +225,12 @@ impl Contents {
         }
         page
     }
+}
+
+/// The number of the page that a target asks for.
+fn page_number(target: &str) -> usize {
+    let page = target.split_once("continuation-token=page").map_or("0", |(_, rest)| rest.split('&').next().unwrap_or_default());
+    page.parse().expect("a number")
 }
 
 fn entry(name: &str, size: usize, etag: &str) -> String {

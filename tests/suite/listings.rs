@@ -21,7 +21,7 @@ const MORE_THAN_RETRIES: usize = 6;
 /// A WebHDFS server of two versions: half_plus_two, and half_plus_three in its place.
 struct Hdfs {
     server: PythonServer,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Hdfs {
@@ -34,7 +34,7 @@ impl Hdfs {
                 fs::write(path, content).expect("a file");
             }
         }
-        Self { server: PythonServer::start("webhdfs.py", &[directory.path()]), _directory: directory }
+        Self { server: PythonServer::start("webhdfs.py", &[directory.path()]), directory }
     }
 
     fn uri(&self) -> String {
@@ -88,14 +88,55 @@ fn a_directory_that_cannot_be_listed_fails_the_listing() {
     for (path, how, code, says) in [
         ("m", "404", Code::NotFound, "there is nothing"),
         ("m/2", "404", Code::Unavailable, "cannot list \"2/\": it was there and is gone"),
-        ("m/2", "403", Code::PermissionDenied, "cannot list \"2/\": PermissionDenied"),
-        ("m/1/variables", "403", Code::PermissionDenied, "cannot list \"1/variables/\": PermissionDenied"),
+        ("m", "403", Code::PermissionDenied, "cannot list: PermissionDenied"),
         ("m/1/variables", "400", Code::Unavailable, "cannot list \"1/variables/\": Unexpected"),
     ] {
         hdfs.fails(path, how, 1);
         let error = hdfs.list().expect_err("a part is missing");
         assert!(error.code == code && error.message.contains(says), "{path} {how}: {error:?}");
     }
+}
+
+#[test]
+fn a_directory_that_the_store_denies_is_the_fault_of_its_version() {
+    let hdfs = Hdfs::start();
+    for (path, version, says) in
+        [("m/2", 2, "cannot list \"2/\": PermissionDenied"), ("m/1/variables", 1, "cannot list \"1/variables/\": PermissionDenied")]
+    {
+        hdfs.fails(path, "403", 1);
+        let listing = hdfs.list().expect("a listing");
+        let fault = listing.version(version).and_then(|version| version.fault.as_ref()).expect("a fault");
+        assert!(fault.code == Code::PermissionDenied && fault.message.contains(says), "{path}: {fault:?}");
+        assert_eq!(listing.newest().map(|version| version.number), Some(3 - version), "the other one");
+    }
+}
+
+#[test]
+fn directories_that_are_no_part_of_a_version_are_not_listed() {
+    let hdfs = Hdfs::start();
+    let place = hdfs.directory.path().join("m");
+    for path in ["lost+found/1", "1/notes", "1/1", "9223372036854775808", "variables"] {
+        fs::create_dir_all(place.join(path)).expect("a directory");
+        fs::write(place.join(path).join("saved_model.pb"), "a").expect("a file");
+    }
+    let listing = hdfs.list().expect("a listing");
+    assert_eq!(listing.versions.iter().map(|version| version.files.len()).collect::<Vec<_>>(), [4, 4]);
+    let strangers = ["m/lost+found", "m/1/notes", "m/1/1", "m/9223372036854775808"];
+    assert_eq!((strangers.map(|path| hdfs.listed(path)), hdfs.listed("m/1/variables")), ([0; 4], 1));
+}
+
+#[test]
+fn a_store_that_is_down_is_said_once_and_then_counted() {
+    let (hdfs, cache) = (Hdfs::start(), tempfile::tempdir().expect("a directory"));
+    let mut process = serve(&hdfs, cache.path());
+    let said = |process: &Process, text: &str| process.stderr().iter().filter(|line| line.contains(text)).count();
+    hdfs.fails("m", "400", 4);
+    process.until_says("can be listed again; 4 listings in a row had failed");
+    assert_eq!(said(&process, "cannot list"), 1, "{:#?}", process.stderr());
+    // Requests that are tried again within a listing.
+    hdfs.fails("m", "503", MORE_THAN_RETRIES);
+    until("the failure is over", || hdfs.left("m") == 0);
+    assert_eq!(said(&process, "trying again in"), 1, "{:#?}", process.stderr());
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! - `hostile_origin`: answers whose bytes could be taken for the answer to another request.
 //! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load; `changes`: many at once, and
 //!   some whose callers go away; `copies`: versions that are not whole. `starting`: models that are loaded while others are served.
+//! - `places`: strange things beside versions, stores that are down, caches that can only be read.
 //! - `store`, `archives`: models brought from stores and archives, from servers that `store_servers` starts.
 //! - `grpc`: the gRPC door, called by TensorFlow Serving's own client in Python; `grpc_attacks`: clients that want to hurt there.
 //! - `logs`: the log of the process; `traces`: its spans, as the `collector` of this suite takes them. Both call by `grpc_client`.
@@ -75,6 +76,7 @@ mod open_loop;
 mod operations;
 mod origin;
 mod overload;
+mod places;
 mod process;
 mod proxies;
 mod readme;

@@ -39,6 +39,17 @@ impl Process {
         Self::run(command, &format!("--host 127.0.0.1 --port 0 {flags}"), &[])
     }
 
+    /// Starts it without the right to read and to write everything, which an administrator has.
+    pub(crate) fn without_rights(flags: &str, variables: &[(&str, &str)]) -> Self {
+        const SETPRIV: &str = "/usr/bin/setpriv";
+        if !std::path::Path::new(SETPRIV).exists() {
+            return Self::start(flags, variables);
+        }
+        let mut command = Command::new(SETPRIV);
+        command.args(["--inh-caps=-all", "--bounding-set=-all", env!("CARGO_BIN_EXE_tfweb")]);
+        Self::run(command, flags, variables)
+    }
+
     fn run(mut command: Command, flags: &str, variables: &[(&str, &str)]) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("TFWEB_") || OTHERS.contains(&name)) {

@@ -64,13 +64,13 @@ pub(crate) fn check_brought(local: &Local, origin: &Origin) -> PathBuf {
     directory
 }
 
-fn s3(address: SocketAddr) -> Env {
+pub(crate) fn s3(address: SocketAddr) -> Env {
     let endpoint = format!("http://{address}");
     Env::of(&[("AWS_ENDPOINT_URL", &endpoint), ("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")])
 }
 
 /// An S3 server that has the model, behind a proxy.
-fn s3_server() -> (PythonServer, Proxy) {
+pub(crate) fn s3_server() -> (PythonServer, Proxy) {
     let server = PythonServer::start("s3.py", &[]);
     server.put("PUT", "/bucket", b"");
     for (path, content) in files(&model()) {
@@ -80,7 +80,7 @@ fn s3_server() -> (PythonServer, Proxy) {
     (server, proxy)
 }
 
-const S3_MODEL: &str = "s3://bucket/models/half_plus_two";
+pub(crate) const S3_MODEL: &str = "s3://bucket/models/half_plus_two";
 
 #[test]
 fn s3_has_the_model() {
@@ -264,7 +264,7 @@ fn cache_that_cannot_be_written_is_an_error() {
     assert!(error.code == Code::FailedPrecondition && error.message.starts_with(&expected), "{error}");
 }
 
-fn asks(process: &Process, model: &str) -> String {
+pub(crate) fn asks(process: &Process, model: &str) -> String {
     let request = Request::post(&format!("/models/{model}/serving_default"), r#"{"x": [1]}"#);
     process.connect().call(&request).expect("an answer").text()
 }

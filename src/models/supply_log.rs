@@ -1,0 +1,143 @@
+//! What the log says of one model's supply. It says a trouble once, and not for each update that meets the same one.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tfweb_engine::{Code, Error};
+use tfweb_store::{Listing, ModelUri};
+
+use super::model::Version;
+use crate::observe::log::one_line;
+
+/// The log of one model. See the [module](self).
+pub(super) struct SupplyLog {
+    model: String,
+    /// The last error in the log. It is not logged again while it stays the same.
+    logged: Option<Error>,
+    /// Errors of the first update of a model that is alone, and their lines. If no version can be served, the process ends with one
+    /// of them, and the log has the others.
+    held_back: Option<Vec<(Error, String)>>,
+    /// What is wrong with the last listing.
+    faults: Vec<Error>,
+    /// How many listings in a row have failed.
+    failed_listings: u64,
+    is_from_cache: bool,
+}
+
+impl SupplyLog {
+    /// Makes the log of a model. If the model `is_alone`, a failed first update ends the process, so its error is not logged here.
+    pub(super) fn new(model: &str, is_alone: bool) -> Self {
+        Self {
+            model: model.to_owned(),
+            logged: None,
+            held_back: is_alone.then(Vec::new),
+            faults: Vec::new(),
+            failed_listings: 0,
+            is_from_cache: false,
+        }
+    }
+
+    /// Logs that the place could not be listed. A store that is down fails in many words, so the first are enough.
+    pub(super) fn listing_failed(&mut self, error: &Error) {
+        self.failed_listings += 1;
+        let is_known = |logged: &Error| logged.code == Code::Unavailable && error.code == Code::Unavailable;
+        if self.failed_listings == 1 || !self.logged.as_ref().is_some_and(is_known) {
+            self.once(error, error.to_string());
+        }
+    }
+
+    /// Logs that the place was listed, if it could not be before, and what in it cannot be served.
+    pub(super) fn listed(&mut self, uri: &ModelUri, listing: &Listing) {
+        if self.failed_listings > 1 {
+            let (model, count) = (&self.model, self.failed_listings);
+            tracing::info!("model {model:?}: `{uri}` can be listed again; {count} listings in a row had failed");
+        }
+        (self.failed_listings, self.is_from_cache) = (0, false);
+        let faults = faults(uri, listing);
+        for fault in faults.iter().filter(|fault| !self.faults.contains(fault)).cloned().collect::<Vec<_>>() {
+            self.warn(&fault, fault.to_string());
+        }
+        self.faults = faults;
+    }
+
+    /// Logs that these versions are served from the cache, because their place does not answer.
+    pub(super) fn serves_cache(&mut self, uri: &ModelUri, listing: &Listing) {
+        if !std::mem::replace(&mut self.is_from_cache, true) {
+            let versions = listing.versions.iter().fold(String::new(), |mut text, version| {
+                let _ = write!(text, " {}", version.number);
+                text
+            });
+            let model = &self.model;
+            tracing::warn!("model {model:?}: `{uri}` does not answer; the cache has these of the versions listed last:{versions}");
+        }
+    }
+
+    /// Logs that a version was loaded, and the problems that its trial runs found.
+    pub(super) fn loaded(&self, uri: &ModelUri, version: &Version, time: Duration) {
+        let model = &self.model;
+        tracing::info!("model {model:?} version {} loaded from `{uri}` in {} ms", version.number, time.as_millis());
+        for servable in &version.servables {
+            let name = &servable.handle.signature().name;
+            match servable.trial.warning() {
+                Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", one_line(warning)),
+                None => tracing::debug!("model {model:?}, signature {name:?}"),
+            }
+        }
+    }
+
+    /// Logs that a version could not be loaded.
+    pub(super) fn load_failed(&mut self, uri: &ModelUri, number: u64, time: Duration, error: &Error) {
+        self.once(error, format!("version {number} from `{uri}` was not loaded, after {} ms: {error}", time.as_millis()));
+    }
+
+    /// Logs an error, but not the same one twice in a row.
+    pub(super) fn once(&mut self, error: &Error, line: String) {
+        if self.logged.as_ref() != Some(error) {
+            self.logged = Some(error.clone());
+            self.warn(error, line);
+        }
+    }
+
+    /// Notes that nothing is left to load.
+    pub(super) fn settled(&mut self) {
+        self.logged = None;
+    }
+
+    /// Logs the errors of the first update, except the one that ends the process.
+    pub(super) fn updated(&mut self, end: Option<&Error>) {
+        for (error, line) in self.held_back.take().unwrap_or_default() {
+            if end.is_none_or(|end| end.message != error.message) {
+                self.warn(&error, line);
+            }
+        }
+    }
+
+    fn warn(&mut self, error: &Error, line: String) {
+        match &mut self.held_back {
+            Some(held_back) => held_back.push((error.clone(), line)),
+            None => tracing::warn!("model {:?}: {}", self.model, one_line(&line)),
+        }
+    }
+}
+
+/// Why a version of this place cannot be loaded.
+pub(super) fn fault(uri: &ModelUri, number: u64, fault: &Error) -> Error {
+    Error::new(fault.code, format!("`{uri}`: version {number} is {fault}"))
+}
+
+/// What in a listing somebody must mend. A version that lacks a file is probably being copied.
+fn faults(uri: &ModelUri, listing: &Listing) -> Vec<Error> {
+    let unreadable = listing.versions.iter().filter_map(|version| {
+        let error = version.fault.as_ref().filter(|error| error.code != Code::NotFound)?;
+        Some(fault(uri, version.number, error))
+    });
+    let beside = (!listing.passed_over.is_empty()).then(|| {
+        let text = format!(
+            "`{uri}` has a saved_model.pb, which is served alone; the versions in its directories {} are not served; move \
+             saved_model.pb into a directory of its own",
+            listing.passed_over.join(", ")
+        );
+        Error::new(Code::FailedPrecondition, text)
+    });
+    unreadable.chain(beside).collect()
+}

@@ -256,10 +256,9 @@ impl Supply {
 fn log_loaded(model: &str, version: &Version) {
     tracing::info!("model {model:?} version {} loaded", version.number);
     for servable in &version.servables {
-        let name = &servable.handle.signature().name;
-        match servable.trial.warning() {
-            Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", warning.replace("\n\t", " ")),
-            None => tracing::debug!("model {model:?}, signature {name:?}"),
-        }
+        tracing::debug!("model {model:?}, signature {:?}", servable.handle.signature().name);
+    }
+    for warning in version.warnings() {
+        tracing::warn!("model {model:?}, {}", warning.replace("\n\t", " "));
     }
 }

@@ -165,6 +165,7 @@ impl Native {
         let version = self.version(&call.request)?;
         let servable = version.servable(call.request.match_info().get("signature"))?;
         measurement.calls(&servable.meter);
+        servable.handle.signature().check_served(None)?;
         let body = call.body(deadline).await?;
 
         let start = Instant::now();

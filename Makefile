@@ -39,7 +39,7 @@ run: build
 build: .venv/tensorflow-$(TENSORFLOW)
 	cargo build --release --locked
 
-test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed
+test: .venv/tensorflow-$(TENSORFLOW) .venv/test-servers .venv/test-packages .venv-grpc/installed .venv-clients/installed
 	cargo test --workspace --locked --features hdfs-native
 
 # The tests use a fake of TensorFlow's C API, so this needs no libtensorflow.
@@ -109,8 +109,8 @@ requirements:
 	@touch $@
 
 # Programs that the suite starts beside tfweb. Where they are missing, the tests that need them say that they are skipped.
-TEST_PACKAGES := haproxy prometheus default-jdk-headless curl nghttp2-client nodejs
-TEST_COMMANDS := haproxy prometheus java curl h2load node
+TEST_PACKAGES := haproxy nginx caddy prometheus default-jdk-headless curl nghttp2-client nodejs
+TEST_COMMANDS := haproxy nginx caddy prometheus java curl h2load node
 # RUNLEVEL: nothing that is installed is started.
 APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y
 .venv/test-packages: .venv/tensorflow-$(TENSORFLOW)
@@ -128,6 +128,16 @@ APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y
 		grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1
 	@touch $@
 
+# Other clients of TensorFlow Serving. min-tfs-client has messages of its own under TensorFlow's names, made for an older protobuf, so it
+# has an environment of its own.
+.venv-clients/installed: .venv/tensorflow-$(TENSORFLOW)
+	.venv/bin/python -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet min-tfs-client==1.0.2 protobuf==3.20.3 grpcio==1.85.3 numpy==1.26.4
+	@if command -v npm >/dev/null; then \
+		npm install --silent --no-audit --no-fund --prefix .venv-clients @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1; \
+	else echo 'not installed, which takes npm: @grpc/grpc-js'; fi
+	@touch $@
+
 # The schemas of Kubernetes and of GitHub. They need no TensorFlow beside them.
 .venv/check-deploy: | .venv/bin/python
 	.venv/bin/pip install --quiet kubernetes-validate==1.37.0
@@ -142,4 +152,4 @@ APT_GET := $(SUDO) env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -qq -y
 	@touch $@
 
 clean:
-	rm -rf target .venv .venv-grpc
+	rm -rf target .venv .venv-grpc .venv-clients

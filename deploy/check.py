@@ -27,7 +27,7 @@ FOREIGN = {("kustomize.config.k8s.io/v1beta1", "Kustomization"), ("kustomize.con
            ("monitoring.coreos.com/v1", "ServiceMonitor"), ("keda.sh/v1alpha1", "ScaledObject"),
            ("serving.kserve.io/v1alpha1", "ClusterServingRuntime"), ("serving.kserve.io/v1beta1", "InferenceService")}
 # What clients can make a server with default flags take: README.md, Memory. A limit below it lets them end the server.
-MEMORY_MIB_MIN = 3200
+MEMORY_MIB_MIN = 2800
 # Files that are no objects.
 OTHERS = {DEPLOY / "compose.yaml", DEPLOY / "kubernetes/components/hpa/prometheus-adapter.yaml"}
 

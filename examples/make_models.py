@@ -23,6 +23,9 @@
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 
+    no_kernel         tests/models/no_kernel/1, an operation that only Python
+                      can run
+
 All models but the broken one are plain tf.Modules: what tf.saved_model.save
 writes for a module that holds a Keras 3 model cannot find its variables when
 it runs outside Python (broken_variables shows this).
@@ -36,7 +39,8 @@ from odd_models import odd
 from operation_models import operations
 from saving import EXAMPLES, SEED, save, signature
 from test_models import (
-    broken_variables, examples, half_plus_three, half_plus_two, kitchen)
+    broken_variables, examples, half_plus_three, half_plus_two, kitchen,
+    no_kernel)
 
 import numpy as np
 import tensorflow as tf
@@ -189,7 +193,8 @@ def digits() -> None:
 
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
-                    examples, operations, odd, broken_variables, engine, engine_v1)}
+                    examples, operations, odd, broken_variables, no_kernel,
+                    engine, engine_v1)}
 
 
 def main() -> None:

@@ -260,3 +260,17 @@ def broken_variables() -> None:
         "serving_default": signature(
             lambda x: {"y": model(x)}, x=([None, 2], tf.float32)),
     })
+
+
+# no_kernel
+
+
+def no_kernel() -> None:
+    """Save a model with an operation that only Python can run."""
+    def python(x):
+        y = tf.py_function(lambda x: x * 0.5 + 2, [x], tf.float32)
+        return {"y": tf.ensure_shape(y, [None])}
+
+    save(tf.Module(), TEST_MODELS / "no_kernel" / "1", {
+        "serving_default": signature(python, x=([None], tf.float32)),
+    })

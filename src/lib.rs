@@ -53,7 +53,7 @@ pub fn serve(config: &Config) -> Result<u8, Error> {
     let actix_system = ManuallyDrop::new(actix::System::new());
     actix_system.block_on(async {
         let signals = Signals::listen().map_err(|error| Error::internal(error.to_string()))?;
-        let models = Models::new(config)?;
+        let models = Models::new(config, signals.look_again.clone())?;
         let (set, catalog) = (Arc::new(models.set(config)), Arc::clone(&models.catalog));
         let specs = model_specs(config)?;
         // The models are known before the ports are open: a request that comes early learns that its model is not loaded yet, and

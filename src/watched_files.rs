@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use actix_web::web;
 use tfweb_engine::{regular_file, Error};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// The interval at which `follow` looks. A new file takes effect soon, and small files cost little.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -84,14 +86,54 @@ fn wrong(path: &Path, what: impl std::fmt::Display) -> Error {
     Error::invalid(format!("`{}`: {what}", path.display()))
 }
 
+/// Ends the pauses of all that look for changes, when the operator asks for a look at everything. By default nobody asks.
+#[derive(Clone, Debug)]
+pub struct LookAgain(watch::Receiver<()>);
+
+impl LookAgain {
+    /// Makes it, with the sender by which the operator asks.
+    #[must_use]
+    pub fn new() -> (watch::Sender<()>, Self) {
+        let (ask, asked) = watch::channel(());
+        (ask, Self(asked))
+    }
+
+    /// Waits until the operator asks. It ends at once if the operator has asked since the last wait.
+    pub async fn asked(&mut self) {
+        if self.0.changed().await.is_err() {
+            // Nobody is left who could ask.
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until the operator asks, but no longer than `pause`, if there is one.
+    pub async fn pause(&mut self, pause: Option<Duration>) {
+        match pause {
+            Some(pause) => drop(timeout(pause, self.asked()).await),
+            None => self.asked().await,
+        }
+    }
+}
+
+impl Default for LookAgain {
+    fn default() -> Self {
+        Self::new().1
+    }
+}
+
 /// Looks at the files every two seconds as long as the actix System lives, and gives new contents to `take`. `take` returns
 /// whether something has changed. The same error is logged only once.
-pub fn follow(what: &'static str, paths: Vec<PathBuf>, take: impl Fn(&Contents) -> Result<bool, Error> + Send + Sync + 'static) {
+pub fn follow(
+    what: &'static str,
+    paths: Vec<PathBuf>,
+    mut again: LookAgain,
+    take: impl Fn(&Contents) -> Result<bool, Error> + Send + Sync + 'static,
+) {
     let shared = Arc::new((WatchedFiles::new(paths), take));
     actix::spawn(async move {
         let mut last_error = String::new();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            again.pause(Some(LOOK_EVERY)).await;
             let parts = Arc::clone(&shared);
             let looked = web::block(move || parts.0.look()?.map(|contents| parts.1(&contents)).transpose());
             match looked.await {

@@ -22,7 +22,7 @@ pub(crate) trait Waiting: Sized {
     fn split(self, rows: usize) -> (Self, Self);
 }
 
-/// The requests that wait for one signature, in the order in which they came.
+/// The requests that wait for one signature, in the order of their turns.
 #[derive(Debug)]
 pub(crate) struct Batcher<T> {
     queue: VecDeque<T>,
@@ -40,9 +40,18 @@ impl<T: Waiting> Batcher<T> {
         self.batch_rows_max
     }
 
-    /// Puts a request at the end of the queue.
+    /// Puts a request at the end of the queue. One that fits into a batch goes before all but the first of the larger ones: it waits
+    /// for one part, and not for a part of each of them.
+    ///
+    /// So no such request is behind the second of the larger ones, and a queue with none at its end is not searched.
     pub(crate) fn push(&mut self, request: T) {
-        self.queue.push_back(request);
+        let is_larger = |request: &T| request.exceeds(self.batch_rows_max);
+        if is_larger(&request) || !self.queue.back().is_some_and(is_larger) {
+            return self.queue.push_back(request);
+        }
+        let second = self.queue.iter().enumerate().filter(|(_, request)| is_larger(request)).nth(1);
+        let place = second.map_or(self.queue.len(), |(index, _)| index);
+        self.queue.insert(place, request);
     }
 
     /// Whether no request waits.
@@ -181,6 +190,22 @@ mod tests {
     fn parts_take_turns_with_other_requests() {
         check(4, "12a 1a 1b 9b", "4a 1a+3a 1b+3b 4a 4b 1a 2b");
         check_parts(4, 8, "20a 4a 4a", "8a 4a 4a 8a 4a");
+    }
+
+    #[test]
+    fn a_request_waits_for_one_part_of_others_and_not_for_one_of_each() {
+        check(4, "8b 8c 8d 1a 1a", "4b 1a+1a 4c 4d 4b 4c 4d");
+        check(4, "1a 8b 8c 1a 1d", "1a+1a 4b 1d 4c 4b 4c");
+        // The larger ones go on, however many others come.
+        let mut batcher = Batcher::new(4);
+        let fake = |rows, kind| Fake { rows, total: rows, kind, abandoned: false };
+        ['b', 'c', 'd'].into_iter().for_each(|kind| batcher.push(fake(40, kind)));
+        let mut turns = String::new();
+        for _ in 0..12 {
+            batcher.push(fake(1, 'a'));
+            turns.extend(batcher.next_batch(|_| 4).first().map(|request| request.kind));
+        }
+        assert_eq!(turns, "bacadabacada");
     }
 
     #[test]

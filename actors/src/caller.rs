@@ -1,22 +1,31 @@
 //! The caller of a request: the place where the answer goes.
 //!
-//! A request holds its [`Caller`] until it is answered. Of a request that runs in parts, [`Parts`](crate::parts::Parts) holds it.
+//! A request holds its [`Caller`] until it is answered. Of a request that runs in parts, [`Part`](crate::parts::Part) holds it.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use tfweb_engine::{Error, Tensor};
-use tfweb_limits::Permit;
+use tfweb_limits::{Permit, Share};
 
 use crate::observer::TraceLink;
+
+/// The outputs of a request, in the signature's order. They show the memory of the run.
+#[derive(Debug)]
+pub struct Outputs {
+    tensors: Vec<Tensor>,
+    /// The outputs of a large request were joined from those of its parts, and count since the first part gave some.
+    share: Option<Share>,
+}
 
 /// The answer to one request.
 #[derive(Debug)]
 pub struct Prediction {
-    /// The outputs, in the signature's order. They show the memory of the run.
-    pub outputs: Vec<Tensor>,
+    /// The outputs.
+    pub outputs: Outputs,
     /// How long the request waited before its first run began.
     pub queue_time: Duration,
     /// How long its run took, with merging and splitting. For several runs: from the start of the first to the end of the last.
@@ -44,9 +53,34 @@ pub(crate) struct Caller {
     permit: Permit,
 }
 
+impl Outputs {
+    pub(crate) const fn counted(tensors: Vec<Tensor>, share: Share) -> Self {
+        Self { tensors, share: Some(share) }
+    }
+
+    /// Gives the share apart. Keep it as long as the tensors.
+    pub const fn take_share(&mut self) -> Option<Share> {
+        self.share.take()
+    }
+}
+
+impl From<Vec<Tensor>> for Outputs {
+    fn from(tensors: Vec<Tensor>) -> Self {
+        Self { tensors, share: None }
+    }
+}
+
+impl Deref for Outputs {
+    type Target = [Tensor];
+
+    fn deref(&self) -> &[Tensor] {
+        &self.tensors
+    }
+}
+
 impl Prediction {
     /// Makes the answer to a request that was queued at `queued` and whose first run began at `begun`.
-    pub(crate) fn new(outputs: Vec<Tensor>, queued: Instant, begun: Instant, runs: Vec<TraceLink>) -> Self {
+    pub(crate) fn new(outputs: Outputs, queued: Instant, begun: Instant, runs: Vec<TraceLink>) -> Self {
         Self { outputs, queue_time: begun.saturating_duration_since(queued), run_time: begun.elapsed(), runs }
     }
 }

@@ -57,7 +57,7 @@ mod supervision;
 mod tests;
 mod watchdog;
 
-pub use caller::Prediction;
+pub use caller::{Outputs, Prediction};
 pub use gauges::RowGauges;
 pub use model_handle::{start_model, ModelHandle, Policy, SignatureFigures};
 pub use observer::{ObservedRun, RunObserver, TraceLink};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::{Addr, ArbiterHandle};
 use futures::channel::oneshot;
 use tfweb_engine::{Code, Error, Session, Signature, Tensor};
-use tfweb_limits::{Admission, Deadline, Full, Stage};
+use tfweb_limits::{Admission, Deadline, Full, Ledger, Stage};
 
 use crate::caller::{Caller, Prediction};
 use crate::gauges::RowGauges;
@@ -62,7 +62,7 @@ pub struct ModelHandle {
 }
 
 /// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in their order. `figures` gives
-/// the figures of the signature that it is asked for.
+/// the figures of the signature that it is asked for. `ledger` counts the outputs of requests that run in parts.
 ///
 /// # Errors
 /// The system's error if it does not start another thread.
@@ -70,12 +70,14 @@ pub fn start_model(
     arbiter: &ArbiterHandle,
     session: &Arc<dyn Session>,
     policy: Policy,
+    ledger: &Arc<Ledger>,
     figures: impl Fn(&str) -> SignatureFigures,
 ) -> io::Result<Vec<ModelHandle>> {
     let figures = session.signatures().iter().map(|signature| figures(&signature.name));
     let (gauges, observers): (Vec<_>, Vec<_>) = figures.map(|figures| (figures.gauges, figures.observer)).unzip();
     let watch = Arc::new(RunWatch::new(policy.run_threads));
-    let signatures: Arc<[SignatureRuns]> = observers.into_iter().map(SignatureRuns::new).collect();
+    let signatures: Arc<[SignatureRuns]> =
+        observers.into_iter().map(|observer| SignatureRuns::new(observer, Arc::clone(ledger))).collect();
     let session_actor = SessionActor::start_in(arbiter, session, &watch, &signatures)?;
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |((index, signature), gauges): ((usize, &Signature), Arc<RowGauges>)| {
@@ -133,7 +135,8 @@ impl ModelHandle {
     ///
     /// # Errors
     /// - `InvalidArgument` at once if the inputs have shapes that must not be fed.
-    /// - `Unavailable` at once if the queue is full, or so long that the request would be late.
+    /// - `Unavailable` at once if the queue is full, or so long that the request would be late; while it runs in parts, if its
+    ///   outputs have no room in the memory of all requests.
     /// - `DeadlineExceeded` when `deadline` passes.
     /// - The session's own.
     ///

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tfweb_engine::{with_scalar, Tensor};
+use tfweb_limits::Ledger;
 
 use crate::observer::RunObserver;
 use crate::search::FailureShare;
@@ -14,6 +15,8 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// One signature as its run threads see it. They share it.
 pub(crate) struct SignatureRuns {
     pub(crate) observer: Arc<dyn RunObserver>,
+    /// The memory of all requests.
+    pub(crate) ledger: Arc<Ledger>,
     share: Mutex<FailureShare>,
     /// One row that ran well, or `None` if the first that ran well was too large. Unset until a run ends well.
     good_input: OnceLock<Option<Vec<Tensor>>>,
@@ -29,8 +32,8 @@ pub(crate) enum Proof<'a> {
 }
 
 impl SignatureRuns {
-    pub(crate) fn new(observer: Arc<dyn RunObserver>) -> Self {
-        Self { observer, share: Mutex::default(), good_input: OnceLock::new() }
+    pub(crate) fn new(observer: Arc<dyn RunObserver>, ledger: Arc<Ledger>) -> Self {
+        Self { observer, ledger, share: Mutex::default(), good_input: OnceLock::new() }
     }
 
     /// Notes that a run of `requests` requests ended well. `inputs` gives the inputs of one row, or of a request that runs alone.

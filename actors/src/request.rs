@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tfweb_engine::{Error, Tensor};
-use tfweb_limits::{Deadline, Stage};
+use tfweb_limits::{Deadline, Ledger, Stage};
 
 use crate::batcher::Waiting;
 use crate::caller::{Caller, Prediction, Run};
@@ -107,18 +107,18 @@ impl Request {
 
     /// Answers with the outputs of a run. If they are those of a part, and no rows that can be joined with those of the other
     /// parts, gives back the whole request: only a run of all its rows tells its outputs.
-    pub(crate) fn succeed(self, outputs: Vec<Tensor>, run: Run) -> Option<Self> {
+    pub(crate) fn succeed(self, outputs: Vec<Tensor>, run: Run, ledger: &Arc<Ledger>) -> Option<Self> {
         let Self { rows: counted, rows_total, row_bytes, deadline, queued, trace, reply, .. } = self;
         let (rows, again) = (counted.rows(), counted.template());
         // A caller that sees the answer must not find its rows still counted as running.
         drop(counted);
         match reply {
             Reply::Caller(caller) => {
-                caller.send(Ok(Prediction::new(outputs, queued, run.begun, run.link.into_iter().collect())));
+                caller.send(Ok(Prediction::new(outputs.into(), queued, run.begun, run.link.into_iter().collect())));
                 None
             }
             Reply::Part(part) => {
-                let whole = part.succeed(PartOutputs { rows, outputs, run }, queued)?;
+                let whole = part.succeed(PartOutputs { rows, outputs, run }, queued, ledger)?;
                 let (inputs, rows, reply) = (whole.inputs, again(rows_total), Reply::Caller(whole.caller));
                 Some(Self { inputs, rows, rows_total, row_bytes, batchable: false, deadline, queued, trace, reply })
             }

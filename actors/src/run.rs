@@ -102,7 +102,7 @@ impl Runner<'_> {
         // A request that ran alone gets what TensorFlow gave, whatever the shape of the outputs.
         if let Some(only) = requests.pop() {
             learn_part(&only, run.begun, &outputs);
-            if let Some(whole) = only.succeed(outputs, run) {
+            if let Some(whole) = only.succeed(outputs, run, &self.runs.ledger) {
                 self.run(vec![whole]);
             }
         }
@@ -114,7 +114,7 @@ impl Runner<'_> {
             return requests.into_iter().for_each(|request| self.run(vec![request]));
         };
         for (request, outputs) in requests.into_iter().zip(split) {
-            if let Some(whole) = request.succeed(outputs, run) {
+            if let Some(whole) = request.succeed(outputs, run, &self.runs.ledger) {
                 self.run(vec![whole]);
             }
         }
@@ -126,14 +126,25 @@ impl Runner<'_> {
         // TensorFlow itself blames the values, so nothing has to be proved.
         if error.code == Code::InvalidArgument || !self.is_broken(error, request.deadline()) {
             self.runs.failed_alone();
-            request.fail(error);
+            request.fail(&self.blamed(error));
             return;
         }
-        // The inputs are not at fault, so their bytes are not lost.
-        let code = if error.code == Code::DataLoss { Code::Internal } else { error.code };
+        // The inputs are not at fault, so their bytes are not lost, and name nothing that is missing.
+        let code = if may_blame_values(error.code) { Code::Internal } else { error.code };
         let error = Error::new(code, error.message.as_str());
         request.fail(&error);
         self.search.take_rest().for_each(|request| request.fail(&error));
+    }
+
+    /// The error of a request whose values are at fault. A model may also lack a file or an operation, which TensorFlow tells by the
+    /// same code as a missing thing that a value names. So values are blamed for it only where others have run well.
+    fn blamed(&self, error: &Error) -> Error {
+        let code = match (error.code, self.runs.proof()) {
+            (Code::NotFound, Proof::NoneYet) => Code::Internal,
+            (Code::NotFound, Proof::Input(_) | Proof::TooLarge) => Code::InvalidArgument,
+            (code, _) => code,
+        };
+        Error::new(code, error.message.as_str())
     }
 
     /// Whether the session fails for every input, and not for the one that gave `error`.
@@ -144,7 +155,7 @@ impl Runner<'_> {
         if let Some(works) = self.works {
             return !works;
         }
-        let decides_nothing = self.search.is_empty() && error.code != Code::DataLoss;
+        let decides_nothing = self.search.is_empty() && !may_blame_values(error.code);
         match self.runs.proof() {
             _ if decides_nothing || !self.session.may_be_tried(self.signature) => false,
             Proof::Input(inputs) => {
@@ -156,11 +167,16 @@ impl Runner<'_> {
             }
             Proof::TooLarge => false,
             Proof::NoneYet => {
-                self.unproven_failures += usize::from(error.code != Code::DataLoss);
+                self.unproven_failures += usize::from(!may_blame_values(error.code));
                 self.unproven_failures >= UNPROVEN_FAILURES_MAX
             }
         }
     }
+}
+
+/// Whether an error may be the fault of the values as well as of the model.
+const fn may_blame_values(code: Code) -> bool {
+    matches!(code, Code::DataLoss | Code::NotFound)
 }
 
 /// Notes the time and the bytes of a run that held nothing but a part, or a request larger than a batch. They decide the size of

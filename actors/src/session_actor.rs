@@ -25,6 +25,10 @@ use crate::watchdog::{RunWatch, WatchedSession};
 /// How often the actor looks for runs that nobody waits for any more, while requests wait and no thread is free.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How long a run thread has no batch until its session rests. Giving memory back makes others wait for milliseconds, and the next
+/// large run has to ask the system for it again.
+const REST_AFTER: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 5000 });
+
 /// Asks for a credit. The sender gets a [`RunCredit`] when a thread is free.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -217,7 +221,7 @@ fn run_batches(
     actor: &actix::WeakAddr<SessionActor>,
     signatures: &[SignatureRuns],
 ) {
-    while let Ok(RunBatch { credit, signature, requests }) = batches.recv() {
+    while let Some(RunBatch { credit, signature, requests }) = next_batch(batches, session) {
         // A panic drops the requests that have no answer yet, and with each the place of its answer, which its caller is told of.
         // The state that run threads share stays valid, for no panic comes in the middle of a change.
         let work = AssertUnwindSafe(|| run_batch(session, signature, requests, &signatures[signature]));
@@ -227,5 +231,51 @@ fn run_batches(
         if let Some(actor) = actor.upgrade() {
             actor.do_send(RunReport { credit });
         }
+    }
+}
+
+/// Waits for the next batch; `None` after the last. The session rests meanwhile, once.
+fn next_batch(batches: &mpsc::Receiver<RunBatch>, session: &dyn Session) -> Option<RunBatch> {
+    match batches.recv_timeout(REST_AFTER) {
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            session.rest();
+            batches.recv().ok()
+        }
+        next => next.ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tfweb_engine::{Error, Signature, Tensor};
+
+    use super::*;
+
+    /// A session that tells when it rests.
+    struct Resting(mpsc::Sender<()>);
+
+    impl Session for Resting {
+        fn signatures(&self) -> &[Signature] {
+            &[]
+        }
+
+        fn run(&self, _: usize, _: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {
+            Err(Error::internal("it runs nothing"))
+        }
+
+        fn rest(&self) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_session_rests_once_while_no_batch_comes() {
+        let (tell, told) = mpsc::channel();
+        let (sender, batches) = mpsc::channel();
+        let waiting = thread::spawn(move || next_batch(&batches, &Resting(tell)).is_none());
+        told.recv().expect("it rests");
+        drop(sender);
+        assert!(waiting.join().unwrap());
+        assert_eq!(told.try_iter().count(), 0);
     }
 }

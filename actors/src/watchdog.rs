@@ -102,6 +102,10 @@ impl Session for WatchedSession<'_> {
         self.session.run_within(signature, requests, time)
     }
 
+    fn rest(&self) {
+        self.session.rest();
+    }
+
     fn may_be_tried(&self, signature: usize) -> bool {
         self.session.may_be_tried(signature)
     }

@@ -91,7 +91,7 @@ impl DType {
     /// Whether tfweb decodes, runs and encodes tensors of this dtype.
     #[must_use]
     pub const fn is_served(self) -> bool {
-        !matches!(self, Self::Complex64 | Self::Complex128 | Self::Other(_))
+        !matches!(self, Self::Other(_))
     }
 }
 
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(DType::from_number(number + 100), dtype, "reference type");
         }
         assert_eq!(DType::from_number(1).name(), "float32");
-        assert!(!DType::Complex64.is_served());
+        assert!(DType::Complex64.is_served());
         assert!(!DType::from_number(20).is_served());
         assert_eq!([12, 21, 29, 99].map(|number| DType::from_number(number).name()), ["quint8", "variant", "int4", "unknown"]);
     }

@@ -19,8 +19,8 @@ pub trait Session: Send + Sync {
     /// signature's order. They share the memory of the run.
     ///
     /// # Errors
-    /// `InvalidArgument` if TensorFlow blames the inputs; `DataLoss` if it finds bytes damaged, be they an input's or the model's;
-    /// other codes if it blames neither.
+    /// `InvalidArgument` if TensorFlow blames the inputs; `DataLoss` if it finds bytes damaged, and `NotFound` if it does not find
+    /// what they name, be they an input's or the model's; other codes if it blames neither.
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error>;
 
     /// Does the same, and ends the run after `time` if it can.
@@ -36,6 +36,9 @@ pub trait Session: Send + Sync {
     fn note_overdue(&self, signature: usize) {
         let _ = signature;
     }
+
+    /// Gives back memory that runs have left. Called when a thread has had no run for a while.
+    fn rest(&self) {}
 
     /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
     fn may_be_tried(&self, signature: usize) -> bool {

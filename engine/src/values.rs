@@ -48,7 +48,7 @@ pub trait Scalar: NoUninit + Default + fmt::Debug + PartialEq + Send + Sync + se
 }
 
 macro_rules! scalar {
-    ($($type:ty => $variant:ident),* $(,)?) => {$(
+    ($($type:ty => $variant:ident, |$value:ident, $out:ident| $write:expr, |$bytes:ident| $read:expr;)*) => {$(
         impl sealed::Sealed for $type {}
 
         impl Scalar for $type {
@@ -71,22 +71,47 @@ macro_rules! scalar {
                 }
             }
 
-            fn write_le(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn write_le(self, $out: &mut Vec<u8>) {
+                let $value = self;
+                $write;
             }
 
-            fn read_le(bytes: &[u8]) -> Self {
-                Self::from_le_bytes(bytes.try_into().expect("one element's bytes; this is a bug"))
+            fn read_le($bytes: &[u8]) -> Self {
+                $read
             }
         }
     )*};
 }
 
-scalar! {
+macro_rules! numbers {
+    ($($type:ty => $variant:ident),* $(,)?) => {
+        scalar! {
+            $($type => $variant, |value, out| out.extend_from_slice(&value.to_le_bytes()),
+                |bytes| Self::from_le_bytes(bytes.try_into().expect("one element's bytes; this is a bug"));)*
+        }
+    };
+}
+
+macro_rules! complex_numbers {
+    ($($part:ty => $variant:ident),* $(,)?) => {
+        scalar! {
+            $([$part; 2] => $variant, |value, out| value.into_iter().for_each(|part| part.write_le(out)),
+                |bytes| {
+                    let (real, imaginary) = bytes.split_at(size_of::<$part>());
+                    [real, imaginary].map(<$part>::read_le)
+                };)*
+        }
+    };
+}
+
+numbers! {
     f16 => Float16, bf16 => Bfloat16, f32 => Float32, f64 => Float64,
     i8 => Int8, i16 => Int16, i32 => Int32, i64 => Int64,
     u8 => Uint8, u16 => Uint16, u32 => Uint32, u64 => Uint64,
 }
+
+// The real part and the imaginary part.
+complex_numbers! { f32 => Complex64, f64 => Complex128 }
 
 impl sealed::Sealed for bool {}
 
@@ -200,6 +225,11 @@ impl Strings {
         (self.start..self.start + self.len).map(|index| self.storage.get(index))
     }
 
+    /// The bytes of all strings together.
+    pub(crate) fn byte_count(&self) -> usize {
+        self.iter().map(<[u8]>::len).sum()
+    }
+
     fn window(&self, start: usize, len: usize) -> Self {
         Self { storage: Arc::clone(&self.storage), start: self.start + start, len }
     }
@@ -233,7 +263,7 @@ macro_rules! values {
             pub(crate) fn byte_count(&self) -> usize {
                 match self {
                     $(Self::$variant(buffer) => buffer.byte_count(),)*
-                    Self::String(strings) => strings.iter().map(<[u8]>::len).sum(),
+                    Self::String(strings) => strings.byte_count(),
                 }
             }
 
@@ -270,7 +300,7 @@ values! {
     Float16(f16), Bfloat16(bf16), Float32(f32), Float64(f64),
     Int8(i8), Int16(i16), Int32(i32), Int64(i64),
     Uint8(u8), Uint16(u16), Uint32(u32), Uint64(u64),
-    Bool(bool),
+    Bool(bool), Complex64([f32; 2]), Complex128([f64; 2]),
 }
 
 #[cfg(test)]
@@ -284,5 +314,9 @@ mod tests {
         bf16::from_f32(1.0).write_le(&mut out);
         assert_eq!(out, [2, 1, 0x80, 0x3f]);
         assert_eq!(u16::read_le(&out[..2]), 258);
+        out.clear();
+        [1.0_f32, -2.0].write_le(&mut out);
+        assert_eq!(out, [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
+        assert_eq!(<[f32; 2]>::read_le(&out), [1.0, -2.0]);
     }
 }

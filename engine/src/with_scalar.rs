@@ -58,7 +58,15 @@ macro_rules! with_scalar {
                 type $T = bool;
                 $body
             }
-            $crate::DType::String | $crate::DType::Complex64 | $crate::DType::Complex128 | $crate::DType::Other(_) => $else,
+            $crate::DType::Complex64 => {
+                type $T = [f32; 2];
+                $body
+            }
+            $crate::DType::Complex128 => {
+                type $T = [f64; 2];
+                $body
+            }
+            $crate::DType::String | $crate::DType::Other(_) => $else,
         }
     };
 }

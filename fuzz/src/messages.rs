@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use prost::Message;
 use tfweb_codec::examples;
-use tfweb_codec::tensor_proto::{decode, encode, Room};
+use tfweb_codec::tensor_proto::{decode, AnswerTensor, Room};
 use tfweb_engine::DType;
 use tfweb_proto::tensorflow::serving as tfs;
 use tfweb_proto::tensorflow::TensorProto;
@@ -26,7 +26,9 @@ pub(crate) fn tensor_proto(input: &[u8]) {
     let dtype = u32::try_from(proto.dtype).map_or(DType::Other(0), DType::from_number);
     let typed = proto.tensor_content.is_empty();
     if let Ok(tensor) = decode("x", dtype, proto, &mut Room { bytes: ROOM_BYTES }) {
-        let again = decode("x", dtype, encode(&tensor, typed), &mut Room { bytes: 0 }).expect("what was written can be read");
+        let answer = if typed { AnswerTensor::of_values(&tensor) } else { AnswerTensor::of_content(&tensor) };
+        let written = TensorProto::decode(&*answer.encode_to_vec()).expect("a message that was written is one");
+        let again = decode("x", dtype, written, &mut Room { bytes: 0 }).expect("what was written can be read");
         assert_eq!((again.dims(), again.dtype()), (tensor.dims(), tensor.dtype()));
     }
 }

@@ -15,7 +15,7 @@ pub struct Deadline(Instant);
 /// The stage in which a request's time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// A large HTTP body waits for a thread that decodes it.
+    /// A large HTTP body waits for a thread that inflates or decodes it, or is read there.
     AwaitThread,
     /// An HTTP body arrives.
     ReadBody,
@@ -27,6 +27,8 @@ pub enum Stage {
     Queue,
     /// A run serves the request.
     Run,
+    /// A large answer waits for a thread that writes it, or is written there.
+    WriteAnswer,
     /// The place that notices cannot tell the stage.
     Unknown,
 }
@@ -86,6 +88,7 @@ impl Stage {
             Self::Fetch => " while its urls were fetched",
             Self::Queue => " while it was queued",
             Self::Run => " while it ran",
+            Self::WriteAnswer => " before its answer was written",
             Self::Unknown => "",
         }
     }
@@ -116,6 +119,7 @@ mod tests {
             (Stage::Fetch, "the request's time ran out while its urls were fetched"),
             (Stage::Queue, "the request's time ran out while it was queued"),
             (Stage::Run, "the request's time ran out while it ran"),
+            (Stage::WriteAnswer, "the request's time ran out before its answer was written"),
             (Stage::Unknown, "the request's time ran out"),
         ] {
             assert_eq!(Deadline::passed(stage), Error::new(Code::DeadlineExceeded, expect));

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
+use tfweb_engine::{Code, Error};
+
 /// The contents of a share's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holding {
@@ -65,6 +67,19 @@ pub struct NoRoom {
     pub held: usize,
     /// The limit.
     pub bytes_max: usize,
+}
+
+impl NoRoom {
+    /// The error for a request that has no room.
+    #[must_use]
+    pub fn error(self) -> Error {
+        let Self { asked, held, bytes_max } = self;
+        let text = format!(
+            "the server has no room for {asked} bytes more of this request: it holds {held} of {bytes_max} bytes for all; retry \
+             after 1 s"
+        );
+        Error::new(Code::Unavailable, text)
+    }
 }
 
 impl Ledger {

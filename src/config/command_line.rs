@@ -8,7 +8,7 @@ use super::values::Usage;
 
 /// The flags that are on or off. Without a value they are on.
 pub(super) const SWITCHES: [&str; 7] =
-    ["access_log", "batch_transpose", "grpc_typed_values", "healthcheck", "no_cors", "no_url", "strict_readiness"];
+    ["access_log", "batch_transpose", "grpc_tensor_content", "healthcheck", "no_cors", "no_url", "strict_readiness"];
 /// The flags of clap itself. They have no value.
 const QUESTIONS: [&str; 2] = ["help", "version"];
 
@@ -44,7 +44,12 @@ impl CommandLine {
 
     /// Whether the command line has this flag.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|typed| typed == name)
+        self.count(name) > 0
+    }
+
+    /// How often the command line has this flag.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.names.iter().filter(|typed| *typed == name).count()
     }
 
     /// Checks that each flag has a value.

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 
-use structopt::clap::{ArgMatches, Error, ErrorKind};
+use structopt::clap::{Error, ErrorKind};
 use structopt::StructOpt;
 
 use super::access::AccessFlags;
@@ -47,6 +47,9 @@ pub struct Flags {
     /// Logs and traces.
     #[structopt(flatten)]
     pub telemetry: TelemetryFlags,
+    /// The flags whose values come from variables with other names, each with its variable.
+    #[structopt(skip)]
+    pub(super) shared: Vec<(&'static str, &'static str)>,
 }
 
 impl Flags {
@@ -67,7 +70,7 @@ impl Flags {
         let mut flags = Self::from_clap(&matches);
         let lists = [&mut flags.models.model, &mut flags.urls.url_allow, &mut flags.access.api_token, &mut flags.http.cors_origin];
         for (name, values) in ["model", "url_allow", "api_token", "cors_origin"].into_iter().zip(lists) {
-            repeated(&matches, name, values)?;
+            repeated(line.count(name), name, values)?;
         }
         flags.fall_back(&line)?;
         Ok(flags)
@@ -87,8 +90,10 @@ impl Flags {
         }
         if let Some(model) = variables::shared("MODEL")? {
             self.models.model = vec![model];
+            self.shared.push(("model", "MODEL"));
             if self.models.model_name.is_none() {
                 self.models.model_name = variables::shared("MODEL_NAME")?;
+                self.shared.push(("model_name", "MODEL_NAME"));
             }
         }
         Ok(())
@@ -108,17 +113,17 @@ fn asked_or_unknown(error: &Error) -> Option<Usage> {
     (error.kind == ErrorKind::UnknownArgument).then(|| Usage::wrong(first_line(&error.message)))
 }
 
-/// Sets the values of a flag that may repeat: those of the command line, or those of its variable, which commas separate.
-fn repeated(matches: &ArgMatches<'_>, flag: &str, values: &mut Vec<String>) -> Result<(), Usage> {
-    match usize::try_from(matches.occurrences_of(flag)) {
+/// Sets the values of a flag that may repeat: those that are `typed`, or those of its variable, which commas separate.
+fn repeated(typed: usize, flag: &str, values: &mut Vec<String>) -> Result<(), Usage> {
+    match typed {
         // The command line has none, so these come from the variable.
-        Ok(0) | Err(_) => {
+        0 => {
             let variable = variables::of_flag(flag);
             let listed = values.iter().map(|text| list(&variable, text)).collect::<Result<Vec<_>, _>>()?;
             *values = listed.into_iter().flatten().collect();
         }
         // clap appends the variable's values to those of the command line. The command line goes before the variable.
-        Ok(typed) => values.truncate(typed),
+        typed => values.truncate(typed),
     }
     Ok(())
 }

@@ -22,12 +22,12 @@ pub struct GrpcFlags {
     /// Path of a UNIX socket for gRPC, in addition to the port
     #[structopt(long = "grpc_socket_path", env = "TFWEB_GRPC_SOCKET_PATH", value_name = "PATH", parse(from_os_str))]
     pub grpc_socket_path: Option<PathBuf>,
-    /// Maximum size of one gRPC message in bytes. A larger message is answered with RESOURCE_EXHAUSTED
+    /// Maximum size of one gRPC message in bytes. A larger message is answered with RESOURCE_EXHAUSTED. The limit over HTTP is --request_size
     #[structopt(long = "grpc_message_size", env = "TFWEB_GRPC_MESSAGE_SIZE", value_name = "BYTES", default_value = "67108864", parse(try_from_str = number))]
     pub grpc_message_size: usize,
-    /// Answer with the values of a tensor in the field of its dtype (float_val, ...), as TensorFlow Serving does, and not in tensor_content
-    #[structopt(long = "grpc_typed_values", env = "TFWEB_GRPC_TYPED_VALUES", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
-    pub grpc_typed_values: bool,
+    /// Answer with the bytes of a tensor in tensor_content, and not with its values in the field of its dtype (float_val, ...) as TensorFlow Serving does
+    #[structopt(long = "grpc_tensor_content", env = "TFWEB_GRPC_TENSOR_CONTENT", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
+    pub grpc_tensor_content: bool,
 }
 
 impl GrpcFlags {

@@ -1,11 +1,15 @@
 //! The flags of the HTTP port: where it listens, and how large a body may be.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use structopt::StructOpt;
 
-use super::values::{number, switch, Usage};
+use super::values::{number, switch, within, Usage};
 use crate::transport::http::Cors;
+
+/// The longest time that an idle connection can stay open: a day.
+const KEEP_ALIVE_SECONDS_LIMIT: usize = 86_400;
 
 /// The flags of HTTP as typed.
 #[derive(StructOpt, Clone, Debug)]
@@ -17,9 +21,12 @@ pub struct HttpFlags {
     /// Port for HTTP/1.1 and HTTP/2. With 0 the system picks a free port, and the log names it. The variable PORT is read if neither this flag nor TFWEB_PORT is given
     #[structopt(long = "port", env = "TFWEB_PORT", value_name = "PORT", default_value = "8080", parse(try_from_str = number))]
     pub port: u16,
-    /// Maximum size of a request's body in bytes, after decompression. A larger body is answered with 413
-    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "10485760", parse(try_from_str = number))]
+    /// Maximum size of a request's body over HTTP in bytes, after decompression. A larger body is answered with 413. The limit over gRPC is --grpc_message_size
+    #[structopt(long = "request_size", env = "TFWEB_REQUEST_SIZE", value_name = "BYTES", default_value = "67108864", parse(try_from_str = number))]
     pub request_size: usize,
+    /// Seconds that an idle HTTP connection stays open. Give more than the idle time of the load balancer before the server
+    #[structopt(long = "keep_alive_seconds", env = "TFWEB_KEEP_ALIVE_SECONDS", value_name = "SECONDS", default_value = "75", parse(try_from_str = number))]
+    pub keep_alive_seconds: usize,
     /// Take one JSON object as one example: its values, and those of the answer, have no batch dimension
     #[structopt(long = "batch_transpose", env = "TFWEB_BATCH_TRANSPOSE", value_name = "SWITCH", default_value = "false", hide_default_value = true, parse(try_from_str = switch))]
     pub batch_transpose: bool,
@@ -35,6 +42,12 @@ pub struct HttpFlags {
 }
 
 impl HttpFlags {
+    /// How long an idle connection stays open.
+    pub(super) fn keep_alive(&self) -> Result<Duration, Usage> {
+        let seconds = within("keep_alive_seconds", self.keep_alive_seconds, KEEP_ALIVE_SECONDS_LIMIT)?;
+        Ok(Duration::from_secs(seconds as u64))
+    }
+
     /// The pages that may call the server.
     pub(super) fn cors(&self) -> Result<Cors, Usage> {
         match (self.no_cors, self.cors_origin.is_empty()) {

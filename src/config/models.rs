@@ -6,7 +6,8 @@ use std::time::Duration;
 use structopt::StructOpt;
 
 use super::values::{switch, Usage};
-use crate::models::config_file::{is_model_name, ModelConfigFile};
+use crate::models::config_file::ModelConfigFile;
+use crate::models::spec::{check_name, check_unique, name_of};
 use crate::models::{version_labels, ModelSpec, VersionPolicy};
 use tfweb_store::ModelUri;
 
@@ -67,17 +68,14 @@ impl ModelFlags {
         let mut specs: Vec<ModelSpec> = Vec::new();
         for model in &self.model {
             let (named, uri) = name_and_uri(model).map_err(|error| wrong("model", error))?;
-            let name = named.or_else(|| self.model_name.clone().filter(|_| self.model.len() == 1)).unwrap_or_else(|| uri.name());
-            if specs.iter().any(|other| other.name == name) {
-                return Err(wrong("model", format!("two models are called `{name}`; name them: --model name=URI")));
-            }
-            specs.push(ModelSpec { name, uri, policy: policy.clone(), labels: labels.clone(), poll });
+            let name = named.or_else(|| self.model_name.clone().filter(|_| self.model.len() == 1)).unwrap_or_else(|| name_of(&uri));
+            let spec = ModelSpec { name, uri, policy: policy.clone(), labels: labels.clone(), poll };
+            check_unique(&spec, &specs).map_err(|error| wrong("model", format!("{error}; name them: --model name=URI")))?;
+            specs.push(spec);
         }
         if let Some(name) = &self.model_name {
+            check_name(name).map_err(|error| wrong("model_name", error))?;
             let problem = match specs.as_slice() {
-                _ if !is_model_name(name) => {
-                    format!("expected a name of letters, digits, `_`, `-` and `.`, got `{name}`")
-                }
                 [only] if only.name == *name => String::new(),
                 [only] => format!("the model is called `{}` already, by --model {}=…", only.name, only.name),
                 several => format!("expected one --model, got {}", several.len()),
@@ -102,7 +100,7 @@ impl ModelFlags {
 /// Reads `name=URI`, or a URI alone.
 fn name_and_uri(model: &str) -> Result<(Option<String>, ModelUri), String> {
     let (name, uri) = match model.split_once('=') {
-        Some((name, uri)) if is_model_name(name) => (Some(name.to_owned()), uri),
+        Some((name, uri)) if check_name(name).is_ok() => (Some(name.to_owned()), uri),
         _ => (None, model),
     };
     Ok((name, ModelUri::parse(uri).map_err(|error| error.message)?))

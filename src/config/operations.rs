@@ -6,8 +6,8 @@ use structopt::StructOpt;
 
 use super::values::{host, number, switch, Usage};
 
-/// The minimum time for which listeners serve on after `/readyz` turned to 503. During it, answers tell clients to close their
-/// connections. With less time, clients that use a connection again send requests into it while it closes.
+/// The minimum time for which listeners serve on after `/readyz` turned to 503. During it, open connections are told
+/// to close. With less time, clients that use a connection again send requests into it while it closes.
 const DRAIN_DELAY_LEAST: Duration = Duration::from_millis(250);
 /// How long a stop waits for requests beyond their own time, unless the flag is given.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);

@@ -50,6 +50,8 @@ pub struct Config {
     pub cors: Cors,
     /// The maximum size of one body in bytes, after decompression.
     pub body_bytes_max: usize,
+    /// How long an idle HTTP connection stays open.
+    pub keep_alive: Duration,
     /// The address to listen on.
     pub host: String,
     /// The port for HTTP; 0 for any free port.
@@ -85,8 +87,13 @@ impl Config {
     ///
     /// # Errors
     /// [`Usage`] that names the flag, the expected value and the value found.
-    pub fn new(flags: Flags) -> Result<Self, Usage> {
-        let Flags { models, http, run, grpc, urls, access, operations, telemetry } = flags;
+    pub fn new(mut flags: Flags) -> Result<Self, Usage> {
+        let shared = std::mem::take(&mut flags.shared);
+        Self::checked(flags).map_err(|usage| usage.naming(&shared))
+    }
+
+    fn checked(flags: Flags) -> Result<Self, Usage> {
+        let Flags { models, http, run, grpc, urls, access, operations, telemetry, shared: _ } = flags;
         let request_timeout = run.request_timeout()?;
         let queue_requests_max = at_least_one("queue_size", run.queue_size)?;
         Ok(Self {
@@ -102,11 +109,12 @@ impl Config {
             protocols: protocols::Settings {
                 batch_transpose: http.batch_transpose,
                 static_path: http.static_path()?,
-                grpc_typed_values: grpc.grpc_typed_values,
+                grpc_tensor_content: grpc.grpc_tensor_content,
                 has_admin_port: operations.admin_port.is_some(),
             },
             cors: http.cors()?,
             body_bytes_max: at_least_one("request_size", http.request_size)?,
+            keep_alive: http.keep_alive()?,
             host: host("host", &http.host)?,
             port: http.port,
             queue_requests_max,

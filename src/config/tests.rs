@@ -27,7 +27,7 @@ fn defaults_are_the_documented_ones() {
     let config = config("--model /m/digits").unwrap();
     assert_eq!(
         (config.batch_rows_max, config.body_bytes_max, config.port, config.queue_requests_max),
-        (32, 10_485_760, 8080, 1024)
+        (32, 67_108_864, 8080, 1024)
     );
     assert_eq!((config.host.as_str(), config.request_timeout, config.cors), ("0.0.0.0", Duration::from_secs(30), Cors::Nobody));
     assert_eq!(config.tags, ["serve"]);
@@ -55,15 +55,15 @@ fn wrong_flags_are_one_clear_line() {
     refused("--model m --port 70000", "70000");
     refused("--model m --inter_op both", "both");
     refused("--model m --static_path /no/such/place", "is not a directory");
-    refused("--model a/m --model b/m", "two models are called `m`");
+    refused("--model a/m --model b/m", "two models are called `m`: `a/m` and `b/m`; name them");
 }
 
 #[test]
 fn help_names_every_flag() {
     let usage = config("--help").unwrap_err();
-    let flags =
-        "model tags batch_size static_path batch_transpose no_cors cors_origin request_size grpc_port port host queue_size \
-                 request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_typed_values \
+    let flags = "model tags batch_size static_path batch_transpose no_cors cors_origin request_size keep_alive_seconds \
+                 grpc_port port host queue_size \
+                 request_timeout_ms tensorflow_lib run_threads inter_op grpc_socket_path grpc_message_size grpc_tensor_content \
                  drain_delay_ms drain_timeout_ms api_token api_token_file admin_token admin_token_file tls_cert tls_key \
                  tls_client_ca admin_port admin_host healthcheck model_name";
     assert!(usage.asked_for);
@@ -135,9 +135,9 @@ fn models_may_be_listed_or_come_later() {
 #[test]
 fn grpc_can_be_switched_off() {
     assert_eq!(config("--model m --grpc_port 0").unwrap().grpc, None);
-    let typed = config("--model m --grpc_port 0 --grpc_socket_path /run/tfweb --grpc_typed_values").unwrap();
+    let typed = config("--model m --grpc_port 0 --grpc_socket_path /run/tfweb --grpc_tensor_content").unwrap();
     let socket = typed.grpc.unwrap();
-    assert_eq!((socket.port, socket.socket_path, typed.protocols.grpc_typed_values), (0, Some("/run/tfweb".into()), true));
+    assert_eq!((socket.port, socket.socket_path, typed.protocols.grpc_tensor_content), (0, Some("/run/tfweb".into()), true));
     assert!(!config("--model m --grpc_port 9000").unwrap().grpc.unwrap().is_default_port);
     refused("--model m --grpc_message_size 0", "--grpc_message_size: expected at least 1");
     refused("--model m --grpc_message_size 3000000000", "--grpc_message_size: expected at most 2147483647");

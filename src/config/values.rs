@@ -15,6 +15,16 @@ impl Usage {
     pub(super) fn wrong(text: impl std::fmt::Display) -> Self {
         Self { text: format!("tfweb: {text}; see tfweb --help"), asked_for: false }
     }
+
+    /// Names the variable in place of the flag, if the value of the wrong flag comes from one of these variables.
+    pub(super) fn naming(mut self, shared: &[(&str, &str)]) -> Self {
+        for (flag, variable) in shared {
+            if let Some(problem) = self.text.strip_prefix(&format!("tfweb: --{flag}: ")) {
+                self.text = format!("tfweb: {variable}: {problem}");
+            }
+        }
+        self
+    }
 }
 
 /// Reads a whole number; the error shows the text that is none.

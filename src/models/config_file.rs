@@ -13,7 +13,7 @@ use tfweb_proto::tensorflow::serving::{ModelConfig, ModelServerConfig};
 use tfweb_proto::DESCRIPTORS;
 use tfweb_store::ModelUri;
 
-use super::spec::ModelSpec;
+use super::spec::{check_name, check_unique, ModelSpec};
 use super::version_policy::VersionPolicy;
 use crate::watched_files::{Contents, WatchedFiles};
 
@@ -72,9 +72,7 @@ pub fn specs(config: &ModelServerConfig) -> Result<Vec<ModelSpec>, String> {
     let mut specs: Vec<ModelSpec> = Vec::new();
     for config in &list.config {
         let spec = spec(config)?;
-        if specs.iter().any(|other| other.name == spec.name) {
-            return Err(format!("two models are called `{}`", spec.name));
-        }
+        check_unique(&spec, &specs)?;
         specs.push(spec);
     }
     Ok(specs)
@@ -83,14 +81,16 @@ pub fn specs(config: &ModelServerConfig) -> Result<Vec<ModelSpec>, String> {
 fn spec(config: &ModelConfig) -> Result<ModelSpec, String> {
     let name = config.name.clone();
     let wrong = |error: &dyn std::fmt::Display| format!("model `{name}`: {error}");
-    if !is_model_name(&name) {
-        return Err(wrong(&"expected a name of letters, digits, `_`, `-` and `.`"));
-    }
+    check_name(&name).map_err(|error| wrong(&error))?;
     let platform = config.model_platform.as_str();
     if !["", "tensorflow"].contains(&platform) {
         return Err(wrong(&format!("model_platform: expected \"tensorflow\", got \"{platform}\"")));
     }
     let uri = ModelUri::parse(&config.base_path).map_err(|error| wrong(&format!("base_path: {error}")))?;
+    // A path that depends on where the server was started would mean another model elsewhere.
+    if matches!(&uri, ModelUri::Local(path) if !path.is_absolute()) {
+        return Err(wrong(&format!("base_path: expected an absolute path or a URI, got `{uri}`")));
+    }
     let choice = config.model_version_policy.as_ref().and_then(|policy| policy.policy_choice.as_ref());
     let policy = choice.map_or(Ok(VersionPolicy::default()), policy_of).map_err(|error| wrong(&error))?;
     let labels = config.version_labels.iter().map(|(label, &number)| {
@@ -110,12 +110,6 @@ fn policy_of(choice: &PolicyChoice) -> Result<VersionPolicy, String> {
             numbers.map(VersionPolicy::Specific).map_err(|_| "specific: expected versions of 0 or more".to_owned())
         }
     }
-}
-
-/// Whether a text is a valid model name in routes.
-#[must_use]
-pub fn is_model_name(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
 }
 
 #[cfg(test)]
@@ -158,10 +152,11 @@ mod tests {
             ("model_config_list { config { name: \"a/b\" base_path: \"/a\" } }", "model `a/b`: expected a name"),
             ("model_config_list { config { name: \"a\" } }", "model `a`: base_path: "),
             ("model_config_list { config { name: \"a\" base_path: \"ftp://x\" } }", "base_path: `ftp://x`: expected"),
+            ("model_config_list { config { name: \"a\" base_path: \"a/b\" } }", "expected an absolute path or a URI, got `a/b`"),
             ("model_config_list { config { name: \"a\" base_path: \"/a\" model_platform: \"onnx\" } }", "got \"onnx\""),
             (
                 "model_config_list { config { name: \"a\" base_path: \"/a\" } config { name: \"a\" base_path: \"/b\" } }",
-                "two models are called `a`",
+                "two models are called `a`: `/a` and `/b`",
             ),
             (
                 "model_config_list { config { name: \"a\" base_path: \"/a\" version_labels { key: \"l\" value: -1 } } }",

@@ -3,18 +3,17 @@
 //! Only differences between two readings count. An entry that stays the same leaves its model alone, so that a model which an
 //! administrator has changed or removed meanwhile stays as the administrator wanted it.
 
-use std::path::PathBuf;
+use std::future::Future;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use actix_web::web;
 use futures::channel::oneshot;
 use tfweb_engine::Error;
 
-use super::config_file;
+use super::config_file::{self, ModelConfigFile};
 use super::spec::ModelSpec;
 use super::watchers::{Pending, Watchers};
-use crate::watched_files::WatchedFiles;
+use crate::watched_files::{LookAgain, WatchedFiles};
 
 /// An entry of the file that was read.
 struct Entry {
@@ -25,14 +24,21 @@ struct Entry {
     change: Option<(ModelSpec, Pending)>,
 }
 
-/// Follows a file, whose entries (`first`) are served already. If the file cannot be read, nothing changes.
-pub(super) async fn follow(watchers: Weak<Watchers>, path: PathBuf, poll: Duration, first: Vec<ModelSpec>) {
+/// Follows a file, whose entries (`first`) are served already, as long as there are watchers. If the file cannot be read, nothing
+/// changes.
+pub(super) fn follow(watchers: &Arc<Watchers>, file: ModelConfigFile, first: Vec<ModelSpec>) -> impl Future<Output = ()> {
+    let again = watchers.look_again.clone();
+    follow_weakly(Arc::downgrade(watchers), again, file, first)
+}
+
+async fn follow_weakly(watchers: Weak<Watchers>, mut again: LookAgain, file: ModelConfigFile, first: Vec<ModelSpec>) {
+    let ModelConfigFile { path, poll } = file;
     let mut wanted = first.clone();
     let mut entries: Vec<Entry> = first.into_iter().map(|spec| Entry { spec, is_ignored: false, change: None }).collect();
     let watched = Arc::new((WatchedFiles::new(vec![path.clone()]), path));
     let mut last_error = String::new();
     loop {
-        tokio::time::sleep(poll).await;
+        again.pause(poll).await;
         let file = Arc::clone(&watched);
         let look = move || file.0.look()?.map(|contents| config_file::parse(&file.1, &contents)).transpose();
         let looked = web::block(look).await.unwrap_or_else(|error| Err(Error::internal(error.to_string())));

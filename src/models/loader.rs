@@ -10,6 +10,7 @@ use actix::ArbiterHandle;
 use futures::channel::oneshot;
 use tfweb_actors::{start_model, ModelHandle, Policy, SignatureFigures};
 use tfweb_engine::{Code, Error, Session, Tensor};
+use tfweb_limits::Ledger;
 use tfweb_store::{Cache, Env, Origin, Version as ListedVersion};
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::time::timeout;
@@ -47,6 +48,8 @@ pub struct Loader {
     pub policy: Policy,
     /// The thread on which the models' actors run.
     pub arbiter: ArbiterHandle,
+    /// The memory of all requests.
+    pub ledger: Arc<Ledger>,
     /// The metrics of every version.
     pub registry: Arc<Registry>,
     /// Traces runs; `None` where traces are off.
@@ -136,7 +139,7 @@ impl Loader {
             let observer = Arc::new(RunCounter { figures: Arc::clone(&metrics.runs), tracer });
             SignatureFigures { gauges: Arc::clone(&metrics.gauges), observer }
         };
-        let handles = start_model(&self.arbiter, &session, self.policy, figures)
+        let handles = start_model(&self.arbiter, &session, self.policy, &self.ledger, figures)
             .map_err(|error| Error::internal(format!("cannot start run threads: {error}")))?;
         let servable = |(index, handle): (usize, ModelHandle)| {
             let name = &handle.signature().name;

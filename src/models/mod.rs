@@ -11,7 +11,7 @@ mod followed_file;
 mod loader;
 mod model;
 mod model_set;
-mod spec;
+pub mod spec;
 mod supply;
 mod version_policy;
 mod versions;

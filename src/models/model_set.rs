@@ -15,6 +15,7 @@ use super::followed_file;
 use super::loader::Loader;
 use super::spec::ModelSpec;
 use super::watchers::{Opened, Watchers};
+use crate::watched_files::LookAgain;
 
 /// The most changes at the same time, those that wait for others included. A further one is refused. It bounds the memory of
 /// changes whose callers have gone away.
@@ -34,11 +35,11 @@ pub struct ModelSet {
 }
 
 impl ModelSet {
-    /// Makes an empty set. Its watchers run on `arbiter` and fill `catalog`. When the set is dropped, the watchers and the
-    /// arbiter stop.
+    /// Makes an empty set. Its watchers run on `arbiter` and fill `catalog`. They look for changes at once when `look_again` says
+    /// so. When the set is dropped, the watchers and the arbiter stop.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, loader: Loader, arbiter: Arbiter) -> Self {
-        let watchers = Arc::new(Watchers::new(catalog, loader, arbiter.handle()));
+    pub fn new(catalog: Arc<Catalog>, loader: Loader, arbiter: Arbiter, look_again: LookAgain) -> Self {
+        let watchers = Arc::new(Watchers::new(catalog, loader, arbiter.handle(), look_again));
         Self { watchers, arbiter, places: Arc::new(Semaphore::new(CHANGES_MAX)) }
     }
 
@@ -56,8 +57,7 @@ impl ModelSet {
 
     /// Follows a file of models, whose first contents (`first`) the set already has.
     pub fn follow(&self, file: &ModelConfigFile, first: &[ModelSpec]) {
-        let Some(poll) = file.poll else { return };
-        self.arbiter.spawn(followed_file::follow(Arc::downgrade(&self.watchers), file.path.clone(), poll, first.to_vec()));
+        self.arbiter.spawn(followed_file::follow(&self.watchers, file.clone(), first.to_vec()));
     }
 
     /// Adds a model, or changes the model of the same name. If no version of the new model can be served, nothing changes.

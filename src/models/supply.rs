@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tfweb_engine::{Code, Error};
+use tfweb_engine::{quoted, Code, Error};
 use tfweb_store::{Listing, ModelUri, Origin};
 use tokio::time::sleep;
 
@@ -215,6 +215,24 @@ impl Supply {
                 Err(Error::new(Code::FailedPrecondition, text))
             }
         }
+    }
+
+    /// Checks that each label names a version that is served. A label that somebody moves must not lead nowhere.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` for a label that does not, in TensorFlow Serving's words.
+    pub(super) fn check_labels(&mut self) -> Result<(), Error> {
+        let Some((label, number)) = self.spec.labels.iter().find(|(_, &number)| !self.versions.is_served(number)) else {
+            return Ok(());
+        };
+        let (name, label) = (&self.spec.name, quoted(label));
+        let text = format!(
+            "Request to assign label to version {number} of model {name}, which is not currently available for inference; the label \
+             is {label}"
+        );
+        let error = Error::new(Code::FailedPrecondition, text);
+        self.log_once(&error);
+        Err(error)
     }
 
     /// Whether some versions still finish requests.

@@ -135,6 +135,11 @@ impl Versions {
         self.entries.entry(number).or_default().failed = Some((source, message));
     }
 
+    /// Whether this version is served.
+    pub(super) fn is_served(&self, number: u64) -> bool {
+        self.entries.get(&number).is_some_and(|entry| entry.served.is_some())
+    }
+
     /// The error of the highest version that failed.
     pub(super) fn failure(&self) -> Option<&String> {
         self.entries.values().rev().find_map(|entry| entry.failed.as_ref()).map(|(_, message)| message)

@@ -9,12 +9,13 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use tfweb_engine::Error;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, Instant};
 
 use super::catalog::Catalog;
 use super::model::Model;
 use super::spec::ModelSpec;
 use super::supply::Supply;
+use crate::watched_files::LookAgain;
 
 /// The interval of checks whether an unloading version has finished its requests.
 const UNLOADING_POLL: Duration = Duration::from_millis(50);
@@ -41,12 +42,13 @@ pub(super) struct Watcher {
     /// Set while the model is a candidate: requests add it, and none of them has succeeded yet. The watcher ends when no request is
     /// left to try.
     leave: Option<Leave>,
+    look_again: LookAgain,
 }
 
 impl Watcher {
     /// Makes the watcher of a model that has no version yet.
-    pub(super) fn new(catalog: Arc<Catalog>, supply: Supply, leave: Option<Leave>) -> Self {
-        Self { catalog, supply, leave }
+    pub(super) fn new(catalog: Arc<Catalog>, supply: Supply, leave: Option<Leave>, look_again: LookAgain) -> Self {
+        Self { catalog, supply, leave, look_again }
     }
 
     /// Watches the model until this future is dropped, or until the model is a candidate that has failed. `first` receives the
@@ -92,7 +94,8 @@ impl Watcher {
         let Change { spec, reply, go } = change;
         let mut draft = self.supply.moved(spec);
         // Requests still find the model that is served, with the states of the versions that are to replace it.
-        if let Err(error) = draft.update(&|draft| self.show(draft.pending())).await {
+        let updated = draft.update(&|draft| self.show(draft.pending())).await;
+        if let Err(error) = updated.and_then(|()| draft.check_labels()) {
             return Err((reply, error));
         }
         let model = draft.model(&[]);
@@ -114,30 +117,26 @@ impl Watcher {
         self.leave = None;
     }
 
-    /// Waits for a change, or until the next update is due (`None`).
+    /// Waits for a change, or until an update is due or asked for (`None`).
     async fn wait(&mut self, changes: &mut mpsc::Receiver<Change>) -> Option<Change> {
-        let mut left = if self.leave.is_some() { None } else { self.supply.until_next_update() };
+        let is_candidate = self.leave.is_some();
+        let due = self.supply.until_next_update().filter(|_| !is_candidate).map(|left| Instant::now() + left);
         loop {
-            let pause =
-                if self.supply.is_unloading() { Some(left.map_or(UNLOADING_POLL, |left| left.min(UNLOADING_POLL))) } else { left };
-            let received = match pause {
-                Some(pause) => timeout(pause, changes.recv()).await,
-                None => Ok(changes.recv().await),
-            };
-            match received {
-                Ok(Some(change)) => return Some(change),
-                // No sender is left, so this watcher will be dropped soon.
-                Ok(None) => return futures::future::pending().await,
-                Err(_) => {
+            let look = self.supply.is_unloading().then(|| Instant::now() + UNLOADING_POLL);
+            tokio::select! {
+                received = changes.recv() => match received {
+                    Some(change) => return Some(change),
+                    // No sender is left, so this watcher will be dropped soon.
+                    None => std::future::pending().await,
+                },
+                () = self.look_again.asked(), if !is_candidate => return None,
+                () = until(due) => return None,
+                () = until(look) => {
                     if self.supply.remove_unloaded() {
                         self.publish();
                     }
                 }
             }
-            left = match left.map(|left| left.saturating_sub(pause.unwrap_or_default())) {
-                Some(Duration::ZERO) => return None,
-                left => left,
-            };
         }
     }
 
@@ -148,5 +147,13 @@ impl Watcher {
 
     fn show(&self, pending: &[u64]) {
         self.catalog.put(Model { is_candidate: self.leave.is_some(), ..self.supply.model(pending) });
+    }
+}
+
+/// Waits until a moment, for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

@@ -19,6 +19,7 @@ use super::model::Model;
 use super::spec::ModelSpec;
 use super::supply::Supply;
 use super::watcher::{Change, First, Leave, Watcher};
+use crate::watched_files::LookAgain;
 
 /// The most changes that wait for one watcher. A further one is refused.
 const CHANGES_MAX: usize = 16;
@@ -38,6 +39,7 @@ pub(super) struct Watchers {
     watched: Mutex<Vec<Watched>>,
     /// Held by the change of all models that is being made.
     replacing: AsyncMutex<()>,
+    pub(super) look_again: LookAgain,
 }
 
 /// A model and the task that watches it.
@@ -56,8 +58,9 @@ pub(super) struct Pending {
 }
 
 impl Watchers {
-    pub(super) fn new(catalog: Arc<Catalog>, loader: Loader, thread: ArbiterHandle) -> Self {
-        Self { catalog, loader: Arc::new(loader), thread, watched: Mutex::default(), replacing: AsyncMutex::default() }
+    pub(super) fn new(catalog: Arc<Catalog>, loader: Loader, thread: ArbiterHandle, look_again: LookAgain) -> Self {
+        let (loader, watched) = (Arc::new(loader), Mutex::default());
+        Self { catalog, loader, thread, watched, replacing: AsyncMutex::default(), look_again }
     }
 
     /// Whether there is a model of this name, or one that is being added.
@@ -184,7 +187,7 @@ impl Watchers {
         let name = spec.name.clone();
         let supply = Supply::new(Arc::clone(&self.loader), spec, is_alone);
         let leave = is_candidate.then(|| Arc::clone(self).leaving(name.clone()));
-        let watcher = Watcher::new(Arc::clone(&self.catalog), supply, leave);
+        let watcher = Watcher::new(Arc::clone(&self.catalog), supply, leave, self.look_again.clone());
         let (watching, task) = abortable(watcher.run(first, changes));
         (Watched { name, changes: sender, task }, Box::pin(watching.map(drop)))
     }

@@ -13,8 +13,8 @@ pub struct Settings {
     pub batch_transpose: bool,
     /// The directory of static files.
     pub static_path: Option<PathBuf>,
-    /// Whether gRPC answers carry values in the typed field of their dtype (TensorFlow Serving).
-    pub grpc_typed_values: bool,
+    /// Whether gRPC answers carry tensors as bytes, and not as values in the field of their dtype (TensorFlow Serving).
+    pub grpc_tensor_content: bool,
     /// Whether metrics have a port of their own, and are not on the port that serves models.
     pub has_admin_port: bool,
 }

@@ -50,7 +50,7 @@ impl Server {
         let fetching = start_arbiter(log::end_process);
         let shared = Shared::new(config, &models, set, &fetching);
         let (http, grpc, admin) = (shared.http(config)?, shared.grpc(config)?, shared.admin(config)?);
-        follow_files(config);
+        follow_files(config, &models.look_again);
         Ok(Self { http, grpc, admin, shared, drain: config.drain, arbiters: [models.arbiter, fetching] })
     }
 
@@ -121,6 +121,7 @@ impl Server {
     pub async fn stop(self) -> io::Result<Stopped> {
         let limit = Instant::now() + self.drain.timeout;
         self.shared.state.health.draining.store(true, Ordering::Relaxed);
+        self.http.drain();
         tokio::time::sleep(self.drain.delay).await;
         let http = tokio::time::timeout_at(limit.into(), self.http.stop(limit));
         let grpc = async {
@@ -129,13 +130,15 @@ impl Server {
                 None => 0,
             }
         };
-        let (http, grpc) = futures::future::join(http, grpc).await;
-        match (http, grpc) {
-            (Ok(ended), 0) => ended?,
-            (_, grpc) => {
-                self.shared.telemetry.stop().await;
-                return Ok(Stopped::CutOff(grpc + self.shared.answers.bodies.ledger.shares(Holding::Heads)));
-            }
+        let (http, calls) = futures::future::join(http, grpc).await;
+        let requests = match http {
+            Ok(ended) => ended.map(|()| 0)?,
+            // Connections without a request may be left, which are no loss.
+            Err(_) => self.shared.answers.bodies.ledger.shares(Holding::Heads),
+        };
+        if calls + requests > 0 {
+            self.shared.telemetry.stop().await;
+            return Ok(Stopped::CutOff(calls + requests));
         }
         // The admin port closes last, so that operators can watch the stop.
         if let Some(admin) = self.admin {

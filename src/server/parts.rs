@@ -14,6 +14,7 @@ use tfweb_limits::Ledger;
 use tfweb_store::Env;
 
 use crate::config::Config;
+use crate::models::spec::check_unique;
 use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec, Turns};
 use crate::observe::metrics::Registry;
 use crate::observe::{log, RequestFigures, Telemetry};
@@ -22,7 +23,7 @@ use crate::serving::{Health, State};
 use crate::transport::grpc::{GrpcListener, GrpcParts};
 use crate::transport::http::{Answers, Cors, HttpServices, Listener, ListenerSettings, HTTP2};
 use crate::transport::{requests_bytes_max, BodyLimits, RequestIds};
-use crate::watched_files;
+use crate::watched_files::{self, LookAgain};
 
 /// The most bytes that requests at the admin port hold together.
 const ADMIN_REQUESTS_BYTES_MAX: usize = 64 << 20;
@@ -32,19 +33,26 @@ pub struct Models {
     /// The models that are served.
     pub catalog: Arc<Catalog>,
     registry: Arc<Registry>,
+    /// The memory of all requests.
+    ledger: Arc<Ledger>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) arbiter: Arbiter,
+    pub(super) look_again: LookAgain,
 }
 
 impl Models {
-    /// Starts the thread of the models' actors. The catalog is empty at first. It needs an actix `System` in the current thread.
+    /// Starts the thread of the models' actors. The catalog is empty at first. All that look for changes do so at once when
+    /// `look_again` says so. It needs an actix `System` in the current thread.
     ///
     /// # Errors
     /// `Internal` if the sender of traces cannot start.
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    pub fn new(config: &Config, look_again: LookAgain) -> Result<Self, Error> {
         let telemetry = Arc::new(Telemetry::start(&config.telemetry)?);
         let registry = Arc::new(Registry::new(protocols::NAMES));
-        Ok(Self { catalog: Arc::default(), registry, telemetry, arbiter: start_arbiter(log::end_process) })
+        let message_bytes_max = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max);
+        let ledger = Ledger::new(requests_bytes_max(config.body_bytes_max, message_bytes_max));
+        let arbiter = start_arbiter(log::end_process);
+        Ok(Self { catalog: Arc::default(), registry, ledger, telemetry, arbiter, look_again })
     }
 
     /// Makes the loader of all models.
@@ -72,6 +80,7 @@ impl Models {
                 run_threads: config.run_threads,
             },
             arbiter: self.arbiter.handle(),
+            ledger: Arc::clone(&self.ledger),
             registry: Arc::clone(&self.registry),
             tracer: self.telemetry.tracer().cloned(),
             cache: OnceLock::new(),
@@ -82,7 +91,7 @@ impl Models {
     /// Makes an empty set of models. Its watchers load into the catalog.
     #[must_use]
     pub fn set(&self, config: &Config) -> ModelSet {
-        ModelSet::new(Arc::clone(&self.catalog), self.loader(config), start_arbiter(log::end_process))
+        ModelSet::new(Arc::clone(&self.catalog), self.loader(config), start_arbiter(log::end_process), self.look_again.clone())
     }
 }
 
@@ -94,8 +103,9 @@ pub fn model_specs(config: &Config) -> Result<Vec<ModelSpec>, Error> {
     let mut specs = config.models.clone();
     if let Some(file) = &config.model_config {
         let listed = config_file::read(&file.path)?;
-        if let Some(twice) = listed.iter().find(|spec| config.models.iter().any(|other| other.name == spec.name)) {
-            return Err(Error::invalid(format!("`{}`: --model has a model `{}` too", file.path.display(), twice.name)));
+        for spec in &listed {
+            let unique = check_unique(spec, &config.models);
+            unique.map_err(|error| Error::invalid(format!("--model and `{}`: {error}", file.path.display())))?;
         }
         specs.extend(listed);
     }
@@ -111,9 +121,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(config: &Config, models: &Models, set: Option<Arc<ModelSet>>, fetching: &Arbiter) -> Self {
-        let draining = Arc::new(AtomicBool::new(false));
-        let message_bytes_max = config.grpc.as_ref().map_or(0, |grpc| grpc.message_bytes_max);
-        let ledger = Ledger::new(requests_bytes_max(config.body_bytes_max, message_bytes_max));
+        let ledger = Arc::clone(&models.ledger);
         let health = Health {
             catalog: Arc::clone(&models.catalog),
             stuck_after: config.stuck_after,
@@ -122,7 +130,7 @@ impl Shared {
                 ("the fetcher", Heartbeat::start(&fetching.handle())),
             ],
             is_strict: config.strict_readiness,
-            draining: Arc::clone(&draining),
+            draining: AtomicBool::new(false),
         };
         let state = State {
             catalog: Arc::clone(&models.catalog),
@@ -138,7 +146,6 @@ impl Shared {
             bodies: BodyLimits { body_bytes_max: config.body_bytes_max, ledger },
             cors: config.cors.clone(),
             request_ids: Arc::new(RequestIds::default()),
-            draining,
             is_observed: models.telemetry.observes(),
             not_found: |path| Error::new(Code::NotFound, format!("no route {}; see GET / and GET /models", quoted(path))),
             has_unknown_options: true,
@@ -154,7 +161,7 @@ impl Shared {
     pub(super) fn http(&self, config: &Config) -> Result<Listener, Error> {
         let tls = config.tls.as_ref().map(|tls| tls.server_config(&[HTTP2, b"http/1.1"])).transpose()?;
         // `Server::stop` keeps the limit. The listener's own limit has whole seconds, so it is set to end later.
-        let settings = ListenerSettings::main(tls, config.drain.timeout.as_secs() + 1);
+        let settings = ListenerSettings::main(tls, config.keep_alive, config.drain.timeout.as_secs() + 1);
         let services = HttpServices {
             protocols: protocols::http(&self.parts(config, false)),
             access: Some(Arc::clone(&config.access)),
@@ -211,15 +218,15 @@ fn unavailable(host: &str, port: u16, error: &io::Error) -> Error {
 }
 
 /// Reads tokens and certificates again when their files change.
-pub(super) fn follow_files(config: &Config) {
+pub(super) fn follow_files(config: &Config, again: &LookAgain) {
     if let Some(tls) = config.tls.clone() {
         tls.warn_if_expiring();
-        watched_files::follow("TLS", tls.paths(), move |contents| tls.take(contents));
+        watched_files::follow("TLS", tls.paths(), again.clone(), move |contents| tls.take(contents));
     }
     for (what, tokens) in [("--api_token_file", &config.access.api), ("--admin_token_file", &config.access.admin)] {
         let Some(tokens) = tokens.clone() else { continue };
         if let Some(path) = tokens.file() {
-            watched_files::follow(what, vec![path], move |contents| tokens.take(contents));
+            watched_files::follow(what, vec![path], again.clone(), move |contents| tokens.take(contents));
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Health {
     /// Whether the server is ready only if every model is.
     pub is_strict: bool,
     /// Whether the server is stopping.
-    pub draining: Arc<AtomicBool>,
+    pub draining: AtomicBool,
 }
 
 /// Whether the server takes requests, and if not, why.

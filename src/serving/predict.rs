@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use tfweb_actors::Outputs;
 use tfweb_codec::json::PendingUrl;
 use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
@@ -32,12 +33,7 @@ pub struct Call {
 /// # Cancel safety
 /// Dropping it ends its fetches, unless other requests wait for them. The request is left out of every batch that is not formed
 /// yet.
-pub async fn predict(
-    state: &State,
-    servable: &Servable,
-    mut call: Call,
-    measurement: &mut Measurement,
-) -> Result<Vec<Tensor>, Error> {
+pub async fn predict(state: &State, servable: &Servable, mut call: Call, measurement: &mut Measurement) -> Result<Outputs, Error> {
     measurement.calls(&servable.meter);
     let handle = &servable.handle;
     measurement.rows = handle.rows(&call.inputs);

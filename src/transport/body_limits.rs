@@ -9,9 +9,9 @@ use tfweb_limits::{Ledger, NoRoom};
 const REQUESTS_BYTES_MAX: usize = 1 << 30;
 /// How many messages of the largest size have room at least, if --grpc_message_size is raised.
 const LARGEST_MESSAGES: usize = 4;
-/// How many times its bytes the largest body has room for at least, if --request_size is raised: the body, what it becomes (at most
-/// 48 times as much, see the protocols), and its answer.
-const LARGEST_BODY: usize = 52;
+/// How many times its bytes the largest body has room for at least, if --request_size is raised: the body, what JSON becomes (at most
+/// 13 times as much, see the protocols), and its answer. Of what becomes more, a body of that size is refused.
+const LARGEST_BODY: usize = 16;
 /// The bytes that every HTTP request takes of it, beside its head. They cover all pieces of the request of at most `SMALL_BYTES`.
 pub(super) const REQUEST_BYTES: usize = 16 << 10;
 /// The most bytes of a body, of what it becomes, or of an answer that take no share of their own.
@@ -34,10 +34,16 @@ pub fn requests_bytes_max(body_bytes_max: usize, message_bytes_max: usize) -> us
     REQUESTS_BYTES_MAX.max(body).max(message)
 }
 
-/// The error for bytes that do not fit into the ledger.
-pub(super) fn no_room(NoRoom { asked, held, bytes_max }: NoRoom) -> Error {
+/// The error for a body that becomes more than the ledger has for all requests. To send it again does not help.
+pub(super) fn too_much(body_bytes: usize, bytes: usize, bytes_max: usize) -> Error {
     let text = format!(
-        "the server has no room for {asked} bytes more of this request: it holds {held} of {bytes_max} bytes for all; retry after 1 s"
+        "the body of {body_bytes} bytes is too large to be decoded: that may take {bytes} bytes, and the server has {bytes_max} bytes \
+         for all requests; send it in several requests, or raise --request_size, which raises that limit"
     );
-    Error::new(Code::Unavailable, text)
+    Error::new(Code::OutOfRange, text)
+}
+
+/// The error for bytes that do not fit into the ledger.
+pub(super) fn no_room(full: NoRoom) -> Error {
+    full.error()
 }

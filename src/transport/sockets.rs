@@ -2,12 +2,21 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::time::{sleep, timeout, timeout_at};
 
-/// The most connections that the system queues until they are accepted. macOS queues 128, unless `kern.ipc.somaxconn` says
-/// otherwise.
-const BACKLOG: i32 = 1024;
+/// The most connections that the system queues until they are accepted. A client whose connection finds no place tries again a
+/// second later. Linux takes no larger number by default (`net.core.somaxconn`). macOS takes 128 (`kern.ipc.somaxconn`).
+const BACKLOG: i32 = 4096;
+/// How long a queue must stay empty, until no connection that has begun is still on its way into it. A packet's way there and back
+/// takes less, also to another continent.
+const BEGUN_WAIT: Duration = Duration::from_millis(200);
+/// The time between two looks at a queue that is not empty.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Listens on all addresses of a host that allow it.
 ///
@@ -62,6 +71,35 @@ pub(crate) fn ignore_new(listener: &TcpListener) {
 /// Does nothing, because only Linux has such a filter. Elsewhere a connection that begins while the server stops may be reset.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn ignore_new(_: &TcpListener) {}
+
+/// Waits until the connections that have begun are accepted. The accepting thread goes on meanwhile, and the system ignores new
+/// ones. If there is little time until `limit`, most of it belongs to running requests.
+pub(crate) async fn until_accepted(listeners: &[impl AsFd], limit: Instant) {
+    let accepted = async {
+        while !join_all(listeners.iter().map(stays_empty)).await.into_iter().all(|is_empty| is_empty) {
+            sleep(LOOK).await;
+        }
+    };
+    let now = Instant::now();
+    let wait_end = now + limit.saturating_duration_since(now) / 4;
+    if timeout_at(wait_end.into(), accepted).await.is_err() {
+        tracing::debug!("connections still came when the server stopped to accept");
+    }
+}
+
+/// Whether a queue is empty for `BEGUN_WAIT`.
+async fn stays_empty(listener: &impl AsFd) -> bool {
+    // As a listener, tokio would accept. As a stream, it only tells whether the queue has something, and at first tells at once.
+    let queue = listener.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
+    match queue.and_then(tokio::net::TcpStream::from_std) {
+        Ok(queue) => timeout(BEGUN_WAIT, queue.readable()).await.is_err(),
+        // There is no descriptor left to look with.
+        Err(_) => {
+            sleep(BEGUN_WAIT).await;
+            true
+        }
+    }
+}
 
 /// Makes the system refuse new connections, and reset those that are not accepted.
 pub(crate) fn refuse(listener: &TcpListener) {

@@ -91,8 +91,9 @@ fn parse(text: &str) -> Result<Digest, &'static str> {
     if text.is_empty() {
         return Err("expected a token, got nothing");
     }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("expected a token of printable ASCII without spaces, as a header can carry it");
+    // Commas separate tokens in a variable. A flag with several tokens would be one token that nobody has.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') {
+        return Err("expected a token of printable ASCII without spaces and commas, as a header can carry it");
     }
     Ok(Digest::of(text))
 }

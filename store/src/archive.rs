@@ -4,7 +4,7 @@
 //! A redirect to another host is followed without the user and password of the URL. The client ensures that (`http`).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::header::{
     HeaderMap, HeaderName, CONTENT_RANGE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::cache::{Lock, OriginCache, UnfinishedSnapshot};
 use super::digest::{self, Md5Sum};
-use super::http::{self, cause};
+use super::http::{self, cause, retry_delay};
 use super::layout::{layout, Content, UNPACKED};
 use super::listing::{File, Fingerprint, Listing, Version};
 use super::lock::{blocking, lock};
@@ -40,6 +40,8 @@ pub(super) struct Archive {
     cache: OriginCache,
     client: Client,
     limits: Limits,
+    /// Whether the last archive did not unpack.
+    is_broken: AtomicBool,
 }
 
 /// An archive that is downloaded and unpacked, and not published yet.
@@ -70,16 +72,23 @@ enum Attempt {
 
 impl Archive {
     pub(super) fn new(uri: &ModelUri, url: Url, packing: Packing, cache: OriginCache) -> Result<Self, Error> {
-        Ok(Self { uri: uri.clone(), url, packing, cache, client: http::client()?, limits: Limits::USUAL })
+        Ok(Self {
+            uri: uri.clone(),
+            url,
+            packing,
+            cache,
+            client: http::client()?,
+            limits: Limits::USUAL,
+            is_broken: AtomicBool::new(false),
+        })
     }
 
     /// Asks the server whether the archive has changed. Downloads and unpacks it if so.
     pub(super) async fn list(&self) -> Result<Listing, Error> {
         let lock = lock(&self.cache, SNAPSHOT).await?;
         let known = self.newest().await?;
-        let (snapshot, _lock) = self.begin(lock).await?;
-        let received = self.receive_all(known.as_ref().map(|(_, manifest)| manifest), &snapshot).await?;
-        match (received, known) {
+        let (unpacked, _lock) = self.bring(lock, known.as_ref().map(|(_, manifest)| manifest)).await?;
+        match (unpacked, known) {
             (None, Some((name, manifest))) => {
                 let cache = self.cache.clone();
                 blocking(move || {
@@ -89,9 +98,8 @@ impl Archive {
                 .await?;
                 Ok(self.content(&manifest)?.listing)
             }
-            (Some(received), _) => {
-                let (cache, snapshot) = (self.cache.clone(), self.unpack(snapshot, received).await?);
-                let Unpacked { snapshot, name, manifest } = snapshot;
+            (Some(Unpacked { snapshot, name, manifest }), _) => {
+                let cache = self.cache.clone();
                 let listing = self.content(&manifest)?.listing;
                 blocking(move || cache.publish(snapshot, &name, &manifest)).await?;
                 Ok(listing)
@@ -134,23 +142,33 @@ impl Archive {
                 return Ok(None);
             }
         }
-        let (snapshot, _lock) = self.begin(lock).await?;
-        let Some(received) = self.receive_all(None, &snapshot).await? else { return Ok(None) };
-        let (cache, unpacked) = (self.cache.clone(), self.unpack(snapshot, received).await?);
-        let content = self.content(&unpacked.manifest)?;
-        let Unpacked { snapshot, name, manifest } = unpacked;
+        let (Some(Unpacked { snapshot, name, manifest }), _lock) = self.bring(lock, None).await? else { return Ok(None) };
+        let (cache, content) = (self.cache.clone(), self.content(&manifest)?);
         let published = blocking(move || cache.publish_again(snapshot, &name, &manifest)).await?;
         Ok(published.zip(content.directory(version.number)).map(|(snapshot, directory)| snapshot.join(directory)))
     }
 
-    /// Removes what an ended process left, and begins a snapshot.
-    async fn begin(&self, lock: Lock) -> Result<(UnfinishedSnapshot, Lock), Error> {
-        let cache = self.cache.clone();
-        blocking(move || {
-            cache.remove_unfinished(SNAPSHOT, &lock);
-            Ok((cache.begin_snapshot(SNAPSHOT)?, lock))
-        })
-        .await
+    /// Downloads and unpacks the archive; `None` if it has not changed. One that does not unpack may have come damaged, so it is
+    /// downloaded once more. One that then does not unpack either is broken at its server, and costs one download from there on.
+    async fn bring(&self, mut lock: Lock, known: Option<&Manifest>) -> Result<(Option<Unpacked>, Lock), Error> {
+        loop {
+            let cache = self.cache.clone();
+            let (snapshot, held) = blocking(move || {
+                cache.remove_unfinished(SNAPSHOT, &lock);
+                Ok((cache.begin_snapshot(SNAPSHOT)?, lock))
+            })
+            .await?;
+            let Some(received) = self.receive_all(known, &snapshot).await? else { return Ok((None, held)) };
+            match self.unpack(snapshot, received).await? {
+                Ok(unpacked) => {
+                    self.is_broken.store(false, Ordering::Relaxed);
+                    return Ok((Some(unpacked), held));
+                }
+                Err(error) if self.is_broken.swap(true, Ordering::Relaxed) => return Err(error),
+                Err(error) => tracing::warn!("{error}; the archive is downloaded again"),
+            }
+            lock = held;
+        }
     }
 
     /// The snapshot that has a version with these files, and the version's directory.
@@ -298,22 +316,24 @@ impl Archive {
         }
     }
 
-    /// Unpacks the archive in a snapshot.
-    async fn unpack(&self, snapshot: UnfinishedSnapshot, received: Received) -> Result<Unpacked, Error> {
+    /// Unpacks the archive in a snapshot. The inner error is the fault of the archive.
+    async fn unpack(&self, snapshot: UnfinishedSnapshot, received: Received) -> Result<Result<Unpacked, Error>, Error> {
         let (uri, packing, limits, cache) = (self.uri.clone(), self.packing, self.limits, self.cache.clone());
         blocking(move || {
             let unwritable = |error: std::io::Error| cache.cannot_write(&error);
             let (downloaded, unpacked) = (snapshot.path().join(DOWNLOADED), snapshot.path().join(UNPACKED));
             std::fs::create_dir(&unpacked).map_err(unwritable)?;
-            let mut files =
-                unpack(&uri.to_string(), packing, &downloaded, &unpacked, &limits).map_err(|failure| match failure {
-                    Failure::Refused(error) => error,
-                    Failure::Unwritable(error) => unwritable(error),
-                })?;
+            let mut files = match unpack(&uri.to_string(), packing, &downloaded, &unpacked, &limits) {
+                Ok(files) => files,
+                Err(Failure::Refused(error)) => return Ok(Err(error)),
+                Err(Failure::Unwritable(error)) => return Err(unwritable(error)),
+            };
             // The order of members in the archive must not change the fingerprint.
             files.sort();
             std::fs::remove_file(&downloaded).map_err(unwritable)?;
-            layout(&uri, files.clone())?;
+            if let Err(error) = layout(&uri, files.clone()) {
+                return Ok(Err(error));
+            }
             let whole = Version { number: 0, directory: String::new(), files, missing: None };
             let name = format!("{SNAPSHOT}-{}", whole.fingerprint());
             let listed = |file: &File| ManifestFile { path: format!("{UNPACKED}/{}", file.path), ..ManifestFile::from(file) };
@@ -324,7 +344,7 @@ impl Archive {
                 last_modified: received.last_modified,
                 files: whole.files.iter().map(listed).collect(),
             };
-            Ok(Unpacked { snapshot, name, manifest })
+            Ok(Ok(Unpacked { snapshot, name, manifest }))
         })
         .await
     }
@@ -369,12 +389,6 @@ fn code_of(status: StatusCode) -> Code {
         408 | 429 | 500..=599 => Code::Unavailable,
         _ => Code::FailedPrecondition,
     }
-}
-
-/// The pause before a retry. The first retry is 0.
-fn retry_delay(retry: usize) -> Duration {
-    let factor = 1_u32 << retry.min(16);
-    http::RETRY_DELAY_MIN.saturating_mul(factor).min(http::RETRY_DELAY_MAX)
 }
 
 #[cfg(test)]

@@ -82,6 +82,13 @@ pub(super) fn without_queries(text: &str) -> String {
     words.join(" ").chars().take(REASON_CHARS_MAX).collect()
 }
 
+/// The pause before a retry. The first retry is 0.
+#[cfg(feature = "http")]
+pub(super) fn retry_delay(retry: usize) -> Duration {
+    let factor = 1_u32 << retry.min(16);
+    RETRY_DELAY_MIN.saturating_mul(factor).min(RETRY_DELAY_MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -132,7 +132,8 @@ class Server:
         end = time.monotonic() + READY_WAIT_S
         while time.monotonic() < end:
             found = re.search(r"listening on http://\S+:(\d+)", self.log())
-            if found and self.is_ready(int(found[1])):
+            # It is ready with the first of its models. Answers are checked for all of them.
+            if found and "models loaded: " in self.log() and self.is_ready(int(found[1])):
                 return int(found[1])
             if self.process.poll() is not None:
                 break

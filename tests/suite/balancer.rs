@@ -23,15 +23,15 @@ const FLAGS: &str = "--model tests/models/half_plus_two --drain_delay_ms 2500";
 const LOG_LINES_MAX: usize = 100;
 
 /// A free port on an address of its own: what other tests connect from does not take it while nothing listens there.
-fn free(host: u8) -> SocketAddr {
+pub(crate) fn free(host: u8) -> SocketAddr {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, host], 0)));
     listener.and_then(|free| free.local_addr()).expect("a free port")
 }
 
 /// Where one replica listens, each time it is started.
 #[derive(Clone, Copy)]
-struct Place {
-    http: SocketAddr,
+pub(crate) struct Place {
+    pub(crate) http: SocketAddr,
     grpc: SocketAddr,
 }
 
@@ -48,13 +48,13 @@ impl Place {
     }
 }
 
-struct Processes {
-    places: Vec<Place>,
+pub(crate) struct Processes {
+    pub(crate) places: Vec<Place>,
     running: Vec<Process>,
 }
 
 impl Processes {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let places: Vec<Place> = (1..=REPLICAS).map(Place::new).collect();
         let running = places.iter().map(|place| place.start()).collect();
         Self { places, running }
@@ -91,7 +91,7 @@ struct Balancer {
 impl Balancer {
     /// Starts it before these places; none where there is no HAProxy, which is said.
     fn start(places: &[Place]) -> Option<Self> {
-        let Some(command) = haproxy() else {
+        let Some(command) = command("haproxy") else {
             eprintln!("skipped: no haproxy here; `make test` installs it on Debian, as root");
             return None;
         };
@@ -134,11 +134,11 @@ pub(crate) fn balanced(test: impl FnOnce(SocketAddr)) {
     drop(running);
 }
 
-/// `haproxy`, also where it is not in an ordinary user's path.
-fn haproxy() -> Option<PathBuf> {
+/// A command, also where it is not in an ordinary user's path.
+pub(crate) fn command(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    places.map(|place| place.join("haproxy")).find(|file| file.is_file())
+    places.map(|place| place.join(name)).find(|file| file.is_file())
 }
 
 #[test]

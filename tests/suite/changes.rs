@@ -27,7 +27,7 @@ const ADMIN: &str = "--admin_token secret";
 
 /// Loads that do what `saved_model.pb` says: `good`, `bad`, `warned`, or one of them after `held`.
 #[derive(Default)]
-struct Loads {
+pub(crate) struct Loads {
     are_released: Mutex<bool>,
     released: Condvar,
     begun: Mutex<Vec<String>>,
@@ -90,22 +90,22 @@ impl Session for Tried {
 }
 
 /// A place with one version of a model.
-struct Place(TempDir);
+pub(crate) struct Place(pub(crate) TempDir);
 
 impl Place {
-    fn new(version: u64, says: &str) -> Self {
+    pub(crate) fn new(version: u64, says: &str) -> Self {
         let place = Self(tempfile::tempdir().expect("a directory"));
         place.put(version, says);
         place
     }
 
-    fn put(&self, version: u64, says: &str) {
+    pub(crate) fn put(&self, version: u64, says: &str) {
         let directory = self.0.path().join(version.to_string());
         fs::create_dir_all(&directory).expect("a directory");
         fs::write(directory.join("saved_model.pb"), says).expect("a file");
     }
 
-    fn post(&self, name: &str) -> Request {
+    pub(crate) fn post(&self, name: &str) -> Request {
         as_admin(Request::post(&format!("/models/{name}"), json!({ "uri": self.0.path() }).to_string()))
     }
 
@@ -115,15 +115,15 @@ impl Place {
     }
 }
 
-fn as_admin(request: Request) -> Request {
+pub(crate) fn as_admin(request: Request) -> Request {
     request.header("Authorization", "Bearer secret")
 }
 
-fn delete(name: &str) -> Request {
+pub(crate) fn delete(name: &str) -> Request {
     as_admin(Request::new("DELETE", &format!("/models/{name}")))
 }
 
-fn serve(flags: &str) -> (Arc<Loads>, RunningServer) {
+pub(crate) fn serve(flags: &str) -> (Arc<Loads>, RunningServer) {
     let loads = Arc::new(Loads::default());
     let load: Load = Arc::new({
         let loads = Arc::clone(&loads);
@@ -133,14 +133,14 @@ fn serve(flags: &str) -> (Arc<Loads>, RunningServer) {
 }
 
 /// The models, each with the version that is served.
-fn served(server: &RunningServer) -> BTreeMap<String, Option<u64>> {
+pub(crate) fn served(server: &RunningServer) -> BTreeMap<String, Option<u64>> {
     let models = server.call(&Request::get("/models")).json();
     let one = |model: &Value| (model["name"].as_str().expect("a name").to_owned(), model["version"].as_u64());
     models.as_array().expect("a list").iter().map(one).collect()
 }
 
 #[track_caller]
-fn until_served(server: &RunningServer, expect: &[(&str, Option<u64>)]) {
+pub(crate) fn until_served(server: &RunningServer, expect: &[(&str, Option<u64>)]) {
     let expect: BTreeMap<String, Option<u64>> = expect.iter().map(|&(name, version)| (name.to_owned(), version)).collect();
     until(&format!("{expect:?} are served"), || served(server) == expect);
 }

@@ -93,8 +93,8 @@ impl fmt::Debug for Response {
 
 /// A connection, kept alive until one side closes it. Dropped, it hangs up.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: BufReader<TcpStream>,
+pub(crate) struct Connection<S = TcpStream> {
+    stream: BufReader<S>,
     head_only: bool,
 }
 
@@ -104,7 +104,14 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WAIT))?;
         stream.set_write_timeout(Some(ANSWER_WAIT))?;
-        Ok(Self { stream: BufReader::new(stream), head_only: false })
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Speaks over an open connection.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream: BufReader::new(stream), head_only: false }
     }
 
     /// Sends bytes as they are.

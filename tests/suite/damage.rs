@@ -125,6 +125,26 @@ fn an_archive_of_other_bytes_is_seen_by_its_servers_md5() {
 }
 
 #[test]
+fn an_archive_that_does_not_unpack_is_downloaded_again_once() {
+    let (server, local) = (FileServer::start(), Local::new());
+    // The server states no MD5, so nothing else shows that the bytes are wrong.
+    let url = format!("http://{}/m.zip", server.address);
+    server.put("/m.zip", Page { lies: 1, ..page(zipped(&model()), "\"1\"") });
+    check_whole(&run(newest(&local.open(&url, &Env::of(&[])))).unwrap_or_else(|error| panic!("{error}")));
+    assert_eq!(server.heads().len(), 2);
+
+    let origin = Local::new().open(&url, &Env::of(&[]));
+    server.put("/m.zip", page(b"no archive".to_vec(), "\"2\""));
+    for heads in [2, 1] {
+        assert!(run(origin.list()).is_err());
+        assert_eq!(server.heads().len(), heads, "what is broken at the server costs one download for each listing");
+    }
+    server.put("/m.zip", Page { lies: 1, ..page(zipped(&model()), "\"3\"") });
+    assert!(run(origin.list()).is_err());
+    run(origin.list()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
 fn a_version_that_does_not_load_is_downloaded_again_once() {
     let (store, cache) = (store(), tempfile::tempdir().expect("a directory"));
     // Nothing shows that these bytes are wrong, until TensorFlow reads them.

@@ -103,12 +103,14 @@ impl Drop for Client {
 
 #[test]
 fn tensors_come_and_go_as_bytes() {
-    check(&served(MODELS).target(), &["dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"]);
+    let flags = format!("{MODELS} --grpc_tensor_content");
+    check(&served(&flags).target(), &["dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"]);
 }
 
 #[test]
-fn tensors_go_as_values_where_that_is_wanted() {
-    check(&served(&format!("{MODELS} --grpc_typed_values")).target(), &["typed_dtypes", "strings", "large"]);
+fn tensors_go_as_values_unless_bytes_are_wanted() {
+    let checks = ["typed_dtypes", "strings", "shapes", "outputs", "large", "compressed", "together"];
+    check(&served(MODELS).target(), &checks);
 }
 
 #[test]
@@ -157,6 +159,22 @@ fn inputs_that_are_left_out_have_their_defaults() {
     let model = directory.path().join("line/1");
     check(&model.display().to_string(), &["save_defaults"]);
     check(&serve(RunningServer::kept, &format!("--model line={}", model.display())).target(), &["defaults"]);
+}
+
+#[test]
+fn complex_numbers_are_served_over_every_protocol_that_has_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let model = directory.path().join("turn/1");
+    check(&model.display().to_string(), &["save_complex"]);
+    let served = serve(RunningServer::kept, &format!("--model turn={}", model.display()));
+    check(&served.target(), &["complex_numbers"]);
+    let call = |target: &str, body: &str| served.server.call(&Request::post(target, body));
+    let turned = call("/", r#"{"x": [[1, 2]], "z": [[0, 1e300]]}"#).text();
+    assert_eq!(turned, r#"{"x":[[-2.0,1.0]],"z":[[-1e+300,0.0]]}"#);
+    let rows = call("/", r#"[{"x": [1, 2], "z": [1, 0]}, {"x": [0, 0], "z": [0, -1]}]"#).text();
+    assert_eq!(rows, r#"[{"x":[-2.0,1.0],"z":[0.0,1.0]},{"x":[0.0,0.0],"z":[1.0,0.0]}]"#);
+    let rest = call("/v1/models/turn:predict", r#"{"inputs": {"x": [1], "z": [1]}}"#);
+    assert!(rest.status == 501 && rest.text().contains("Conversion of JSON Value: 1 to type: complex64"), "{}", rest.text());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Clients over HTTP that want to fill the memory of a server, to hold its threads, or to keep it from stopping.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,10 @@ const CONNECTION_KIB: u64 = 64;
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// An answer of this size does not fit the system's buffers: part of it is in the server until the client reads.
 const LARGE_ROWS: usize = 500_000;
+
+/// The connections of a storm, and how many its clients keep open: more than a server with few descriptors has.
+const STORM: usize = 20_000;
+const OPEN_AT_ONCE: usize = 300;
 
 fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
@@ -76,7 +82,7 @@ fn the_worst_of_http_stays_below_what_the_readme_states() {
     let before = peak_kib(&process);
     let (bomb, pair) = (bomb(), "[12345678901234567890,12345678901234567890],".repeat(40_000));
     let pipelined = "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(40_000);
-    let declares = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10485760\r\n\r\n";
+    let declares = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 67108864\r\n\r\n";
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{}", format!("x: {}\r\n", "a".repeat(2000)).repeat(15));
     let unread = format!(r#"{{"x":[{}[1,2]]}}"#, pair);
     let unread = format!("POST /echo_uint64 HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{unread}", unread.len());
@@ -180,4 +186,22 @@ fn a_server_with_few_descriptors_goes_on_answering() {
     let first = &mut silent[0];
     first.set_read_timeout(Some(Duration::from_secs(60))).expect("an open socket");
     assert!(matches!(first.read(&mut byte), Ok(0) | Err(_)), "the first one made room");
+}
+
+#[test]
+fn beside_a_storm_of_connections_the_admin_port_answers() {
+    let admin = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let process = Process::limited(256, &format!("--model tests/models/half_plus_two --admin_port {}", admin.port())).ready();
+    let (address, is_over) = (process.address(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut silent = VecDeque::new();
+            for _ in (0..STORM).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                silent.extend(TcpStream::connect(address));
+                silent.drain(..silent.len().saturating_sub(OPEN_AT_ONCE));
+            }
+        });
+        (0..20).for_each(|_| assert_eq!(get_livez(admin), 200));
+        is_over.store(true, Ordering::Relaxed);
+    });
 }

@@ -16,7 +16,7 @@ use crate::support::{Random, RunningServer, MODELS};
 use crate::transcripts;
 
 /// The limit of a body where `--request_size` is not given.
-const BODY_BYTES_MAX: usize = 10_485_760;
+const BODY_BYTES_MAX: usize = 67_108_864;
 
 fn fake(flags: &str) -> RunningServer {
     RunningServer::of(Arc::new(FakeSession::new(Behaviour::HalfPlusTwo)), flags)
@@ -105,7 +105,18 @@ fn a_body_of_exactly_the_limit_is_read() {
 fn a_body_over_the_limit_is_refused_by_its_length_alone() {
     let server = fake("");
     let request = Request::post("/", "").header("Content-Length", &(BODY_BYTES_MAX + 1).to_string());
-    assert_eq!(server.call(&request).status, 413);
+    let answer = server.call(&request);
+    let says = "the body is too large: expected at most 67108864 bytes, got 67108865 bytes; raise --request_size";
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (413, Some(says)));
+}
+
+#[test]
+fn a_body_that_never_has_room_to_be_decoded_is_refused_for_good() {
+    let server = fake("");
+    let empty = format!(r#"{{"examples": [{}{{}}]}}"#, "{},".repeat(8 << 20));
+    let answer = server.call(&Request::post("/v1/models/test:classify", empty));
+    let says = "is too large to be decoded: that may take 12";
+    assert!(answer.status == 413 && answer.text().contains(says), "{}", answer.text());
 }
 
 #[test]
@@ -218,7 +229,7 @@ fn expecting(server: &RunningServer, request: Request) -> Connection {
 fn a_request_that_its_head_refuses_is_not_told_to_send_its_body() {
     let server = fake("--api_token secret");
     let post = |target: &str| Request::post(target, "").header("Authorization", "Bearer secret");
-    let (small, large) = (("Content-Length", "10"), ("Content-Length", "10485761"));
+    let (small, large) = (("Content-Length", "10"), ("Content-Length", "67108865"));
     for (request, (name, value), status) in [
         (post("/"), large, 413),
         (post("/v1/models/test:predict"), large, 413),

@@ -57,7 +57,11 @@ fn greet(door: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<Vec<u8>> {
 }
 
 fn open(door: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let tcp = TcpStream::connect(door)?;
+    shake_hands(TcpStream::connect(door)?, config)
+}
+
+/// Speaks TLS over an open connection.
+pub(crate) fn shake_hands(tcp: TcpStream, config: &Arc<ClientConfig>) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     tcp.set_read_timeout(Some(ANSWER_WAIT))?;
     let name = ServerName::try_from("localhost").expect("a name");
     let connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;

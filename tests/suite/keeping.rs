@@ -326,6 +326,31 @@ fn a_file_of_models_is_followed() {
 }
 
 #[test]
+fn a_hangup_makes_the_server_look_at_everything_at_once() {
+    let (a, b, place) = (Shelf::new(), Shelf::new(), tempfile::tempdir().expect("a directory"));
+    a.put(1, TWO);
+    b.put(1, TWO);
+    let file = place.path().join("models.txt");
+    let write = |names: &[&str]| {
+        let config = |name: &&str| format!("config {{ name: \"{name}\" base_path: \"{}\" }}\n", b.path().display());
+        fs::write(&file, format!("model_config_list {{\n{}}}\n", names.iter().map(config).collect::<String>())).expect("a file");
+    };
+    write(&["b"]);
+    // Nobody looks by itself.
+    let flags = format!("--model a={} --poll_seconds 0 --model_config_file {}", a.path().display(), file.display());
+    let mut process = Process::serve(&flags);
+    let post = |target: &str| process.connect().call(&Request::post(target, r#"{"x": [1]}"#)).expect("an answer");
+    until("both are served", || post("/models/b/serving_default").status == 200);
+    a.put(2, THREE);
+    write(&["b", "c"]);
+    process.signal("HUP");
+    until("the new version is served", || post("/models/a/versions/2").text() == GIVES_THREE);
+    until("the new model is served", || post("/models/c/serving_default").text() == GIVES_TWO);
+    assert!(process.is_running());
+    process.until_says("SIGHUP: looking for changes");
+}
+
+#[test]
 fn a_signal_ends_a_server_that_still_loads() {
     // Nobody answers at that address, whatever the retries.
     let variables = [("AWS_ENDPOINT_URL", "http://127.0.0.1:9"), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];

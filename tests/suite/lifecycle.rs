@@ -141,6 +141,8 @@ fn no_variable_of_a_flag_is_empty() {
     }
     check_refused("", &[("MODEL", "")], 2, &["MODEL: expected a value"]);
     check_refused("", &[("MODEL", "m"), ("MODEL_NAME", "")], 2, &["MODEL_NAME: expected a value"]);
+    check_refused("", &[("MODEL", "m"), ("MODEL_NAME", "a/b")], 2, &["tfweb: MODEL_NAME: expected a name of letters"]);
+    check_refused("", &[("MODEL", "ftp://x/m")], 2, &["tfweb: MODEL: `ftp://x/m`: expected"]);
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! - `metrics`: `/metrics` and `/stats`, read by Prometheus itself.
 //! - `overload`: more requests than the server can answer, sent by `open_loop`.
 //! - `balancer`: replicas behind HAProxy, and `container`: the same in Docker. `rolling` replaces and kills them.
+//! - `serving_clients`: clients of TensorFlow Serving that others wrote. `naming`: what answers where no model or no number is named.
 //! - `offers`: offers to upgrade a connection, by Java's default client too.
 //! - `tokens`, `https`: which clients the ports accept.
 //! - `operations`: health checks, variables of platforms, the admin port.
@@ -30,7 +31,8 @@
 //! `support` starts servers in this process, `process` the binary, `client` speaks HTTP. Models are loaded once for all tests.
 //! Servers listen on a free port of this machine. The tests need libtensorflow where `tfweb` itself finds it, such as in `.venv`;
 //! those of `store` and `grpc` need the servers and clients that `make test` installs there and in `.venv-grpc`. Without HAProxy,
-//! Java, a Docker engine, curl, Go, h2load or node, `balancer`, `offers`, `container`, `http2` and `readme` say what they skip.
+//! Java, a Docker engine, curl, Go, h2load or node, `balancer`, `offers`, `container`, `http2` and `readme` say what they skip; without
+//! the clients in `.venv-clients`, `serving_clients` does.
 
 #![forbid(unsafe_code)]
 
@@ -44,6 +46,7 @@ mod collector;
 mod container;
 mod copies;
 mod damage;
+mod drain;
 mod exits;
 mod fetch_sharing;
 mod fetcher;
@@ -65,6 +68,7 @@ mod listings;
 mod logs;
 mod memory;
 mod metrics;
+mod naming;
 mod odd_models;
 mod odd_origins;
 mod offers;
@@ -73,8 +77,10 @@ mod operations;
 mod origin;
 mod overload;
 mod process;
+mod proxies;
 mod readme;
 mod rolling;
+mod serving_clients;
 mod shapes;
 mod shutdown;
 mod starting;

@@ -100,12 +100,28 @@ fn rows_are_counted_while_they_wait_and_run() {
     for (name, sum) in [("tfweb_batch_rows", 6.0), ("tfweb_batch_requests", 4.0)] {
         let at = |bound: &str| after.get(&format!("{name}_bucket"), &format!(r#"le="{bound}",{TEST}"#));
         assert_eq!((after.get(&format!("{name}_sum"), TEST), at("1.0"), at("+Inf")), (sum, 1.0, 2.0), "{name}");
-        assert_eq!(at("3.0"), if name == "tfweb_batch_rows" { 1.0 } else { 2.0 }, "{name}");
+        assert_eq!(at("4.0"), if name == "tfweb_batch_rows" { 1.0 } else { 2.0 }, "{name}");
     }
     // Five were run or waited for; all seven had a time.
-    let times = |stage: &str| after.get(&format!("tfweb_{stage}_duration_seconds_count"), TEST);
-    assert_eq!((times("request"), times("decode"), times("run"), times("encode"), times("fetch")), (6.0, 6.0, 4.0, 4.0, 0.0));
+    let times = |stage: &str| after.find(&format!("tfweb_{stage}_duration_seconds_count{{{TEST}}}"));
+    let expect = (Some(6.0), Some(6.0), Some(4.0), Some(4.0), None);
+    assert_eq!((times("request"), times("decode"), times("run"), times("encode"), times("fetch")), expect);
     assert!(after.get("tfweb_queue_duration_seconds_sum", TEST) > 0.0);
+}
+
+#[test]
+fn figures_appear_when_they_have_something_to_say() {
+    let server = RunningServer::of(Arc::new(FakeSession::new(Behaviour::HalfPlusTwo)), "");
+    let of_signature = || page(&server).0.lines().filter(|line| line.contains(TEST)).map(str::to_owned).collect::<Vec<_>>();
+    let idle = of_signature();
+    assert!(idle.len() == 2 && idle.iter().all(|line| line.contains("_rows{")), "{idle:#?}");
+    assert_eq!(server.call(&x(1.0)).status, 200);
+    let used = of_signature();
+    // Two gauges, five reasons, one result for each protocol; five histograms of times with 15 buckets each, and two of sizes.
+    assert!((100..150).contains(&used.len()), "{} lines: {used:#?}", used.len());
+    assert!(!used.iter().any(|line| line.contains("fetch")), "{used:#?}");
+    assert_eq!(server.post("/", "{}").0, 400);
+    assert!(of_signature().len() == used.len() + 1, "one more result");
 }
 
 #[test]
@@ -200,6 +216,9 @@ fn stats_say_the_same_to_people() {
     let number = |name: &str| run[name].as_f64().unwrap_or_else(|| panic!("{name} in {run}"));
     assert_eq!(run["count"], 10);
     assert!(number("p50") > 0.0 && number("p50") <= number("p90") && number("p90") <= number("p99"), "{run}");
+    // Each run had one row: no share of them is half a row.
+    let of_rows = |name: &str| signature["batch_rows"][name].to_string();
+    assert_eq!([of_rows("p50"), of_rows("p99"), of_rows("mean")], ["1", "1", "1.0"]);
     assert!(stats["process"]["resident_bytes"].as_f64() > Some(1e6), "{stats}");
     assert_eq!(server.call(&Request::new("PUT", "/stats")).status, 405);
     assert_eq!(server.call(&Request::new("POST", "/metrics")).status, 405);

@@ -52,6 +52,10 @@ fn every_odd_model_loads_and_serves_its_other_signature() {
     for model in LOADED {
         assert_eq!(native(&format!("{model}/plain"), &json!({"x": [1, 2]})), (200, json!({"y": [2.0, 4.0]})), "{model}");
     }
+    let turned = json!({"y": [2.0, 3.0], "z": [[1.0, 1.0], [2.0, 2.0]]});
+    assert_eq!(native("complex/turn", &json!({"x": [1, 2]})), (200, turned));
+    let real = rest("complex", &json!({"signature_name": "turn", "inputs": [1, 2], "output_filter": ["y"]}));
+    assert_eq!(real, (200, json!({"outputs": [2.0, 3.0]})));
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn the_port_for_operation_tells_how_the_server_is() {
         let request = Request::get(target).header("Authorization", token);
         Connection::open(address).and_then(|mut connection| connection.call(&request)).expect("an answer").status
     };
-    for target in ["/metrics", "/stats"] {
+    for target in ["/metrics", "/monitoring/prometheus/metrics", "/stats"] {
         assert_eq!((status_of(operations, target, ""), status_of(process.address(), target, "Bearer one")), (200, 404), "{target}");
     }
     let asked =

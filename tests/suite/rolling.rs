@@ -130,6 +130,37 @@ fn request(client: usize, step: usize) -> (Request, serde_json::Value) {
     }
 }
 
+/// The variable that says how often each replica is replaced, and the number without it.
+const ROLLS_VARIABLE: &str = "SUITE_ROLLS";
+const ROLLS: usize = 1;
+
+/// Replaces each replica in turn, as often as the variable says, and waits after each until `is_back`. No request may fail.
+#[track_caller]
+fn replace_all(replicas: &mut impl Replicas, seen: &Seen, is_back: impl Fn(usize)) {
+    let rolls = std::env::var(ROLLS_VARIABLE).map_or(ROLLS, |rolls| rolls.parse().expect("a number"));
+    for number in (0..rolls).flat_map(|_| 0..REPLICAS) {
+        replicas.replace(number);
+        is_back(number);
+        seen.check(&format!("while replica {number} was replaced"));
+    }
+}
+
+/// Replaces each replica in turn behind a balancer of any kind, under load over HTTP.
+#[track_caller]
+pub(crate) fn check_replacement(address: SocketAddr, replicas: &mut impl Replicas, is_back: impl Fn(usize)) {
+    let seen = Seen::default();
+    thread::scope(|scope| {
+        let _over = Over(&seen);
+        for client in 0..CLIENTS {
+            let seen = &seen;
+            scope.spawn(move || ask(address, client, seen));
+        }
+        seen.check("at the start");
+        replace_all(replicas, &seen, is_back);
+    });
+    eprintln!("{} requests; none was lost", seen.answered.into_inner());
+}
+
 /// Asks on a connection kept alive until it is over.
 fn ask(address: SocketAddr, client: usize, seen: &Seen) {
     let mut kept: Option<Connection> = None;
@@ -210,11 +241,7 @@ pub(crate) fn check(doors: Doors, replicas: &mut impl Replicas) {
             scope.spawn(move || ask(doors.http, client, seen));
         }
         seen.check("at the start");
-        for number in 0..REPLICAS {
-            replicas.replace(number);
-            doors.until_replica_is(number, "UP");
-            seen.check(&format!("while replica {number} was replaced"));
-        }
+        replace_all(replicas, &seen, |number| doors.until_replica_is(number, "UP"));
         assert_eq!(doors.retries(), 0, "a replica that drains fails no request, so that none need be sent again");
         assert_eq!(grpc.ended(), "every call was answered\nexit status: 0");
         grpc = GrpcClient::start(doors.grpc, "steady_while_one_is_killed");

@@ -266,6 +266,29 @@ fn it_serves_on_while_it_drains() {
 }
 
 #[test]
+fn a_connection_opened_during_the_drain_is_told_to_close_after_it() {
+    let mut process = Process::serve(&format!("{HALF_PLUS_TWO} --drain_delay_ms 1500"));
+    process.signal("TERM");
+    process.until_says("SIGTERM");
+    let mut connection = process.connect();
+    let request = Request::post("/", r#"{"x": [1]}"#);
+    assert_eq!(connection.call(&request).unwrap().header("connection"), None, "it would only come back");
+    until("it is told to close", || connection.call(&request).unwrap().header("connection") == Some("close"));
+    assert_eq!(process.ended().0.code(), Some(0));
+}
+
+#[test]
+fn a_short_limit_cuts_off_no_connection_without_a_request() {
+    let mut process = Process::serve(&format!("{HALF_PLUS_TWO} --drain_timeout_ms 300"));
+    let _silent = process.connect();
+    let mut idle = process.connect();
+    assert_eq!(idle.call(&Request::get("/livez")).unwrap().status, 200);
+    process.signal("TERM");
+    let (status, stderr) = process.ended();
+    assert_eq!(status.code(), Some(0), "{stderr:#?}");
+}
+
+#[test]
 fn what_takes_too_long_is_cut_off_and_said() {
     let mut process = Process::serve(&format!("{KITCHEN} --drain_timeout_ms 1000"));
     let _native = in_flight(&process, 1, 60_000);

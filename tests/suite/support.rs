@@ -15,6 +15,7 @@ use tfweb::models::defaults::Defaults;
 use tfweb::models::{self, Load, Loader, Model, ModelSet, ModelSpec, State, VersionStatus};
 use tfweb::observe::log;
 use tfweb::server::{Models, Server, Stopped};
+use tfweb::watched_files::LookAgain;
 use tfweb_actors::{start_arbiter, ModelHandle};
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
 use tfweb_engine::Session;
@@ -152,7 +153,12 @@ impl RunningServer {
     pub(crate) fn loading(load: Load, flags: &str) -> Self {
         Self::run(config(flags), async move |config, models| {
             let loader = Loader { load, ..models.loader(config) };
-            Some(Arc::new(ModelSet::new(Arc::clone(&models.catalog), loader, start_arbiter(log::end_process))))
+            Some(Arc::new(ModelSet::new(
+                Arc::clone(&models.catalog),
+                loader,
+                start_arbiter(log::end_process),
+                LookAgain::default(),
+            )))
         })
     }
 
@@ -200,7 +206,7 @@ impl RunningServer {
         let (started, start) = mpsc::channel();
         let thread = thread::spawn(move || {
             actix::System::new().block_on(async {
-                let models = Models::new(&config).unwrap_or_else(|error| panic!("{error}"));
+                let models = Models::new(&config, LookAgain::default()).unwrap_or_else(|error| panic!("{error}"));
                 let catalog = Arc::clone(&models.catalog);
                 let set = fill(&config, &models).await;
                 let server = Server::start(&config, models, set.clone()).expect("the server starts");

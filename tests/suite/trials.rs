@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tfweb_engine::tensorflow::{InterOp, SavedModelSession};
-use tfweb_engine::{Session, Tensor};
+use tfweb_engine::{Session, Tensor, Trial};
 
 use crate::process::Process;
 use crate::support::session;
@@ -73,6 +73,20 @@ fn a_variable_of_tensorflow_1_is_not_changed() {
     assert_eq!(run("read").as_slice::<f32>().unwrap(), [0.0]);
     assert_eq!(run("write").as_slice::<f32>().unwrap(), [5.0]);
     assert_eq!(run("read").as_slice::<f32>().unwrap(), [1.0], "a request changes it");
+}
+
+#[test]
+fn an_operation_without_a_kernel_is_found_without_a_trial() {
+    let session = load("tests/models/no_kernel/1", InterOp::Auto);
+    let index = signature(&session, "serving_default");
+    let Trial::Failed(why) = session.trial(index) else { panic!("{:?}", session.trial(index)) };
+    assert_eq!(why, "its operation EagerPyFunc cannot run: this TensorFlow has no kernel for it");
+    assert!(session.run(index, &[&[Tensor::from_vec(&[1], vec![0.0_f32])]]).is_err());
+    for model in ["tests/models/engine/1", "tests/models/kitchen/1", "tests/models/operations/1", "tests/models/examples/1"] {
+        let session = load(model, InterOp::Auto);
+        let failed = |index: &usize| session.trial(*index).failure().is_some_and(|why| why.contains("no kernel"));
+        assert_eq!((0..session.signatures().len()).find(failed), None, "{model}");
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ async fn each_bad_request_fails_alone_whatever_the_code() {
 
 #[actix::test]
 async fn a_session_that_breaks_is_found_out_with_an_input_that_has_run_well() {
-    for code in [Code::Internal, Code::DataLoss] {
+    for code in [Code::Internal, Code::DataLoss, Code::NotFound] {
         let runs = AtomicUsize::new(0);
         let breaks = move |x: &Tensor, _| match runs.fetch_add(1, Ordering::Relaxed) {
             0 => Ok(vec![x.clone()]),
@@ -107,6 +107,20 @@ async fn damaged_bytes_are_the_clients_while_the_session_works() {
     assert_eq!(values(handle.predict(column(&[1.0, 2.0]), soon(), None).await), [1.0, 2.0]);
     assert_eq!(handle.predict(column(&[-1.0]), soon(), None).await.unwrap_err(), error(Code::DataLoss));
     assert_eq!(own.run_values(), [vec![-1.0], vec![1.0, 2.0], vec![-1.0], vec![1.0]], "the proof is one row");
+}
+
+#[actix::test]
+async fn what_is_not_found_is_the_clients_where_others_have_run_well() {
+    let (own, handle) = start_own(POLICY, damaged(Code::NotFound));
+    let error = |code| Error::new(code, "-1 is damaged");
+    let bad = async || handle.predict(column(&[-1.0]), soon(), None).await.unwrap_err();
+    assert_eq!(bad().await, error(Code::Internal), "the model may lack a file, or an operation");
+    assert_eq!(values(handle.predict(column(&[1.0, 2.0]), soon(), None).await), [1.0, 2.0]);
+    assert_eq!(bad().await, error(Code::InvalidArgument));
+    assert_eq!(own.run_values(), [vec![-1.0], vec![1.0, 2.0], vec![-1.0], vec![1.0]], "the proof is one row");
+    // Nobody may try a signature that changes the model, but requests have run well.
+    own.may_be_tried.store(false, Ordering::Relaxed);
+    assert_eq!(bad().await, error(Code::InvalidArgument));
 }
 
 #[actix::test]

@@ -1,14 +1,17 @@
 //! Requests that are larger than a batch.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
 use futures::FutureExt;
 use tfweb_engine::fake::Behaviour;
 use tfweb_engine::{Code, Tensor};
-use tfweb_limits::Deadline;
+use tfweb_limits::{Deadline, Holding, Ledger};
 
-use super::support::{behind_a_held_run, column, floats, soon, start, start_own, until, until_queued, values, POLICY};
+use super::support::{
+    behind_a_held_run, column, floats, soon, start, start_counted, start_own, until, until_queued, values, POLICY,
+};
 use crate::model_handle::Policy;
 
 #[actix::test]
@@ -119,5 +122,57 @@ async fn parts_whose_outputs_are_not_their_rows_give_way_to_one_run_of_all() {
         assert_eq!(outputs[0].dims(), [100, 100], "rows as wide as the widest of all");
         assert!(own.run_values().contains(&input));
         assert_eq!(handle.queued_requests(), 0);
+    }
+}
+
+/// A row of outputs that are much larger than their row of inputs.
+const WIDE: usize = 1000;
+const WIDE_BYTES: usize = WIDE * size_of::<f32>();
+
+fn wide(x: &Tensor) -> Vec<Tensor> {
+    let rows = floats(x).len();
+    vec![Tensor::from_vec(&[rows, WIDE], vec![1.0_f32; rows * WIDE])]
+}
+
+#[actix::test]
+async fn outputs_of_parts_count_until_the_answer_is_dropped() {
+    let ledger = Ledger::new(1 << 30);
+    let held: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let (counts, at_each_run) = (Arc::clone(&ledger), Arc::clone(&held));
+    let (own, handle) = start_counted(POLICY, &ledger, move |x, _| {
+        at_each_run.lock().unwrap().push(counts.bytes(Holding::Answers));
+        Ok(wide(x))
+    });
+    let mut outputs = handle.predict(column(&[1.0; 100]), soon(), None).await.unwrap().outputs;
+    let rows = own.fake.run_rows();
+    let before = |run: usize| rows[..run].iter().sum::<usize>() * WIDE_BYTES;
+    assert_eq!(*held.lock().unwrap(), (0..rows.len()).map(before).collect::<Vec<_>>());
+    assert_eq!((outputs[0].dims(), ledger.bytes(Holding::Answers)), (&[100, WIDE][..], 100 * WIDE_BYTES));
+    let share = outputs.take_share();
+    drop(outputs);
+    assert_eq!(ledger.bytes(Holding::Answers), 100 * WIDE_BYTES, "who writes the answer has the share");
+    drop(share);
+    assert_eq!(ledger.bytes(Holding::Answers), 0);
+}
+
+#[actix::test]
+async fn outputs_of_parts_have_room_or_their_request_fails() {
+    // While they are joined, all outputs exist twice.
+    for (room_rows, expect) in [(70, false), (150, false), (200, true)] {
+        let ledger = Ledger::new(room_rows * WIDE_BYTES);
+        let (own, handle) = start_counted(POLICY, &ledger, |x, _| Ok(wide(x)));
+        let answer = handle.predict(column(&[1.0; 100]), soon(), None).await;
+        match &answer {
+            Ok(prediction) => assert_eq!(prediction.outputs[0].dims(), [100, WIDE]),
+            Err(error) => {
+                assert_eq!(error.code, Code::Unavailable);
+                assert!(error.message.contains(&format!("of {} bytes for all", room_rows * WIDE_BYTES)), "{error}");
+            }
+        }
+        assert_eq!(answer.is_ok(), expect, "room for {room_rows} rows");
+        drop(answer);
+        assert_eq!(values(handle.predict(column(&[1.0]), soon(), None).await).len(), WIDE, "others are answered");
+        assert_eq!((ledger.bytes(Holding::Answers), ledger.shares(Holding::Answers), handle.queued_requests()), (0, 0, 0));
+        assert_eq!(own.fake.run_rows()[0], 32);
     }
 }

@@ -9,7 +9,7 @@ use actix::Arbiter;
 use futures::future::join_all;
 use tfweb_engine::fake::{Behaviour, FakeSession};
 use tfweb_engine::{Error, Session, Signature, Tensor};
-use tfweb_limits::Deadline;
+use tfweb_limits::{Deadline, Ledger};
 
 use crate::caller::Prediction;
 use crate::model_handle::{start_model, ModelHandle, Policy, SignatureFigures};
@@ -86,10 +86,18 @@ pub(super) fn start_own<F>(policy: Policy, outputs: F) -> (Arc<Own<F>>, ModelHan
 where
     F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
 {
+    start_counted(policy, &Ledger::new(1 << 30), outputs)
+}
+
+/// Does the same, with a ledger of the test's own.
+pub(super) fn start_counted<F>(policy: Policy, ledger: &Arc<Ledger>, outputs: F) -> (Arc<Own<F>>, ModelHandle)
+where
+    F: Fn(&Tensor, Duration) -> Result<Vec<Tensor>, Error> + Send + Sync + 'static,
+{
     let fake = FakeSession::new(Behaviour::Slow(Duration::ZERO));
     let own =
         Arc::new(Own { fake, outputs, may_be_tried: AtomicBool::new(true), overdue: AtomicUsize::new(0), runs: Mutex::default() });
-    let handles = start_session(own.clone(), policy, Arc::new(NoObserver));
+    let handles = start_session(own.clone(), policy, ledger, Arc::new(NoObserver));
     (own, handles.into_iter().next().unwrap())
 }
 
@@ -100,12 +108,17 @@ pub(super) fn start_all(fake: &Arc<FakeSession>) -> Vec<ModelHandle> {
 
 /// Starts all signatures of a session on this thread. `observer` is told of the runs of each.
 pub(super) fn start_observed(fake: &Arc<FakeSession>, policy: Policy, observer: Arc<dyn RunObserver>) -> Vec<ModelHandle> {
-    start_session(fake.clone(), policy, observer)
+    start_session(fake.clone(), policy, &Ledger::new(1 << 30), observer)
 }
 
-fn start_session(session: Arc<dyn Session>, policy: Policy, observer: Arc<dyn RunObserver>) -> Vec<ModelHandle> {
+fn start_session(
+    session: Arc<dyn Session>,
+    policy: Policy,
+    ledger: &Arc<Ledger>,
+    observer: Arc<dyn RunObserver>,
+) -> Vec<ModelHandle> {
     let figures = |_: &str| SignatureFigures { gauges: Arc::default(), observer: Arc::clone(&observer) };
-    start_model(&Arbiter::current(), &session, policy, figures).unwrap()
+    start_model(&Arbiter::current(), &session, policy, ledger, figures).unwrap()
 }
 
 pub(super) fn column(values: &[f32]) -> Vec<Tensor> {

@@ -144,6 +144,8 @@ impl Context {
                 None => format!("{} of any shape", spec.dtype),
             })
         });
+        let is_complex = spec.is_some_and(|spec| matches!(spec.dtype, DType::Complex64 | DType::Complex128));
+        let note = note.or_else(|| is_complex.then(|| "a complex number is a list of two numbers: [real, imaginary]".to_owned()));
         let mut text = format!("{subject}expected {}, got {got}{}", expected.unwrap_or_default(), self.place());
         if let Some(note) = note {
             let _ = write!(text, " ({note})");

@@ -281,9 +281,23 @@ fn columns_must_agree_in_rows() {
 }
 
 #[test]
-fn complex_numbers_are_not_served() {
-    check("x: complex64 [-1]", r#"{"x":[1]}"#, r#"! UNIMPLEMENTED: input "x" is complex64, which is not served"#);
-    check("a: float32 [-1]; x: complex128 [-1]", "", r#"! UNIMPLEMENTED: input "x" is complex128, which is not served"#);
+fn complex_numbers_are_pairs() {
+    let input = "x: complex64 [-1]";
+    let note = "(a complex number is a list of two numbers: [real, imaginary])";
+    let refused = |input: &str, body: &str, expect: &str| check(input, body, &format!("! input \"x\": expected {expect} {note}"));
+    check(input, r#"{"x":[[1,2],[-0.5,"NaN"]]}"#, r#"Columns x = [2] [[1.0,2.0],[-0.5,"NaN"]]"#);
+    check(input, r#"[{"x":[1,2]},{"x":[3,4]}]"#, "Examples(2) x = [2] [[1.0,2.0],[3.0,4.0]]");
+    check(input, r#"{"x":{"b64":"AACAPwAAAEA="}}"#, "Columns x = [1] [[1.0,2.0]]");
+    check(input, r#"{"x":[]}"#, "Columns x = [0] []");
+    check("x: complex128 []", r#"{"x":[1,1e300]}"#, "Columns x = [] [1.0,1e+300]");
+    check("x: complex128 ?", r#"{"x":[[[1,2]]]}"#, "Columns x = [1, 1] [[[1.0,2.0]]]");
+    refused(input, r#"{"x":[1]}"#, "complex64 of shape [-1], got the number 1 at [0]");
+    refused(input, r#"{"x":[[1,2,3]]}"#, "complex64 of shape [-1], got a list of 3 values at [0]");
+    let beyond = r#"! input "x": expected complex64 of shape [-1], got the number 1e39 at [0][1] (out of the range of float32)"#;
+    check(input, r#"{"x":[[1,1e39]]}"#, beyond);
+    refused(input, r#"{"x":{"b64":"AACAPw=="}}"#, "a multiple of 8 bytes, got 4 bytes as \"b64\"");
+    refused("x: complex128 ?", r#"{"x":[[1],[2]]}"#, "complex128 of any shape, got lists that do not end in pairs");
+    refused("x: complex128 ?", r#"{"x":1}"#, "complex128 of any shape, got lists that do not end in pairs");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn random_tensor(dtype: DType, dims: &[usize], random: &mut Random) -> Tensor {
     with_scalar!(dtype, T => {
         let mut element = || {
             let bits = if T::DTYPE == DType::Bool { random.next() & 1 } else { random.next() };
-            T::read_le(&bits.to_le_bytes()[..size_of::<T>()])
+            T::read_le(&[bits, random.next()].map(u64::to_le_bytes).concat()[..size_of::<T>()])
         };
         Tensor::from_vec(dims, (0..count).map(|_| element()).collect::<Vec<T>>())
     }, else {

@@ -1,5 +1,7 @@
 //! The shape of an input while its values are being read: known from the signature, or shown by the lists so far.
 
+use std::borrow::Cow;
+
 use tfweb_engine::{element_count, Dims, PartialShape, RANK_MAX};
 
 use super::context::Problem;
@@ -7,10 +9,12 @@ use super::found::Found;
 
 /// Stands for a dimension that no list has shown yet. No list in a body is that long.
 const UNSEEN: usize = usize::MAX;
+/// The numbers of a pair.
+const PAIR: usize = 2;
 
 /// The shape of one input, as far as the signature or the lists so far tell it.
 pub(super) struct SeenShape<'s> {
-    known: Option<&'s [Option<usize>]>,
+    known: Option<Cow<'s, [Option<usize>]>>,
     rank: Option<usize>,
     seen: Dims,
 }
@@ -18,9 +22,23 @@ pub(super) struct SeenShape<'s> {
 impl<'s> SeenShape<'s> {
     /// Starts from the shape that the signature gives.
     pub(super) fn new(shape: &'s PartialShape) -> Self {
-        let known = shape.dims();
-        let seen = known.unwrap_or_default().iter().map(|dim| dim.unwrap_or(UNSEEN)).collect();
-        Self { known, rank: known.map(<[_]>::len), seen }
+        Self::known(shape.dims().map(Cow::Borrowed))
+    }
+
+    /// Starts from the shape that the signature gives, with pairs of numbers as its elements.
+    pub(super) fn of_pairs(shape: &PartialShape) -> Self {
+        Self::known(shape.dims().map(|dims| Cow::Owned([dims, &[Some(PAIR)]].concat())))
+    }
+
+    fn known(known: Option<Cow<'s, [Option<usize>]>>) -> Self {
+        let dims = known.as_deref().unwrap_or_default();
+        let (rank, seen) = (known.as_ref().map(|dims| dims.len()), dims.iter().map(|dim| dim.unwrap_or(UNSEEN)).collect());
+        Self { known, rank, seen }
+    }
+
+    /// Whether the innermost lists so far are pairs.
+    pub(super) fn ends_in_pairs(&self) -> bool {
+        self.seen.last() == Some(&PAIR)
     }
 
     /// The rank, where the signature or a first value has settled it.
@@ -66,7 +84,7 @@ impl<'s> SeenShape<'s> {
     pub(super) fn other_length(&self, depth: usize, count: usize) -> Problem {
         let values = if count == 1 { "value" } else { "values" };
         let problem = Problem::got(format!("a list of {count} {values}"));
-        if self.known.is_some_and(|known| known[depth].is_some()) {
+        if self.known.as_ref().is_some_and(|known| known[depth].is_some()) {
             problem
         } else {
             problem.noting(format!("the lists before it have {}", self.seen[depth]))
@@ -75,7 +93,7 @@ impl<'s> SeenShape<'s> {
 
     /// Settles every dimension from `depth` on by the number of bytes of all elements, each of `element_bytes`.
     pub(super) fn fit_bytes(&mut self, depth: usize, bytes: usize, element_bytes: usize) -> Result<(), Problem> {
-        let Some(known) = self.known.and_then(|known| known.get(depth..)) else {
+        let Some(known) = self.known.as_ref().and_then(|known| known.get(depth..)).map(<[_]>::to_vec) else {
             return Err(Problem::got("bytes as \"b64\"").noting("bytes need a shape of known rank; send lists"));
         };
         let unknown = known.iter().filter(|dim| dim.is_none()).count();
@@ -116,7 +134,7 @@ impl<'s> SeenShape<'s> {
 
     /// Adds the rank that the first value settled, where the signature gives none, to the refusal of a value at the wrong depth.
     pub(super) fn noting_rank(&self, problem: Problem) -> Problem {
-        match (self.known, self.rank) {
+        match (&self.known, self.rank) {
             (None, Some(rank)) => problem.noting(format!("the first value has rank {rank}")),
             (Some(_), _) | (None, None) => problem,
         }

@@ -99,6 +99,26 @@ scalars! {
     bool: 6, |value, _rules, out| out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
+/// A complex number is the list of its real and its imaginary part.
+macro_rules! pairs {
+    ($($part:ty),*) => {$(
+        impl ToJson for [$part; 2] {
+            const TEXT_BYTES: usize = 2 * <$part>::TEXT_BYTES + 2;
+
+            fn write_json(self, rules: &impl WriteRules, out: &mut Vec<u8>) {
+                let [real, imaginary] = self;
+                out.push(b'[');
+                real.write_json(rules, out);
+                out.push(b',');
+                imaginary.write_json(rules, out);
+                out.push(b']');
+            }
+        }
+    )*};
+}
+
+pairs!(f32, f64);
+
 #[inline]
 fn write_integer(value: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());

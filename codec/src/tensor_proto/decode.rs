@@ -16,10 +16,12 @@ pub struct Room {
 
 impl Room {
     fn take(&mut self, count: usize, size: usize) -> Result<(), String> {
-        let left = count.checked_mul(size).and_then(|bytes| self.bytes.checked_sub(bytes));
-        self.bytes = left.ok_or_else(|| {
+        let bytes = count.saturating_mul(size);
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            let left = self.bytes;
             format!(
-                "one value for {count} elements: expected no more than fit into a message; send them, or raise --grpc_message_size"
+                "one value for {count} elements: expected at most {left} bytes of such elements, got {bytes} bytes; send fewer, or \
+                 raise --grpc_message_size"
             )
         })?;
         Ok(())
@@ -134,9 +136,9 @@ fn values<T: Scalar>(proto: &mut TensorProto) -> Result<(&'static str, Vec<T>), 
         DType::Uint16 => ("int_val", narrow::<u16>(&proto.int_val)?),
         DType::Float16 => ("half_val", halves(&proto.half_val, f16::from_bits)?),
         DType::Bfloat16 => ("half_val", halves(&proto.half_val, bf16::from_bits)?),
-        DType::String | DType::Complex64 | DType::Complex128 | DType::Other(_) => {
-            return Err("not a scalar; this is a bug".to_owned())
-        }
+        DType::Complex64 => ("scomplex_val", pairs("scomplex_val", &proto.scomplex_val)?),
+        DType::Complex128 => ("dcomplex_val", pairs("dcomplex_val", &proto.dcomplex_val)?),
+        DType::String | DType::Other(_) => return Err("not a scalar; this is a bug".to_owned()),
     };
     let values = tensor.downcast::<Vec<T>>().expect("the field's type is that of the dtype; this is a bug");
     Ok((field, *values))
@@ -157,6 +159,16 @@ fn narrow<T: TryFrom<i32> + Scalar>(values: &[i32]) -> Result<AnyVec, String> {
 fn halves<T: 'static>(values: &[i32], from_bits: fn(u16) -> T) -> Result<AnyVec, String> {
     let half = |&bits: &i32| u16::try_from(bits).map(from_bits).map_err(|_| format!("half_val: expected 16 bits, got {bits}"));
     Ok(Box::new(values.iter().map(half).collect::<Result<Vec<T>, _>>()?))
+}
+
+/// Complex numbers: each is a real and an imaginary part.
+fn pairs<T: Copy + 'static>(field: &str, parts: &[T]) -> Result<AnyVec, String> {
+    let (pairs, rest) = parts.as_chunks::<2>();
+    if rest.is_empty() {
+        Ok(Box::new(pairs.to_vec()))
+    } else {
+        Err(format!("{field}: expected pairs of a real and an imaginary part, got {} values", parts.len()))
+    }
 }
 
 fn string_values(proto: &mut TensorProto, count: usize, room: &mut Room) -> Result<Vec<Bytes>, String> {

@@ -6,4 +6,4 @@ mod encode;
 mod tests;
 
 pub use decode::{decode, Room};
-pub use encode::{dim_size, dtype_number, encode};
+pub use encode::{dim_size, dtype_number, encode, AnswerTensor};

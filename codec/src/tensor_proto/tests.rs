@@ -1,10 +1,11 @@
 //! Tests of tensors that become messages, and of messages that become tensors.
 
 use bytes::Bytes;
+use prost::Message;
 use tfweb_engine::{bf16, f16, DType, Tensor};
 
 use super::decode::{decode, Room};
-use super::encode::{dtype_number, encode};
+use super::encode::{dtype_number, encode, AnswerTensor};
 use tfweb_proto::tensorflow::tensor_shape_proto::Dim;
 use tfweb_proto::tensorflow::{TensorProto, TensorShapeProto};
 
@@ -43,15 +44,23 @@ fn every_dtype_comes_back_in_both_forms() {
         Tensor::from_vec(&[2], vec![0, u32::MAX]),
         Tensor::from_vec(&[2], vec![0, u64::MAX]),
         Tensor::from_vec(&[3, 1], vec![true, false, true]),
+        Tensor::from_vec(&[2], vec![[1.5_f32, -2.0], [f32::MIN, 0.0]]),
+        Tensor::from_vec(&[2, 1], vec![[1e300_f64, -0.0], [0.5, f64::INFINITY]]),
         Tensor::from_strings(&[2], std::sync::Arc::new(vec![Bytes::from_static(b"a\0"), Bytes::from_static(b"\xff")])),
         Tensor::from_vec::<f32>(&[0, 3], vec![]),
     ];
     for tensor in tensors {
         for typed_values in [false, true] {
-            let proto = encode(&tensor, typed_values);
+            let answer = if typed_values { AnswerTensor::of_values(&tensor) } else { AnswerTensor::of_content(&tensor) };
+            let bytes = answer.encode_to_vec();
+            assert_eq!(answer.encoded_len(), bytes.len(), "{tensor:?}");
+            let proto = TensorProto::decode(&bytes[..]).unwrap();
             let has_content = !typed_values && tensor.dtype() != DType::String && tensor.element_count() > 0;
             assert_eq!(!proto.tensor_content.is_empty(), has_content, "{tensor:?}");
+            // As prost itself writes the same message.
+            assert_eq!(proto.encode_to_vec(), bytes, "{tensor:?}");
             assert_eq!(read(proto).unwrap(), tensor, "typed: {typed_values}");
+            assert_eq!(read(encode(&tensor)).unwrap(), tensor);
         }
     }
 }
@@ -62,7 +71,7 @@ fn content_is_not_copied() {
     let unaligned = content.slice(1..);
     let tensor = read(TensorProto { tensor_content: unaligned.clone(), ..proto(DType::Float32, &[2, 2]) }).unwrap();
     assert_eq!(tensor.as_bytes().unwrap().as_ptr(), unaligned.as_ptr());
-    assert_eq!(encode(&tensor, false).tensor_content.as_ptr(), unaligned.as_ptr());
+    assert_eq!(encode(&tensor).tensor_content.as_ptr(), unaligned.as_ptr());
 }
 
 #[test]
@@ -71,6 +80,8 @@ fn the_last_value_stands_for_the_missing_ones() {
     assert_eq!(read(values(&[5.0])).unwrap().as_slice::<f32>().unwrap(), [5.0; 3]);
     assert_eq!(read(values(&[1.0, 2.0])).unwrap().as_slice::<f32>().unwrap(), [1.0, 2.0, 2.0]);
     assert_eq!(read(values(&[])).unwrap().as_slice::<f32>().unwrap(), [0.0; 3]);
+    let complex = TensorProto { scomplex_val: vec![1.0, 2.0], ..proto(DType::Complex64, &[2]) };
+    assert_eq!(read(complex).unwrap().as_slice::<[f32; 2]>().unwrap(), [[1.0, 2.0]; 2]);
     let strings = TensorProto { string_val: vec![Bytes::from_static(b"a")], ..proto(DType::String, &[2]) };
     assert_eq!(read(strings).unwrap().as_strings().unwrap().iter().collect::<Vec<_>>(), [b"a", b"a"]);
 }
@@ -105,6 +116,9 @@ fn what_does_not_fit_is_refused() {
     );
     refused(TensorProto { int_val: vec![300], ..proto(DType::Uint8, &[1]) }, "300 is out of range of uint8");
     refused(TensorProto { half_val: vec![-1], ..proto(DType::Float16, &[1]) }, "expected 16 bits, got -1");
+    refused(TensorProto { dcomplex_val: vec![1.0; 3], ..proto(DType::Complex128, &[2]) }, "expected pairs of a real and");
+    let content = TensorProto { tensor_content: Bytes::from_static(&[0; 8]), ..proto(DType::Complex64, &[2]) };
+    refused(content, "expected 16 bytes of tensor_content for complex64 of shape [2], got 8");
     let long = TensorProto { string_val: vec![Bytes::from(vec![0; ROOM / 2])], ..proto(DType::String, &[2]) };
     refused(long, "one value for 2 elements");
 }

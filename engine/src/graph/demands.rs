@@ -1,6 +1,6 @@
 //! Follows a fed tensor through the graph and gathers the demands that operations make on its shape.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use prost::Message;
@@ -83,6 +83,12 @@ impl Graph {
     pub(crate) fn state_change(&self, fetches: &[&str], stateless: &HashSet<String>) -> Option<&str> {
         let changes = |node: &&Node| !self.functions.contains_key(&node.op) && may_change_state(&node.op, stateless);
         self.running(fetches).into_iter().find(changes).map(|node| node.op.as_str())
+    }
+
+    /// The types of the operations that may run when `fetches` are fetched.
+    pub(crate) fn operations(&self, fetches: &[&str]) -> BTreeSet<&str> {
+        let operations = self.running(fetches).into_iter().map(|node| node.op.as_str());
+        operations.filter(|operation| !self.functions.contains_key(*operation)).collect()
     }
 
     /// All nodes that may run when `fetches` are fetched: those before them, and the bodies of the functions that these call. Nodes

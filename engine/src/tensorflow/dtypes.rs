@@ -11,7 +11,7 @@ macro_rules! data_types {
         pub(super) fn data_type_of(dtype: DType) -> Option<DataType> {
             match dtype {
                 $(DType::$dtype => Some(DataType::$data_type),)*
-                DType::Complex64 | DType::Complex128 | DType::Other(_) => None,
+                DType::Other(_) => None,
             }
         }
 
@@ -22,7 +22,7 @@ macro_rules! data_types {
         pub(super) fn c_type_of(dtype: DType) -> TF_DataType {
             match dtype {
                 $(DType::$dtype => TF_DataType::$c_type,)*
-                DType::Complex64 | DType::Complex128 | DType::Other(_) => unreachable!("not a served dtype; this is a bug"),
+                DType::Other(_) => unreachable!("not a served dtype; this is a bug"),
             }
         }
 
@@ -31,8 +31,6 @@ macro_rules! data_types {
         pub(super) fn dtype_of(data_type: DataType) -> DType {
             match data_type {
                 $(DataType::$data_type => DType::$dtype,)*
-                DataType::Complex64 => DType::Complex64,
-                DataType::Complex128 => DType::Complex128,
                 DataType::QInt8 => DType::Other(11),
                 DataType::QUInt8 => DType::Other(12),
                 DataType::QInt32 => DType::Other(13),
@@ -60,5 +58,7 @@ data_types! {
     Uint32 = UInt32, TF_UINT32;
     Uint64 = UInt64, TF_UINT64;
     Bool = Bool, TF_BOOL;
+    Complex64 = Complex64, TF_COMPLEX64;
+    Complex128 = Complex128, TF_COMPLEX128;
     String = String, TF_STRING;
 }

@@ -1,6 +1,7 @@
 //! TensorFlow's registry of operations.
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::slice;
 use std::sync::OnceLock;
 
@@ -13,6 +14,26 @@ use crate::graph;
 pub(super) fn stateless_operations() -> &'static HashSet<String> {
     static NAMES: OnceLock<HashSet<String>> = OnceLock::new();
     NAMES.get_or_init(|| read(|registry| graph::stateless_operations(registry).unwrap_or_default()))
+}
+
+/// Whether TensorFlow has a kernel of an operation, for whatever device. It has none of operations that only Python runs, or another
+/// library. `true` if TensorFlow does not tell. The library must be open.
+pub(super) fn has_kernel(operation: &str) -> bool {
+    let Ok(name) = CString::new(operation) else { return true };
+    // SAFETY: `name` is text that ends with a NUL, and `status` is a status of our own. c_api.h, TF_GetRegisteredKernelsForOp: "Returns
+    // a serialized KernelList protocol buffer containing KernelDefs for all kernels registered for the operation named `name`." An
+    // empty list has no bytes. The buffer is ours until it is deleted here.
+    unsafe {
+        let status = tf::TF_NewStatus();
+        let buffer = tf::TF_GetRegisteredKernelsForOp(name.as_ptr(), status);
+        let is_told = !buffer.is_null() && tf::TF_GetCode(status) == tf::TF_Code::TF_OK;
+        let has_kernel = !is_told || (*buffer).length > 0;
+        if !buffer.is_null() {
+            tf::TF_DeleteBuffer(buffer);
+        }
+        tf::TF_DeleteStatus(status);
+        has_kernel
+    }
 }
 
 /// Hands the serialized OpList to `read`.

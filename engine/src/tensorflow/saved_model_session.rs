@@ -9,7 +9,7 @@ use tensorflow::{Code as TfCode, FetchToken, Graph, Operation, Output, SavedMode
 
 use super::free_memory;
 use super::probe::{probe, InterOp};
-use super::registry::stateless_operations;
+use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
 use super::transfer::{merge, take_output, Feed};
@@ -84,12 +84,13 @@ impl SavedModelSession {
                 spec.feed = feed;
             }
             method.untried = method.find_untried(known.as_ref()).map_err(failed)?;
+            method.trial = method.without_kernel(known.as_ref()).map_err(failed)?;
             methods.push(method);
             signatures.push(signature);
         }
         let mut this = Self { session: bundle.session, signatures, methods };
         for index in 0..this.methods.len() {
-            if this.methods[index].untried.is_some() {
+            if this.methods[index].untried.is_some() || this.methods[index].trial != Trial::NotTried {
                 continue;
             }
             let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller, Duration::MAX);
@@ -169,6 +170,10 @@ impl Session for SavedModelSession {
         self.methods[signature].has_outlasted.store(true, Ordering::Relaxed);
     }
 
+    fn rest(&self) {
+        free_memory::give_back();
+    }
+
     fn may_be_tried(&self, signature: usize) -> bool {
         self.methods[signature].untried.is_none()
     }
@@ -193,6 +198,16 @@ impl Method {
         let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
         let change = graph.state_change(&fetches, stateless_operations());
         Ok(change.map(|operation| format!("its operation {operation} may change the model's state")))
+    }
+
+    /// Finds an operation that this TensorFlow cannot run. The trial on zeros would find it too, but not each signature gets one.
+    fn without_kernel(&self, known: Option<&graph::Graph>) -> Result<Trial, Status> {
+        let fetches = self.fetch_names()?;
+        let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
+        let missing = known.and_then(|graph| graph.operations(&fetches).into_iter().find(|operation| !has_kernel(operation)));
+        Ok(missing.map_or(Trial::NotTried, |operation| {
+            Trial::Failed(format!("its operation {operation} cannot run: this TensorFlow has no kernel for it"))
+        }))
     }
 
     /// Finds the shapes that may be fed to each input, in order. `known` is `None` if the operations of the graph are not known.
@@ -230,13 +245,14 @@ fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     graph::Graph::parse(&graph.graph_def().ok()?).ok()
 }
 
-/// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, `DataLoss` if it finds bytes damaged, and
-/// mostly `Internal` otherwise.
+/// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, `DataLoss` if it finds bytes damaged,
+/// `NotFound` if it does not find what they name, and mostly `Internal` otherwise.
 fn error_of(status: &Status) -> Error {
     #[allow(clippy::wildcard_enum_match_arm, reason = "any other code of TensorFlow is no fault of the caller")]
     let code = match status.code() {
         TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
         TfCode::DataLoss => Code::DataLoss,
+        TfCode::NotFound => Code::NotFound,
         TfCode::DeadlineExceeded => Code::DeadlineExceeded,
         TfCode::Unimplemented => Code::Unimplemented,
         // This is not Unavailable: a load balancer would take the request as not begun, and send it to the next replica.

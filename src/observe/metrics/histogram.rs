@@ -53,6 +53,20 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
+    /// The lowest bound that the share `q` of all values does not exceed. A value above all bounds counts as the last bound. `None`
+    /// if no value was counted.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub fn bound(&self, q: f64) -> Option<u64> {
+        let rank = q * self.count() as f64;
+        let mut gathered = 0;
+        let index = self.counts.iter().position(|&count| {
+            gathered += count;
+            gathered > 0 && gathered as f64 >= rank
+        })?;
+        self.bounds.get(index).or(self.bounds.last()).copied()
+    }
+
     /// The value that the share `q` of all values does not exceed. Values count as spread evenly between two bounds, and a value
     /// above all bounds counts as the last bound. `None` if no value was counted.
     #[must_use]
@@ -91,7 +105,10 @@ mod tests {
         (0..100).for_each(|value| histogram.observe(value * 20 / 100 + 1));
         let read = histogram.read();
         assert_eq!((read.quantile(0.5), read.quantile(0.25), read.quantile(1.0)), (Some(10.0), Some(5.0), Some(20.0)));
+        assert_eq!([0.5, 0.51, 1.0].map(|q| read.bound(q)), [Some(10), Some(20), Some(20)]);
+        assert_eq!(Histogram::new(&[10]).read().bound(0.5), None);
         histogram.observe(1_000_000);
+        assert_eq!(histogram.read().bound(1.0), Some(40));
         assert_eq!(histogram.read().quantile(1.0), Some(40.0), "nothing is known beyond the last bound");
     }
 }

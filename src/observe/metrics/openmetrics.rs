@@ -56,8 +56,8 @@ impl Family<'_> {
         self.sample(labels, |mut encoder| encoder.encode_gauge(&value))
     }
 
-    /// Writes a sample of a histogram, with those of its bounds that are `shown`. `per_unit` is how many of the recorded values
-    /// make one unit of the metric.
+    /// Writes a sample of a histogram, with those of its bounds that are `shown`; nothing for a histogram without values.
+    /// `per_unit` is how many of the recorded values make one unit of the metric.
     #[allow(clippy::cast_precision_loss, reason = "counts and bounds are far below 2^53")]
     pub(super) fn distribution(
         &mut self,
@@ -66,6 +66,10 @@ impl Family<'_> {
         per_unit: f64,
         shown: fn(u64) -> bool,
     ) -> fmt::Result {
+        let count = values.count();
+        if count == 0 {
+            return Ok(());
+        }
         let bounds = values.bounds.iter().map(|&bound| (bound as f64 / per_unit, shown(bound))).chain([(f64::INFINITY, true)]);
         let (mut buckets, mut gathered) = (Vec::new(), 0);
         for ((bound, shown), count) in bounds.zip(&values.counts) {
@@ -74,7 +78,7 @@ impl Family<'_> {
                 buckets.push((bound, std::mem::take(&mut gathered)));
             }
         }
-        let (sum, count) = (values.sum as f64 / per_unit, values.count());
+        let sum = values.sum as f64 / per_unit;
         self.sample(labels, |mut encoder| encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None))
     }
 

@@ -19,8 +19,8 @@ use crate::observe::labels::ProtocolId;
 use crate::observe::stage::Stage;
 
 const NANOS: f64 = 1e9;
-/// The lowest bound in the histograms of times for scrapers.
-const FIRST_BOUND_NANOS: u64 = 100_000;
+/// The lowest and the highest bound in the histograms of times for scrapers: 500 µs and 10 s.
+const TIMES_SHOWN_NANOS: std::ops::RangeInclusive<u64> = 500_000..=10_000_000_000;
 
 /// Writes all metrics.
 #[must_use]
@@ -88,13 +88,13 @@ fn requests(page: &mut Page<'_, '_>, scrape: &Scrape, series: &[Series]) -> fmt:
     let unknown = Series { model, version, signature, metrics: Arc::clone(scrape.requests.unknown()) };
     let all = || series.iter().chain([&unknown]);
     let mut family = page.counter("tfweb_requests", "Requests that have ended, by code", None)?;
-    for one in all() {
+    for one in all().filter(|one| one.metrics.has_begun()) {
         for (protocol, code, count) in one.metrics.ended() {
             family.count(&one.with(&[("protocol", protocol.name), ("code", code)]), count as f64)?;
         }
     }
     let mut family = page.counter("tfweb_request_failures", "Requests that have failed, by reason", None)?;
-    for one in all() {
+    for one in all().filter(|one| one.metrics.has_begun()) {
         for reason in Reason::ALL {
             family.count(&one.with(&[("reason", reason.name())]), one.metrics.failures(reason) as f64)?;
         }
@@ -121,7 +121,7 @@ fn times(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
 /// short.
 fn is_round(nanos: u64) -> bool {
     let decade = 10_u64.pow(nanos.ilog10());
-    nanos >= FIRST_BOUND_NANOS && [10, 25, 50].contains(&(nanos * 10 / decade))
+    TIMES_SHOWN_NANOS.contains(&nanos) && [10, 25, 50].contains(&(nanos * 10 / decade))
 }
 
 fn rows(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
@@ -142,7 +142,7 @@ fn rows(page: &mut Page<'_, '_>, series: &[Series]) -> fmt::Result {
     ] {
         let mut family = page.histogram(name, help, None)?;
         for one in series {
-            family.distribution(&one.labels(), &spread(&one.metrics).read(), 1.0, |_| true)?;
+            family.distribution(&one.labels(), &spread(&one.metrics).read(), 1.0, u64::is_power_of_two)?;
         }
     }
     Ok(())
@@ -227,8 +227,7 @@ mod tests {
         let metrics = SignatureMetrics::new(&[]);
         let bounds = metrics.times(Stage::Run).read().bounds;
         let shown: Vec<u64> = bounds.iter().copied().filter(|&bound| is_round(bound)).map(|nanos| nanos / 1000).collect();
-        let expect = [100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000];
-        assert_eq!(shown[..12], expect);
-        assert_eq!(shown[12..], [1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000, 50_000_000, 100_000_000]);
+        let expect = [500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000];
+        assert_eq!((&shown[..13], &shown[13..]), (&expect[..], &[10_000_000][..]));
     }
 }

@@ -114,6 +114,12 @@ impl SignatureMetrics {
         }
     }
 
+    /// Whether a run has begun or a request has ended. Before that, scrapers find no counters of the signature.
+    pub(super) fn has_begun(&self) -> bool {
+        let has_ended = |counts: &[AtomicU64; ENDS]| counts.iter().any(|count| count.load(Ordering::Relaxed) > 0);
+        self.runs.rows.read().count() > 0 || self.requests.iter().any(has_ended)
+    }
+
     /// The number of ended requests by protocol and by the name of their code. It has an entry for every success count, and for
     /// every code that has occurred.
     pub fn ended(&self) -> impl Iterator<Item = (ProtocolId, &'static str, u64)> + '_ {

@@ -37,8 +37,8 @@ struct Signature {
     requests: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     failures: BTreeMap<&'static str, u64>,
     ms: BTreeMap<&'static str, Spread>,
-    batch_rows: Spread,
-    batch_requests: Spread,
+    batch_rows: Counts,
+    batch_requests: Counts,
 }
 
 #[derive(Serialize)]
@@ -48,6 +48,16 @@ struct Spread {
     p50: Option<f64>,
     p90: Option<f64>,
     p99: Option<f64>,
+}
+
+/// As `Spread`, of whole numbers. A share of the runs has at most so many.
+#[derive(Serialize)]
+struct Counts {
+    count: u64,
+    mean: Option<f64>,
+    p50: Option<u64>,
+    p90: Option<u64>,
+    p99: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -105,8 +115,8 @@ fn signature(model: &str, version: u64, signature: String, load_ms: f64, metrics
         failures: Reason::ALL.into_iter().map(|reason| (reason.name(), metrics.failures(reason))).collect(),
         // Stages that no request has had are left out.
         ms: Stage::ALL.into_iter().map(ms).filter(|(_, times)| times.count > 0).collect(),
-        batch_rows: spread(&metrics.runs.rows.read(), 1.0),
-        batch_requests: spread(&metrics.runs.requests.read(), 1.0),
+        batch_rows: counts(&metrics.runs.rows.read()),
+        batch_requests: counts(&metrics.runs.requests.read()),
     }
 }
 
@@ -118,12 +128,20 @@ fn requests(metrics: &SignatureMetrics) -> BTreeMap<&'static str, BTreeMap<&'sta
     requests
 }
 
-#[allow(clippy::cast_precision_loss, reason = "they are far below 2^53")]
 fn spread(values: &Distribution, per_unit: f64) -> Spread {
-    let count = values.count();
     let quantile = |q| values.quantile(q).map(|value| round(value / per_unit));
-    let mean = (count > 0).then(|| round(values.sum as f64 / per_unit / count as f64));
-    Spread { count, mean, p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99) }
+    Spread { count: values.count(), mean: mean(values, per_unit), p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99) }
+}
+
+fn counts(values: &Distribution) -> Counts {
+    let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| values.bound(q));
+    Counts { count: values.count(), mean: mean(values, 1.0), p50, p90, p99 }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "they are far below 2^53")]
+fn mean(values: &Distribution, per_unit: f64) -> Option<f64> {
+    let count = values.count();
+    (count > 0).then(|| round(values.sum as f64 / per_unit / count as f64))
 }
 
 /// Rounds to thousandths.

@@ -6,7 +6,7 @@ use actix_web::http::header::{ContentEncoding, HeaderValue, ACCEPT, CONTENT_TYPE
 use actix_web::{HttpRequest, HttpResponse};
 use tfweb_actors::fetcher::FetcherHandle;
 use tfweb_engine::tensorflow;
-use tfweb_limits::Deadline;
+use tfweb_limits::{Deadline, Stage};
 
 use crate::models::{self, Model};
 use crate::observe::metrics::{openmetrics, prometheus, stats as stats_page, ModelState, Scrape, VersionState};
@@ -28,7 +28,7 @@ pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpRespons
     let scrape = scrape(state);
     // The page of many models takes tens of milliseconds. Other requests of this thread need not wait, and a scraper that goes away
     // costs nothing.
-    let page = large_body::elsewhere(deadline, move || {
+    let page = large_body::elsewhere(deadline, Stage::WriteAnswer, move || {
         let page = prometheus::write(scrape);
         Ok(if open { page } else { openmetrics::to_prometheus(&page) })
     });

@@ -17,6 +17,9 @@ use crate::serving::State;
 use crate::transport::grpc::{Call, GrpcProtocol, Services};
 use crate::transport::http::{HttpCall, HttpProtocol, Methods, Routes};
 
+/// Where metrics are: the second path is TensorFlow Serving's default.
+const METRICS: [&str; 2] = ["/metrics", "/monitoring/prometheus/metrics"];
+
 /// Health and metrics over HTTP.
 struct Monitoring {
     state: Arc<State>,
@@ -44,7 +47,7 @@ impl HttpProtocol for Monitoring {
     }
 
     fn is_probe(&self, path: &str) -> bool {
-        matches!(path, "/livez" | "/readyz" | "/metrics")
+        matches!(path, "/livez" | "/readyz") || METRICS.contains(&path)
     }
 
     fn mount(self: Arc<Self>, routes: &mut Routes<'_>) {
@@ -56,8 +59,10 @@ impl HttpProtocol for Monitoring {
         add(routes, "/readyz", if self.is_admin_port { health::ready_in_full } else { health::ready });
         if self.has_metrics {
             add(routes, "/stats", metrics::stats);
-            let state = Arc::clone(&self.state);
-            routes.add("/metrics", Methods::Read, async move |call: &mut HttpCall| metrics::metrics(&state, &call.request).await);
+            for path in METRICS {
+                let state = Arc::clone(&self.state);
+                routes.add(path, Methods::Read, async move |call: &mut HttpCall| metrics::metrics(&state, &call.request).await);
+            }
         }
     }
 }

@@ -35,14 +35,13 @@ pub(super) fn encode(signature: &Signature, form: Form, outputs: &[Tensor]) -> R
     })
 }
 
-/// Makes a JSON answer. It is compressed if the client accepts gzip.
-pub(super) async fn json(request: &HttpRequest, state: &State, body: Text) -> HttpResponse {
+/// Makes a JSON answer. It is compressed if the client accepts gzip, and if that ends before `deadline`.
+pub(super) async fn json(request: &HttpRequest, state: &State, deadline: Deadline, body: Text) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
     if may_compress(&body.bytes) {
         response.insert_header((VARY, HeaderValue::from_static("accept-encoding")));
     }
-    let deadline = Deadline::after(state.request_timeout);
     let (body, gzip) = compress(request, &state.ledger, deadline, body).await;
     if gzip {
         response.insert_header(ContentEncoding::Gzip);

@@ -7,12 +7,12 @@ use actix_web::http::header::{HeaderValue, AUTHORIZATION};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
-use tfweb_engine::{quoted, Code, Error};
+use tfweb_engine::{Code, Error};
 use tfweb_limits::Deadline;
 use tfweb_store::ModelUri;
 
 use super::describe;
-use crate::models::config_file::is_model_name;
+use crate::models::spec::check_name;
 use crate::models::ModelSpec;
 use crate::serving::State;
 use crate::transport::http::HttpCall;
@@ -70,9 +70,7 @@ fn check_token(request: &HttpRequest, access: &Access) -> Result<(), Error> {
 }
 
 fn spec(name: &str, body: &[u8]) -> Result<ModelSpec, Error> {
-    if !is_model_name(name) {
-        return Err(Error::invalid(format!("expected a name of letters, digits, `_`, `-` and `.`, got {}", quoted(name))));
-    }
+    check_name(name).map_err(Error::invalid)?;
     let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
         Error::invalid(format!("expected {{\"uri\": …}} with version_policy and version_labels if need be: {error}"))
     })?;

@@ -120,7 +120,7 @@ impl Native {
                 manage::change(&self.state, &self.access, call).await.unwrap_or_else(|error| error::respond(&error))
             }
             _ => match self.describe(subject, &call.request) {
-                Ok(body) => answer::json(&call.request, &self.state, body.into()).await,
+                Ok(body) => answer::json(&call.request, &self.state, self.deadline(), body.into()).await,
                 Err(error) => error::respond(&error),
             },
         }
@@ -128,10 +128,11 @@ impl Native {
 
     async fn answer_predict(&self, call: &mut HttpCall) -> HttpResponse {
         let mut measurement = Measurement::begin(&self.state.requests, self.id, call.slot());
-        let predicted = self.predict(call, &mut measurement).await;
+        let deadline = self.deadline();
+        let predicted = self.predict(call, deadline, &mut measurement).await;
         let timings = measurement.timings.clone();
         let mut response = match measurement.end(predicted) {
-            Ok(body) => answer::json(&call.request, &self.state, body).await,
+            Ok(body) => answer::json(&call.request, &self.state, deadline, body).await,
             Err(error) => error::respond(&error),
         };
         server_timing::write(&timings, response.headers_mut());
@@ -160,8 +161,12 @@ impl Native {
         })
     }
 
-    async fn predict(&self, call: &mut HttpCall, measurement: &mut Measurement) -> Result<Text, Error> {
-        let deadline = Deadline::after(self.state.request_timeout);
+    /// The deadline of a request that begins now.
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.state.request_timeout)
+    }
+
+    async fn predict(&self, call: &mut HttpCall, deadline: Deadline, measurement: &mut Measurement) -> Result<Text, Error> {
         let version = self.version(&call.request)?;
         let servable = version.servable(signature_name(&call.request).as_deref())?;
         measurement.calls(&servable.meter);

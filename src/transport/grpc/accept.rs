@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{self, stopped, Timeouts};
+use super::connection::{self, closed, stopped, Timeouts};
 use super::connections::{Connections, OpenConnection};
 use super::exchange::CallServices;
 use crate::transport::tls;
@@ -48,7 +48,7 @@ pub(super) async fn accept_tcp(listener: TcpListener, acceptor: Option<TlsAccept
                     let handshake = tokio::select! {
                         handshake = tls::handshake(&acceptor, tcp) => handshake,
                         () = open.must_close() => return,
-                        () = stopped(accepting.stopping.clone()) => return,
+                        () = closed(accepting.stopping.clone(), accepting.timeouts.linger) => return,
                     };
                     match handshake {
                         Ok(stream) => accepting.serve(stream, client, open).await,

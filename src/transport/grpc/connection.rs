@@ -83,7 +83,7 @@ pub(super) async fn serve<T>(
             biased;
             greeted = timeout(timeouts.greeting, builder().handshake(io)) => greeted.ok()?.ok(),
             () = open.must_close() => None,
-            () = stopped(stopping.clone()) => None,
+            () = closed(stopping.clone(), timeouts.linger) => None,
         }
     };
     let Some(mut connection) = greeting.await else { return };
@@ -127,6 +127,12 @@ fn builder() -> Builder {
 pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the listener was dropped, which is a stop too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// Waits until connections close that have not begun to speak: a while after the server stops.
+pub(super) async fn closed(stopping: watch::Receiver<bool>, linger: Duration) {
+    stopped(stopping).await;
+    tokio::time::sleep(linger).await;
 }
 
 /// Pings the client, and ends when it does not answer.

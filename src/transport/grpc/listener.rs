@@ -1,11 +1,13 @@
 //! The gRPC listener: its own threads, which accept connections on a port, on a UNIX socket, or on both.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::join;
 use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -29,7 +31,8 @@ use crate::transport::sockets;
 use crate::transport::tls::Tls;
 use crate::transport::tokens::Access;
 
-/// The most open connections. With a further one, the longest silent one closes.
+/// The most open connections. With a further one, the longest silent one closes. Each of them holds at most some 128 KiB that nobody
+/// counts.
 const CONNECTIONS_MAX: usize = 4096;
 
 /// The settings of the gRPC listener.
@@ -67,6 +70,8 @@ pub struct GrpcParts {
 pub struct GrpcListener {
     address: Option<SocketAddr>,
     socket_path: Option<PathBuf>,
+    /// The sockets of the port and that of the path, on which `servers` accept.
+    sockets: (Vec<TcpListener>, Option<UnixListener>),
     stopping: watch::Sender<bool>,
     /// Each accepts connections, and ends with the last of them.
     servers: JoinSet<()>,
@@ -116,23 +121,26 @@ impl GrpcListener {
             0 => Vec::new(),
             port => sockets::listen(host, port).map_err(|error| unavailable(host, settings, &error))?,
         };
-        for socket in sockets {
+        for socket in &sockets {
             socket.set_nonblocking(true).map_err(system)?;
             address = address.or(Some(socket.local_addr().map_err(system)?));
-            let listener = tokio::net::TcpListener::from_std(socket).map_err(system)?;
+            let listener = socket.try_clone().and_then(tokio::net::TcpListener::from_std).map_err(system)?;
             let tls = parts.tls.as_ref().map(|tls| tls.server_config(&[b"h2"])).transpose()?;
             let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::new(tls)));
             servers.spawn(accept_tcp(listener, acceptor, accepting.clone()));
         }
+        let mut unix_socket = None;
         if let Some(path) = &settings.socket_path {
-            let listener = unix_socket::listen(path).map_err(|error| {
+            let socket = unix_socket::listen(path).map_err(|error| {
                 Error::new(Code::Unavailable, format!("cannot listen on --grpc_socket_path `{}`: {error}", path.display()))
             })?;
-            listener.set_nonblocking(true).map_err(system)?;
-            let listener = tokio::net::UnixListener::from_std(listener).map_err(system)?;
+            socket.set_nonblocking(true).map_err(system)?;
+            let listener = socket.try_clone().and_then(tokio::net::UnixListener::from_std).map_err(system)?;
             servers.spawn(accept_unix(listener, accepting));
+            unix_socket = Some(socket);
         }
-        Ok(Self { address, socket_path: settings.socket_path.clone(), stopping, servers, connections, _threads: threads })
+        let (socket_path, sockets) = (settings.socket_path.clone(), (sockets, unix_socket));
+        Ok(Self { address, socket_path, sockets, stopping, servers, connections, _threads: threads })
     }
 
     /// The first address of the port, if there is one.
@@ -144,10 +152,14 @@ impl GrpcListener {
     /// Stops in order: accepts no more connections and finishes the calls in flight, until `limit` at most. Returns how many
     /// calls have not finished.
     pub async fn stop(mut self, limit: Instant) -> usize {
-        self.stopping.send_replace(true);
         if let Some(path) = &self.socket_path {
             unix_socket::remove(path);
         }
+        let (tcp, unix) = &self.sockets;
+        tcp.iter().for_each(sockets::ignore_new);
+        join(sockets::until_accepted(tcp, limit), sockets::until_accepted(unix.as_slice(), limit)).await;
+        self.stopping.send_replace(true);
+        self.sockets = (Vec::new(), None);
         let ended = async { while self.servers.join_next().await.is_some() {} };
         // If this takes longer, calls are unfinished: each connection has a shorter time of its own.
         let _ = tokio::time::timeout_at(limit.into(), ended).await;

@@ -14,6 +14,7 @@ mod listener;
 mod observe;
 mod protocol;
 mod receive;
+mod reflection;
 mod services;
 mod stream;
 mod unary;

@@ -1,5 +1,6 @@
-//! Receives the one message of a call. Counts the bytes into the memory of all requests as they arrive, inflates a compressed
-//! message, and ends when the call's time is over.
+//! Receives the one message of a call. Counts the bytes into the memory of all requests as they arrive, and ends when the call's
+//! time is over. A compressed message is inflated when all of it has arrived: an inflater takes thousands of times the memory of
+//! a first byte.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -29,6 +30,10 @@ pub(super) const PREFIX_BYTES: usize = 5;
 const ARRIVED_PART: usize = 8;
 /// The memory of an inflater beside what it inflates: the window of zlib, its tables and its buffer.
 const INFLATER_BYTES: usize = 80 << 10;
+/// The compressed bytes that are inflated at once. They become at most a thousand times as many.
+const INFLATE_STEP_BYTES: usize = 128;
+/// How many bytes one call inflates before other calls of its thread have their turn.
+const INFLATE_TURN_BYTES: usize = 1 << 20;
 /// The most time between two pieces of a message.
 const PIECE_WAIT: Duration = Duration::from_secs(10);
 
@@ -72,17 +77,44 @@ pub(super) async fn receive(
     ledger: &Arc<Ledger>,
     deadline: Deadline,
 ) -> Result<Bytes, Status> {
-    let mut message =
-        Message { encoding: encoding(headers)?, limit, share: ledger.empty(Holding::Received), prefix: Vec::new(), state: None };
+    let (encoding, share) = (encoding(headers)?, ledger.empty(Holding::Received));
+    let mut message = Message { encoding, limit, share, prefix: Vec::new(), arriving: None };
     loop {
         let wait = (Instant::now() + PIECE_WAIT).min(deadline.instant());
         let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
         let frame = timeout_at(wait.into(), frame).await.map_err(|_| refusal(&Deadline::passed(Stage::ReadMessage)))?;
         match frame.transpose()?.map(|frame| frame.into_data()) {
             Some(Ok(data)) => message.push(data)?,
-            Some(Err(_)) | None => return message.finish(),
+            Some(Err(_)) | None => break,
         }
     }
+    let (bytes, encoding, share) = message.finish()?;
+    match encoding {
+        Encoding::Identity => Ok(counted(bytes, share)),
+        Encoding::Gzip | Encoding::Deflate => inflate(&bytes, encoding, limit, ledger).await,
+    }
+}
+
+/// Inflates a message. Each step counts before the next one is made. The caller holds the share of the compressed bytes.
+async fn inflate(compressed: &[u8], encoding: Encoding, limit: MessageLimit, ledger: &Arc<Ledger>) -> Result<Bytes, Status> {
+    let full = |full| refusal(&no_room(full));
+    let mut share = ledger.take(Holding::Received, INFLATER_BYTES).map_err(full)?;
+    let (mut inflater, mut turn_end) = (Inflater::new(encoding, limit.bytes_max, 0), INFLATE_TURN_BYTES);
+    for step in compressed.chunks(INFLATE_STEP_BYTES) {
+        inflater.push(step).map_err(|error| inflate_error(error, limit))?;
+        let inflated = inflater.inflated_bytes();
+        // A vector that grows is there twice.
+        share.grow((INFLATER_BYTES + 2 * inflated).saturating_sub(share.bytes())).map_err(full)?;
+        if inflated >= turn_end {
+            turn_end = inflated + INFLATE_TURN_BYTES;
+            tokio::task::yield_now().await;
+        }
+    }
+    // The inflater gives its last bytes only here. They are fewer than its own memory.
+    let mut bytes = inflater.finish().map_err(|error| inflate_error(error, limit))?;
+    bytes.shrink_to_fit();
+    share.shrink_to(bytes.len());
+    Ok(counted(bytes, share))
 }
 
 /// The compression that messages of a call may have.
@@ -99,85 +131,60 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
 
 /// A message that arrives.
 struct Message {
+    /// The compression of the call's messages, if they have one.
     encoding: Encoding,
     limit: MessageLimit,
     share: Share,
     prefix: Vec<u8>,
     /// The part after the prefix.
-    state: Option<Arriving>,
+    arriving: Option<Arriving>,
 }
 
 struct Arriving {
-    /// The missing bytes of the message.
+    encoding: Encoding,
+    /// The missing bytes.
     left: usize,
-    content: Content,
-}
-
-enum Content {
-    Plain(Vec<u8>),
-    Compressed(Inflater),
+    bytes: Vec<u8>,
 }
 
 impl Message {
     fn push(&mut self, mut data: Bytes) -> Result<(), Status> {
         let missing = (PREFIX_BYTES - self.prefix.len()).min(data.len());
         self.prefix.extend_from_slice(&data.split_to(missing));
-        if self.state.is_none() {
+        if self.arriving.is_none() {
             let Some((&flag, mut length)) = self.prefix.split_first().filter(|(_, length)| length.len() == PREFIX_BYTES - 1) else {
                 return Ok(());
             };
-            self.state = Some(self.begin(flag, length.get_u32() as usize)?);
+            self.arriving = Some(self.begin(flag, length.get_u32() as usize)?);
         }
-        let Some(arriving) = &mut self.state else { return Ok(()) };
-        arriving.left = arriving.left.checked_sub(data.len()).ok_or_else(|| Status::internal("expected one message, got more"))?;
-        match &mut arriving.content {
-            Content::Plain(bytes) => {
-                make_room(bytes, data.len(), bytes.len() + data.len() + arriving.left, &mut self.share)?;
-                bytes.extend_from_slice(&data);
-                Ok(())
-            }
-            Content::Compressed(inflater) => {
-                let before = inflater.inflated_bytes();
-                let pushed = inflater.push(&data);
-                let grown = inflater.inflated_bytes() - before;
-                pushed.map_err(|error| inflate_error(error, self.limit))?;
-                self.share.grow(grown).map_err(|full| refusal(&no_room(full)))
-            }
-        }
+        let Some(Arriving { left, bytes, .. }) = &mut self.arriving else { return Ok(()) };
+        *left = left.checked_sub(data.len()).ok_or_else(|| Status::internal("expected one message, got more"))?;
+        make_room(bytes, data.len(), bytes.len() + data.len() + *left, &mut self.share)?;
+        bytes.extend_from_slice(&data);
+        Ok(())
     }
 
-    fn begin(&mut self, flag: u8, length: usize) -> Result<Arriving, Status> {
+    fn begin(&self, flag: u8, length: usize) -> Result<Arriving, Status> {
         if length > self.limit.bytes_max {
             return Err(too_large(self.limit, &format!("{length} bytes")));
         }
-        let content = match (flag, self.encoding) {
-            (0, _) => Content::Plain(Vec::new()),
+        let encoding = match (flag, self.encoding) {
+            (0, _) => Encoding::Identity,
             (1, Encoding::Identity) => {
                 return Err(Status::internal("expected a message without compression, got a compressed one"))
             }
-            (1, encoding @ (Encoding::Gzip | Encoding::Deflate)) => {
-                self.share.grow(INFLATER_BYTES).map_err(|full| refusal(&no_room(full)))?;
-                Content::Compressed(Inflater::new(encoding, self.limit.bytes_max, 0))
-            }
+            (1, encoding @ (Encoding::Gzip | Encoding::Deflate)) => encoding,
             (flag, _) => return Err(Status::internal(format!("a message's compressed flag is 0 or 1, got {flag}"))),
         };
-        Ok(Arriving { left: length, content })
+        Ok(Arriving { encoding, left: length, bytes: Vec::new() })
     }
 
-    fn finish(mut self) -> Result<Bytes, Status> {
-        let arriving = self.state.filter(|arriving| arriving.left == 0);
-        let bytes = match arriving.ok_or_else(|| Status::internal("the message ended early"))?.content {
-            Content::Plain(bytes) => bytes,
-            Content::Compressed(inflater) => {
-                let counted = inflater.inflated_bytes();
-                let bytes = inflater.finish().map_err(|error| inflate_error(error, self.limit))?;
-                // The inflater gives its last bytes only here.
-                self.share.grow(bytes.len() - counted).map_err(|full| refusal(&no_room(full)))?;
-                bytes
-            }
-        };
+    /// The bytes of a whole message as they came, their compression, and their share.
+    fn finish(mut self) -> Result<(Vec<u8>, Encoding, Share), Status> {
+        let whole = self.arriving.filter(|arriving| arriving.left == 0);
+        let Arriving { encoding, bytes, .. } = whole.ok_or_else(|| Status::internal("the message ended early"))?;
         self.share.shrink_to(bytes.len());
-        Ok(counted(bytes, self.share))
+        Ok((bytes, encoding, self.share))
     }
 }
 

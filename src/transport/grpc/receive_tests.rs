@@ -187,7 +187,7 @@ async fn compressed_messages_are_inflated_in_pieces_of_any_size() {
 
 #[actix_web::test]
 async fn what_is_inflated_counts() {
-    let ledger = Ledger::new(INFLATER_BYTES + 150);
+    let ledger = Ledger::new(INFLATER_BYTES + 100);
     let bytes = compressed(&[0; 90], "gzip");
     let gzip = || call(&ledger, &[(ENCODING, "gzip")], MESSAGE_BYTES_MAX, LONG);
     let mut first = gzip();
@@ -198,6 +198,30 @@ async fn what_is_inflated_counts() {
     second.send(bytes);
     assert_eq!(second.end(), Err(Code::Unavailable));
     drop(held);
+}
+
+#[actix_web::test]
+async fn a_compressed_message_takes_no_more_than_has_come() {
+    let ledger = Ledger::new(1 << 30);
+    let bytes = compressed(&[0; 90], "gzip");
+    let mut calls: Vec<Call> = (0..100).map(|_| call(&ledger, &[(ENCODING, "gzip")], 64 << 20, LONG)).collect();
+    for call in &mut calls {
+        call.send(bytes[..bytes.len() - 1].to_vec());
+        assert_eq!(call.poll(), None);
+    }
+    assert!(ledger.bytes(Holding::Received) <= 200 * bytes.len(), "{} bytes", ledger.bytes(Holding::Received));
+}
+
+#[actix_web::test]
+async fn a_message_that_inflates_to_much_leaves_turns_to_others() {
+    let ledger = Ledger::new(1 << 30);
+    let mut call = call(&ledger, &[(ENCODING, "gzip")], 16 << 20, LONG);
+    call.send(compressed(&vec![0; 10 << 20], "gzip"));
+    call.pieces = None;
+    assert_eq!(call.poll(), None);
+    let held = ledger.bytes(Holding::Received);
+    assert!((INFLATE_TURN_BYTES..4 * INFLATE_TURN_BYTES).contains(&held), "{held} bytes");
+    assert_eq!(call.message.await.unwrap().len(), 10 << 20);
 }
 
 #[actix_web::test]

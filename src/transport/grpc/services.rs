@@ -16,8 +16,10 @@ use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::server::NamedService;
 use tonic::service::Routes;
+use tonic_reflection::pb::{v1, v1alpha};
 
 use super::receive::MessageLimit;
+use super::reflection::Reflection;
 use super::stream;
 use super::unary::{Call, Unary};
 use crate::transport::body_limits::BodyLimits;
@@ -157,16 +159,12 @@ impl Services {
     /// # Errors
     /// `Internal` if the descriptors do not fit together.
     pub(super) fn finish(mut self) -> Result<Dispatch, Error> {
-        let reflection = || {
-            let begun = tonic_reflection::server::Builder::configure();
-            self.descriptors.iter().fold(begun, |builder, set| builder.register_encoded_file_descriptor_set(set))
-        };
-        let wrong = |error: tonic_reflection::server::Error| Error::internal(format!("gRPC reflection: {error}; this is a bug"));
-        let newest = reflection().build_v1().map_err(wrong)?.max_decoding_message_size(QUESTION_BYTES_MAX);
+        let reflection = |own| Reflection::new(self.descriptors.iter().copied().chain([own]));
+        let newest = v1::server_reflection_server::ServerReflectionServer::new(reflection(v1::FILE_DESCRIPTOR_SET)?);
         // Most clients still ask for reflection by its older name.
-        let older = reflection().build_v1alpha().map_err(wrong)?.max_decoding_message_size(QUESTION_BYTES_MAX);
-        self.add_limited(newest);
-        self.add_limited(older);
+        let older = v1alpha::server_reflection_server::ServerReflectionServer::new(reflection(v1alpha::FILE_DESCRIPTOR_SET)?);
+        self.add_limited(newest.max_decoding_message_size(QUESTION_BYTES_MAX));
+        self.add_limited(older.max_decoding_message_size(QUESTION_BYTES_MAX));
         self.all_names.0.set(self.names).map_err(|_| Error::internal("services are finished once; this is a bug"))?;
         Ok(Dispatch(Arc::new(Dispatched {
             unary: self.unary,

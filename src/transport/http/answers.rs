@@ -1,12 +1,11 @@
-//! The headers that every answer has: the request id, CORS headers, and `Connection: close` where it applies.
+//! The headers that every answer has: the request id, and CORS headers.
 //!
 //! [`Answers::finish`] adds them to an answer. Middleware would cost more than all the rest of a request to a small model.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use tfweb_engine::Error;
@@ -32,8 +31,6 @@ pub struct Answers {
     pub cors: Cors,
     /// Makes ids for requests without one.
     pub request_ids: Arc<RequestIds>,
-    /// Whether the server is stopping.
-    pub draining: Arc<AtomicBool>,
     /// Whether each request is observed.
     pub is_observed: bool,
     /// Makes the error for a path that does not exist.
@@ -72,9 +69,6 @@ impl Answers {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID_HEADER, id);
         self.cors.finish(request.headers(), headers);
-        if self.draining.load(Ordering::Relaxed) {
-            response.head_mut().set_connection_type(ConnectionType::Close);
-        }
     }
 
     /// Answers OPTIONS with the methods of a path. For a preflight it adds the CORS headers.

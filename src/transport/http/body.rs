@@ -140,7 +140,7 @@ impl Inflating {
         if self.compressed.is_empty() {
             return self.end();
         }
-        large_body::elsewhere(deadline, move || {
+        large_body::elsewhere(deadline, Stage::AwaitThread, move || {
             self.run(usize::MAX)?;
             self.end()
         })

@@ -8,7 +8,7 @@ use actix_web::HttpRequest;
 use bytes::Bytes;
 use flate2::write::GzEncoder;
 use flate2::Compression;
-use tfweb_limits::{Deadline, Holding, Ledger};
+use tfweb_limits::{Deadline, Holding, Ledger, Stage};
 
 use super::large_body::{elsewhere, Text};
 
@@ -32,7 +32,7 @@ pub async fn compress(request: &HttpRequest, ledger: &Arc<Ledger>, deadline: Dea
     };
     let body = Bytes::from(body.bytes);
     let plain = body.clone();
-    let compressing = elsewhere(deadline, move || {
+    let compressing = elsewhere(deadline, Stage::WriteAnswer, move || {
         let compressed = gzip(&plain);
         Ok((compressed, share))
     });

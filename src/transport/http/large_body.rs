@@ -7,18 +7,17 @@ use std::sync::{Arc, LazyLock};
 use std::thread::available_parallelism;
 
 use actix_web::web;
-use tfweb_engine::{DType, Error, Tensor};
+use tfweb_actors::Outputs;
+use tfweb_engine::{Error, Tensor};
 use tfweb_limits::{Deadline, Holding, Ledger, Share, Stage};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::transport::body_limits::{no_room, SMALL_BYTES};
+use crate::transport::body_limits::{no_room, too_much, SMALL_BYTES};
 
 /// The most bytes of a body that is decoded on the HTTP thread, and of outputs that are encoded there. That takes about a
 /// millisecond, and another thread costs some ten microseconds.
 pub const INLINE_BYTES_MAX: usize = 128 << 10;
-/// The memory of a string in a tensor, beside its bytes.
-const STRING_BYTES: usize = 32;
 
 /// One permit for each core. More threads would only take turns.
 static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(places())));
@@ -47,19 +46,22 @@ impl LargeBody<'_> {
     /// thread; this waits for a free thread until the deadline.
     ///
     /// # Errors
-    /// Those of `decode`; `Unavailable` without room; `DeadlineExceeded`.
+    /// Those of `decode`; `OutOfRange` for a body that can never have room; `Unavailable` without room now; `DeadlineExceeded`.
     pub async fn decode<T: Send + 'static, F: Future<Output = Result<T, Error>>>(
         self,
         decode: impl FnOnce() -> F + Send + 'static,
     ) -> Result<(T, DecodedShare), Error> {
         let bytes = self.bytes.saturating_mul(self.factor);
         let ledger = Arc::clone(self.ledger);
+        if bytes > ledger.bytes_max() {
+            return Err(too_much(self.bytes, bytes, ledger.bytes_max()));
+        }
         let share = move || (bytes > SMALL_BYTES).then(|| ledger.take(Holding::Decoded, bytes)).transpose().map_err(no_room);
         if self.bytes <= INLINE_BYTES_MAX {
             let share = share()?;
             return Ok((decode().await?, share));
         }
-        elsewhere(self.deadline, move || {
+        elsewhere(self.deadline, Stage::AwaitThread, move || {
             let share = share()?;
             Ok((Handle::current().block_on(decode())?, share))
         })
@@ -70,32 +72,30 @@ impl LargeBody<'_> {
 /// Gives back all of a share but what tensors hold. A vector that has grown has room for twice its elements.
 pub fn keep_tensors(share: &mut DecodedShare, tensors: &[Tensor]) {
     if let Some(share) = share {
-        share.shrink_to(tensors.iter().map(|tensor| 2 * held_bytes(tensor)).sum());
+        share.shrink_to(tensors.iter().map(|tensor| 2 * tensor.held_bytes()).sum());
     }
 }
 
-fn held_bytes(tensor: &Tensor) -> usize {
-    let strings = if tensor.dtype() == DType::String { tensor.element_count() * STRING_BYTES } else { 0 };
-    tensor.byte_count() + strings
-}
-
 /// Runs `encode`, which makes the text of an answer from outputs. For large outputs it runs on another thread, with a share for
-/// them; this waits for a free thread until `deadline`. Gives the text with its share, which the text keeps until it is an answer.
+/// them. Gives the text with its share, which the text keeps until it is an answer.
 ///
 /// # Errors
 /// Those of `encode`; `Unavailable` without room; `DeadlineExceeded`.
 pub async fn encode(
     ledger: &Arc<Ledger>,
-    outputs: Vec<Tensor>,
+    mut outputs: Outputs,
     deadline: Deadline,
     encode: impl FnOnce(&[Tensor]) -> Result<Vec<u8>, Error> + Send + 'static,
 ) -> Result<Text, Error> {
-    let bytes: usize = outputs.iter().map(held_bytes).sum();
+    let bytes: usize = outputs.iter().map(Tensor::held_bytes).sum();
     if bytes <= INLINE_BYTES_MAX {
         return Ok(Text { bytes: encode(&outputs)?, _share: None });
     }
-    let mut share = ledger.take(Holding::Answers, bytes).map_err(no_room)?;
-    elsewhere(deadline, move || {
+    let mut share = match outputs.take_share() {
+        Some(share) => share,
+        None => ledger.take(Holding::Answers, bytes).map_err(no_room)?,
+    };
+    elsewhere(deadline, Stage::WriteAnswer, move || {
         let text = encode(&outputs)?;
         share.grow(text.capacity()).map_err(no_room)?;
         drop(outputs);
@@ -118,27 +118,30 @@ impl From<Vec<u8>> for Text {
     }
 }
 
-/// Runs `work` on another thread. Waits for a free one until `deadline`.
+/// Runs `work` on another thread, when one is free. The caller waits until `deadline`; work that has begun goes on to its end.
 ///
 /// # Errors
-/// Those of `work`; `DeadlineExceeded`.
+/// Those of `work`; `DeadlineExceeded` with the stage that is given.
 pub async fn elsewhere<T: Send + 'static>(
     deadline: Deadline,
+    stage: Stage,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let Ok(Ok(place)) = deadline.limit(Arc::clone(&PLACES).acquire_owned()).await else {
-        return Err(Deadline::passed(Stage::AwaitThread));
+    let working = async {
+        let place = Arc::clone(&PLACES).acquire_owned().await.map_err(|error| Error::internal(error.to_string()))?;
+        let working = web::block(move || {
+            // The permit belongs to the thread and not to the request: if the caller goes away, the thread still works.
+            let _place = place;
+            work()
+        });
+        working.await.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
     };
-    let working = web::block(move || {
-        // The permit belongs to the thread and not to the request: if the caller goes away, the thread still works.
-        let _place = place;
-        work()
-    });
-    working.await.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
+    deadline.limit(working).await.unwrap_or_else(|_| Err(Deadline::passed(stage)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::thread::{self, ThreadId};
     use std::time::Duration;
 
@@ -177,7 +180,10 @@ mod tests {
         for bytes in [SMALL_BYTES, LARGE_BYTES] {
             let ledger = Ledger::new(10 * bytes);
             let body = |factor| LargeBody { bytes, factor, deadline: soon(), ledger: &ledger };
-            assert_eq!(body(11).decode(|| async { Ok(()) }).await.unwrap_err().code, Code::Unavailable);
+            assert_eq!(body(11).decode(|| async { Ok(()) }).await.unwrap_err().code, Code::OutOfRange, "it never has room");
+            let others = ledger.take(Holding::Received, 1).unwrap();
+            assert_eq!(body(10).decode(|| async { Ok(()) }).await.unwrap_err().code, Code::Unavailable);
+            drop(others);
             let counts = Arc::clone(&ledger);
             let ((), mut share) = body(10)
                 .decode(move || async move {
@@ -196,7 +202,7 @@ mod tests {
     #[actix_web::test]
     async fn a_large_answer_is_written_on_another_thread_and_counts() {
         let ledger = Ledger::new(3 * INLINE_BYTES_MAX);
-        let outputs = |bytes: usize| vec![Tensor::from_vec(&[bytes], vec![1_u8; bytes])];
+        let outputs = |bytes: usize| Outputs::from(vec![Tensor::from_vec(&[bytes], vec![1_u8; bytes])]);
         let here = thread::current().id();
         let small = encode(&ledger, outputs(INLINE_BYTES_MAX), soon(), move |_| Ok(vec![u8::from(thread::current().id() == here)]));
         assert_eq!(small.await.unwrap().bytes, [1]);
@@ -210,5 +216,24 @@ mod tests {
         assert_eq!(second.unwrap_err().code, Code::Unavailable, "its outputs and its text together have no room");
         drop(large);
         assert_eq!(ledger.bytes(Holding::Answers), 0);
+    }
+    #[actix_web::test]
+    async fn an_answer_that_is_not_written_in_time_is_given_up_and_counts_to_its_end() {
+        let ledger = Ledger::new(1 << 30);
+        let outputs = Outputs::from(vec![Tensor::from_vec(&[LARGE_BYTES], vec![1_u8; LARGE_BYTES])]);
+        let (ends, end) = mpsc::channel::<()>();
+        let write = move |_: &[Tensor]| {
+            let _ = end.recv();
+            Ok(Vec::new())
+        };
+        let late = encode(&ledger, outputs, Deadline::after(Duration::from_millis(20)), write).await.map(|text| text.bytes);
+        assert_eq!(late, Err(Deadline::passed(Stage::WriteAnswer)));
+        assert_eq!(ledger.bytes(Holding::Answers), LARGE_BYTES, "the thread still has the outputs");
+        drop(ends);
+        let deadline = soon();
+        while ledger.bytes(Holding::Answers) > 0 {
+            assert!(!deadline.left().is_zero(), "the thread ends");
+            thread::yield_now();
+        }
     }
 }

@@ -22,6 +22,7 @@ def inference():
     fails("INVALID_ARGUMENT", "No signature was found with the name: nothing", PREDICTION.Regress,
           regression_pb2.RegressionRequest(model_spec=spec, input=examples(1)))
     several = inference_pb2.MultiInferenceRequest(input=examples(1))
+    fails("INVALID_ARGUMENT", "ModelSpec has no name specified.", PREDICTION.MultiInference, several)
     several.tasks.add()
     fails("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.", PREDICTION.MultiInference, several)
     several.tasks[0].model_spec.CopyFrom(spec)

@@ -66,7 +66,6 @@ def errors():
     huge = type(short)(dtype=1, float_val=[1])
     huge.tensor_shape.dim.add(size=1 << 40)
     fails("INVALID_ARGUMENT", "one value for 1099511627776 elements", call, request("kitchen", "echo_float32", x=huge))
-    fails("UNIMPLEMENTED", "complex64", call, request("kitchen", "echo_complex64", x=np.complex64([[1, 2]])))
     raw = CHANNEL.unary_unary("/tensorflow.serving.PredictionService/Predict")
     fails("INTERNAL", "", raw, b"\x0a\xff\xff\xff\xff\x0f")
     fails("UNIMPLEMENTED", "", CHANNEL.unary_unary("/tensorflow.serving.PredictionService/Guess"), b"")
@@ -182,6 +181,18 @@ def reload():
             break
         assert time.monotonic() < until
     fails("INVALID_ARGUMENT", "model_platform", call, bad_platform(), metadata=bearer)
+    relative, labelled = config("my_half_plus_three"), config("my_half_plus_three")
+    relative.config.model_config_list.config[0].base_path = "tests/models/half_plus_three"
+    fails("INVALID_ARGUMENT", "expected an absolute path", call, relative, metadata=bearer)
+    labels = labelled.config.model_config_list.config[0].version_labels
+    labels["stable"] = 1
+    call(labelled, timeout=TIMEOUT, metadata=bearer)
+    labels["stable"] = 2
+    fails("FAILED_PRECONDITION", "version 2 of model my_half_plus_three, which is not currently available for inference", call,
+          labelled, metadata=bearer)
+    stable = request("my_half_plus_three", "", x=np.float32([2]))
+    stable.model_spec.version_label = "stable"
+    same(PREDICTION.Predict(stable, timeout=TIMEOUT).model_spec.version.value, 1)
     print("models come and go")
 
 

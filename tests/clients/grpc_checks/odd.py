@@ -9,6 +9,7 @@ def odd_signatures():
     x = np.float32([1, 2])
     for model in ("ragged_out", "ragged_in", "sparse_out", "sparse_in", "missing_node", "resource", "quantised", "complex"):
         same(predict(model, "plain", x=x)["y"].tolist(), [2, 4])
+    same(predict("complex", "turn", x=x)["z"].tolist(), [1 + 1j, 2 + 2j])
     call = PREDICTION.Predict
     # Of the outputs, only those count that a request asks for.
     same(predict("quantised", "quantise", ["y"], x=x)["y"].tolist(), [2, 3])

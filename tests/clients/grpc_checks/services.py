@@ -2,8 +2,9 @@
 
 import os
 
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from tensorflow_serving.apis import (
     get_model_status_pb2, model_management_pb2, model_service_pb2, predict_pb2, prediction_service_pb2,
@@ -63,6 +64,36 @@ def reflection():
             compare(method.input_type)
             compare(method.output_type)
     print(f"{len(seen)} messages are as TensorFlow Serving has them")
+    for version in "v1", "v1alpha":
+        questions(f"grpc.reflection.{version}.ServerReflection")
+
+
+def questions(service):
+    """Ask on one stream: what is unknown is an error within it, and a file comes with all that it imports."""
+    asked = [dict(file_containing_symbol="no.such.Symbol"), dict(file_by_filename="no/such.proto"),
+             dict(file_containing_extension=dict(containing_type="no.Such", extension_number=1)),
+             dict(all_extension_numbers_of_type="no.Such"), dict(), dict(list_services=""),
+             *(dict(file_containing_symbol=symbol) for symbol in (
+                 "tensorflow.serving.PredictionService", "tensorflow.serving.PredictionService.Predict",
+                 "tensorflow.serving.PredictRequest.inputs", "tensorflow.DataType", service))]
+    # Both versions have the same messages.
+    call = CHANNEL.stream_stream(f"/{service}/ServerReflectionInfo", reflection_pb2.ServerReflectionRequest.SerializeToString,
+                                 reflection_pb2.ServerReflectionResponse.FromString)
+    answers = list(call((reflection_pb2.ServerReflectionRequest(host="h", **question) for question in asked), timeout=TIMEOUT))
+    same([(answer.valid_host, answer.original_request.WhichOneof("message_request")) for answer in answers],
+         [("h", next(iter(question), None)) for question in asked])
+    same([(answer.error_response.error_code, bool(answer.error_response.error_message)) for answer in answers[:5]],
+         [(5, True)] * 4 + [(3, True)])
+    assert service in [known.name for known in answers[5].list_services_response.service], answers[5]
+    counts = []
+    for answer in answers[6:]:
+        files = [descriptor_pb2.FileDescriptorProto.FromString(file)
+                 for file in answer.file_descriptor_response.file_descriptor_proto]
+        imported = {name for file in files for name in file.dependency}
+        same(imported - {file.name for file in files}, set())
+        counts.append(len(files))
+    assert min(counts[:3]) > 1 and counts[3:] == [1, 1], counts
+    print(f"{service} answers {len(answers)} questions on a stream")
 
 
 def tls():

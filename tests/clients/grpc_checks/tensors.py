@@ -6,11 +6,12 @@ from .client import PREDICTION, TIMEOUT, content, fails, grpc, np, predict, requ
 
 NUMBERS = [tf.float16, tf.bfloat16, tf.float32, tf.float64,
            tf.int8, tf.int16, tf.int32, tf.int64,
-           tf.uint8, tf.uint16, tf.uint32, tf.uint64, tf.bool]
+           tf.uint8, tf.uint16, tf.uint32, tf.uint64, tf.bool, tf.complex64]
 # The field that has a dtype's values.
 FIELDS = {tf.float16: "half_val", tf.bfloat16: "half_val", tf.float32: "float_val",
           tf.float64: "double_val", tf.int64: "int64_val", tf.bool: "bool_val",
-          tf.uint32: "uint32_val", tf.uint64: "uint64_val", tf.string: "string_val"}
+          tf.uint32: "uint32_val", tf.uint64: "uint64_val", tf.string: "string_val",
+          tf.complex64: "scomplex_val", tf.complex128: "dcomplex_val"}
 
 
 def typed(values, dtype):
@@ -21,6 +22,8 @@ def typed(values, dtype):
                         tensor_shape=tf.TensorShape(values.shape).as_proto())
     if dtype in (tf.float16, tf.bfloat16):
         flat = flat.view(np.uint16)
+    if dtype.is_complex:
+        flat = flat.view(dtype.real_dtype.as_numpy_dtype)
     getattr(fresh, FIELDS.get(dtype, "int_val")).extend(flat.tolist())
     return fresh
 
@@ -28,6 +31,8 @@ def typed(values, dtype):
 def values_of(dtype):
     if dtype is tf.bool:
         return np.array([[True, False], [False, False], [True, True]])
+    if dtype.is_complex:
+        return np.array([[0, -1.5 + 2j], [np.inf, 2], [-0.0, 0.25j]], dtype.as_numpy_dtype)
     if dtype.is_floating:
         return np.array([[0, -1.5], [np.inf, 2], [-0.0, 0.25]], dtype.as_numpy_dtype)
     return np.array([[0, 1], [dtype.max, dtype.min], [2, 3]], dtype.as_numpy_dtype)
@@ -46,6 +51,27 @@ def dtypes(is_typed=False):
             assert got.dtype == values.dtype and got.shape == values.shape, dtype
             assert got.tobytes() == values.tobytes(), (dtype, got)
         print(f"{dtype.name} comes back")
+
+
+def save_complex():
+    """Write a model that turns complex numbers by a right angle, to the path in the target's place."""
+    def turn(x, z):
+        return {"x": x * 1j, "z": z * 1j}
+
+    spec = lambda name, dtype: tf.TensorSpec([None], dtype, name=name)
+    turn = tf.function(turn, input_signature=[spec("x", tf.complex64), spec("z", tf.complex128)])
+    tf.saved_model.save(tf.Module(), TARGET, signatures={"serving_default": turn})
+    print("saved")
+
+
+def complex_numbers():
+    """The server has the model `turn` that `save_complex` made."""
+    for form in content, tf.make_tensor_proto, lambda values: typed(values, tf.as_dtype(values.dtype)):
+        x, z = np.complex64([1 + 2j, -1]), np.complex128([1e300j, 0.1])
+        got = predict("turn", "", x=form(x), z=form(z))
+        same((got["x"].dtype, got["x"].tolist()), (np.complex64, [-2 + 1j, -1j]))
+        same((got["z"].dtype, got["z"].tolist()), (np.complex128, [-1e300, 0.1j]))
+    print("complex numbers are turned")
 
 
 def typed_dtypes():

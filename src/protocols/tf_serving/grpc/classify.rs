@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::try_join_all;
+use tfweb_actors::Outputs;
 use tfweb_codec::examples;
 use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
-use super::service::{Found, TfServing};
+use super::service::{no_model, Found, TfServing};
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
 use crate::protocols::tf_serving::classify_regress::{inputs, regressions, Classes, Task};
@@ -58,6 +59,10 @@ impl TfServing {
         measurement: &mut Measurement,
     ) -> Result<MultiInferenceResponse, Error> {
         let Call { message, mut head } = call;
+        // TensorFlow Serving looks for the model in the first task.
+        if message.tasks.is_empty() {
+            return Err(no_model());
+        }
         let mut evaluated = BTreeSet::new();
         let mut tasks: Vec<(Found, String)> = Vec::new();
         for InferenceTask { model_spec, method_name } in message.tasks {
@@ -128,7 +133,7 @@ impl TfServing {
         servable: &Servable,
         examples: &Examples,
         measurement: &mut Measurement,
-    ) -> Result<(usize, Vec<Tensor>), Error> {
+    ) -> Result<(usize, Outputs), Error> {
         let inputs = examples.inputs.clone()?;
         measurement.note(Stage::Decode, examples.begun, examples.time);
         let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline };

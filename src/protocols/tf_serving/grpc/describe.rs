@@ -79,7 +79,7 @@ fn definition(servable: &Servable) -> SignatureDef {
         inputs: infos(Side::Input),
         outputs: infos(Side::Output),
         method_name: signature.method.clone(),
-        defaults: servable.defaults.iter().map(|(name, tensor)| (name.clone(), encode(tensor, false))).collect(),
+        defaults: servable.defaults.iter().map(|(name, tensor)| (name.clone(), encode(tensor))).collect(),
     }
 }
 

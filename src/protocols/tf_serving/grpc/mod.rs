@@ -35,13 +35,13 @@ struct Grpc {
     state: Arc<State>,
     access: Arc<Access>,
     id: ProtocolId,
-    typed_values: bool,
+    tensor_content: bool,
 }
 
 /// Makes the protocol.
 pub(in crate::protocols) fn make(parts: &Parts<'_>, id: ProtocolId) -> Option<Arc<dyn GrpcProtocol>> {
     let (state, access) = (Arc::clone(parts.state), Arc::clone(parts.access));
-    Some(Arc::new(Grpc { state, access, id, typed_values: parts.settings.grpc_typed_values }))
+    Some(Arc::new(Grpc { state, access, id, tensor_content: parts.settings.grpc_tensor_content }))
 }
 
 impl GrpcProtocol for Grpc {
@@ -51,7 +51,7 @@ impl GrpcProtocol for Grpc {
             access: Arc::clone(&self.access),
             id: self.id,
             message_bytes_max: services.message_bytes_max(),
-            typed_values: self.typed_values,
+            tensor_content: self.tensor_content,
         });
         let path = "/tensorflow.serving.PredictionService/Predict";
         predicting(services, &service, path, |service, call, measurement| Box::pin(service.predict_tensors(call, measurement)))?;

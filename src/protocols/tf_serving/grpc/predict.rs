@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use bytes::Bytes;
-use tfweb_codec::tensor_proto::{decode, encode, Room};
+use prost::Message;
+use tfweb_codec::tensor_proto::{decode, AnswerTensor, Room};
 use tfweb_engine::{quoted, Code, Error, Signature, Tensor, TensorSpec};
 
 use super::service::TfServing;
@@ -12,15 +13,24 @@ use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
 use crate::serving;
 use crate::transport::grpc::{Call, CallMemory};
-use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest, PredictResponse};
+use tfweb_proto::tensorflow::serving::{ModelSpec, PredictRequest};
 use tfweb_proto::tensorflow::TensorProto;
+
+/// `PredictResponse`, written from the outputs themselves.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct PredictAnswer {
+    #[prost(btree_map = "string, message", tag = "1")]
+    outputs: BTreeMap<String, AnswerTensor>,
+    #[prost(message, optional, tag = "2")]
+    model_spec: Option<ModelSpec>,
+}
 
 impl TfServing {
     pub(super) async fn predict_tensors(
         &self,
         call: Call<PredictRequest>,
         measurement: &mut Measurement,
-    ) -> Result<PredictResponse, Error> {
+    ) -> Result<PredictAnswer, Error> {
         let Call { message: request, mut head } = call;
         let start = Instant::now();
         let found = self.find(request.model_spec)?;
@@ -39,10 +49,11 @@ impl TfServing {
         let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline };
         let outputs = serving::predict(&self.state, servable, run, measurement).await?;
         let start = Instant::now();
-        let outputs = signature.outputs.iter().zip(&outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
-        let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output, self.typed_values))).collect();
+        let outputs = signature.outputs.iter().zip(&*outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
+        let encode = if self.tensor_content { AnswerTensor::of_content } else { AnswerTensor::of_values };
+        let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output))).collect();
         measurement.took(Stage::Encode, start);
-        Ok(PredictResponse { outputs, model_spec: Some(found.spec) })
+        Ok(PredictAnswer { outputs, model_spec: Some(found.spec) })
     }
 
     /// The method Predict of the service `Model`, from this project's first version. Without a model name it takes the first
@@ -51,12 +62,11 @@ impl TfServing {
         &self,
         mut call: Call<PredictRequest>,
         measurement: &mut Measurement,
-    ) -> Result<PredictResponse, Error> {
+    ) -> Result<PredictAnswer, Error> {
         let mut spec: ModelSpec = call.message.model_spec.take().unwrap_or_default();
         if spec.name.is_empty() {
-            let models = self.state.catalog.models();
-            let first = models.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
-            spec.name.clone_from(&first.name);
+            let first = self.state.catalog.first().ok_or_else(|| Error::new(Code::NotFound, "this server has no model"))?;
+            first.clone_into(&mut spec.name);
         }
         if spec.signature_name.is_empty() {
             let version = self.find(Some(spec.clone()))?.version;

@@ -20,8 +20,8 @@ pub(super) struct TfServing {
     pub(super) id: ProtocolId,
     /// The most bytes of one message, and of the values that it stands for.
     pub(super) message_bytes_max: usize,
-    /// Whether answers carry values in the typed field of their dtype.
-    pub(super) typed_values: bool,
+    /// Whether answers carry tensors as bytes, and not as values in the field of their dtype.
+    pub(super) tensor_content: bool,
 }
 
 /// The version that a request asks for, and the `ModelSpec` of its answer.
@@ -40,7 +40,7 @@ impl TfServing {
     pub(super) fn find(&self, spec: Option<ModelSpec>) -> Result<Found, Error> {
         let spec = spec.ok_or_else(|| Error::invalid("Missing ModelSpec"))?;
         if spec.name.is_empty() {
-            return Err(Error::invalid("ModelSpec has no name specified."));
+            return Err(no_model());
         }
         let models = self.state.catalog.models();
         let model = models.iter().find(|model| model.name == spec.name).map(|model| &**model);
@@ -56,6 +56,11 @@ impl Found {
     pub(super) fn servable(&self) -> Option<&Servable> {
         self.version.servable(Some(&self.spec.signature_name)).ok()
     }
+}
+
+/// The error for a request that names no model.
+pub(super) fn no_model() -> Error {
+    Error::invalid("ModelSpec has no name specified.")
 }
 
 /// The version number that a request asks for; `None` for the newest. A label of an unknown model also gives `None`.

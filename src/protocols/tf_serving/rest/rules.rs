@@ -19,7 +19,8 @@ impl ReadRules for Rules {
     const URLS: bool = false;
 
     fn has_form(dtype: DType) -> bool {
-        dtype.is_served() && !matches!(dtype, DType::Float16 | DType::Bfloat16 | DType::Uint16)
+        dtype.is_served()
+            && !matches!(dtype, DType::Float16 | DType::Bfloat16 | DType::Uint16 | DType::Complex64 | DType::Complex128)
     }
 
     /// Numbers that are too large become infinite.

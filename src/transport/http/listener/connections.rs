@@ -1,4 +1,4 @@
-//! The open connections of a worker. Beyond the limit, the one that has waited longest for its client ends.
+//! The open connections of a worker. Beyond the limit, those that have waited longest for their clients end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -8,6 +8,9 @@ use std::rc::Rc;
 use futures::future::{abortable, AbortHandle};
 
 use super::activity::Activity;
+
+/// One in this many connections ends at once. To look at all of them for each new one would take longer than to serve it.
+const ENDED_AT_ONCE: usize = 64;
 
 /// The open connections of a worker.
 pub(super) struct Connections {
@@ -21,8 +24,8 @@ impl Connections {
         Self { max, open: RefCell::default(), next: Cell::default() }
     }
 
-    /// Runs a connection. Beyond the limit, it first ends the connection that has waited longest for its client; one that the
-    /// server works for does not end.
+    /// Runs a connection. Beyond the limit, it first ends the connections that have waited longest for their clients; those that
+    /// the server works for do not end.
     pub(super) async fn run(&self, activity: &Rc<Activity>, connection: impl Future<Output = ()>) {
         if self.open.borrow().len() >= self.max {
             self.end_longest_waiting();
@@ -35,13 +38,20 @@ impl Connections {
         let _ = connection.await;
     }
 
+    /// Makes each open connection end with its next answer.
+    pub(super) fn end_with_next_answers(&self) {
+        self.open.borrow().values().for_each(|(activity, _)| activity.set_old());
+    }
+
     fn end_longest_waiting(&self) {
         let open = self.open.borrow();
         let waiting = open.values().filter(|(_, handle)| !handle.is_aborted());
-        let waiting = waiting.filter_map(|(activity, handle)| Some((activity.waits_since()?, handle)));
-        if let Some((_, handle)) = waiting.min_by_key(|(since, _)| *since) {
-            handle.abort();
+        let mut waiting: Vec<_> = waiting.filter_map(|(activity, handle)| Some((activity.waits_since()?, handle))).collect();
+        let count = self.max.div_ceil(ENDED_AT_ONCE).min(waiting.len());
+        if count < waiting.len() {
+            waiting.select_nth_unstable_by_key(count, |(since, _)| *since);
         }
+        waiting[..count].iter().for_each(|(_, handle)| handle.abort());
     }
 }
 
@@ -78,6 +88,16 @@ mod tests {
         assert_eq!((ended, connections.open.borrow().len()), ([false, true, false], 3));
         drop((running, open, new));
         assert!(connections.open.borrow().is_empty());
+    }
+
+    #[actix_web::test]
+    async fn of_many_a_share_ends_at_once() {
+        let connections = Connections::new(2 * ENDED_AT_ONCE);
+        let activities: Vec<_> = (0..=connections.max).map(|_| Activity::new()).collect();
+        let mut open: Vec<_> = activities.iter().map(|activity| Box::pin(connections.run(activity, pending()))).collect();
+        open.iter_mut().for_each(|open| assert!(open.now_or_never().is_none()));
+        let ended = open.iter_mut().map(|open| open.now_or_never().is_some());
+        assert_eq!(ended.collect::<Vec<_>>()[..3], [true, true, false], "the longest waiting two");
     }
 
     #[actix_web::test]

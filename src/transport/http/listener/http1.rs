@@ -46,16 +46,10 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let mut lookout = Lookout::new(&activity, shared.timeouts, closing_signal);
-    let is_late = loop {
-        tokio::select! {
-            biased;
-            _ = &mut connection => break false,
-            finding = lookout.next() => match finding {
-                Finding::Stop => Pin::new(&mut connection).graceful_shutdown(),
-                Finding::Late => break true,
-                Finding::Finished => break false,
-            },
-        }
+    let is_late = tokio::select! {
+        biased;
+        _ = &mut connection => false,
+        finding = lookout.next() => finding == Finding::Late,
     };
     let Parts { io, read_buf, .. } = connection.into_parts();
     let mut io = io.into_inner();
@@ -77,10 +71,11 @@ async fn answer(
     let running = activity.begin();
     let (parts, body) = request.into_parts();
     let body = RequestBody::new(body, Rc::clone(activity));
+    let keeps_open = keeps_open(parts.version, &parts.headers);
     let mut share = shared.ledger.empty(Holding::Heads);
     let answer = match shared.count(&mut share, &parts) {
         Err(full) => error::respond(&no_room(full)).into(),
-        Ok(()) => match translate::request(&parts, peer, body.payload()) {
+        Ok(()) => match translate::request(parts, peer, body.payload()) {
             None => actix_http::Response::bad_request().map_into_boxed_body(),
             Some(request) => handler.call(request).await.unwrap_or_else(|refusal| refusal),
         },
@@ -88,7 +83,7 @@ async fn answer(
     let (answer, answer_body) = answer_body::take(answer, share, &shared.ledger, running);
     let says_close = answer.head().connection_type() == ConnectionType::Close;
     // A body that is not read to its end cannot be told from the next request.
-    let closes = says_close || activity.is_old() || !body.has_ended();
+    let closes = says_close || activity.is_old() || activity.is_stopping() || !body.has_ended();
     let Some(mut head) = translate::answer(answer.head(), answer_body.size()) else {
         let mut refusal = Response::new(answer_body);
         *refusal.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -96,7 +91,7 @@ async fn answer(
     };
     if closes {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    } else if keeps_open(parts.version, &parts.headers) {
+    } else if keeps_open {
         head.headers.insert(HeaderName::from_static("keep-alive"), shared.keep_alive.clone());
     }
     Ok(Response::from_parts(head, answer_body))

@@ -22,7 +22,7 @@ use super::activity::Activity;
 use super::client_stream::ClientStream;
 use super::handler::{Handler, Shared};
 use super::http2_request::{self, Ended, Origin};
-use super::timeouts::{closing, Timeouts};
+use super::timeouts::{closed, closing, Timeouts};
 use crate::transport::http2_limits::{CONNECTION_WINDOW_BYTES, STREAMS_MAX, STREAM_WINDOW_BYTES};
 
 /// The largest head; each header counts 32 bytes more (RFC 9113, section 6.5.2). The gRPC port has the same limit. HTTP/1.1
@@ -55,7 +55,7 @@ pub(super) async fn serve<T: AsyncRead + AsyncWrite + Unpin>(
     let handshake = tokio::select! {
         biased;
         handshake = timeout(timeouts.head, builder().handshake(io)) => handshake,
-        () = closing(closing_signal.clone()) => return,
+        () = closed(closing_signal.clone(), timeouts.linger) => return,
     };
     let Ok(Ok(connection)) = handshake else { return };
     let now = Instant::now();
@@ -152,7 +152,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Http2Connection<T> {
         match ended {
             Ended::Answered { says_close } => {
                 self.resets = 0;
-                if says_close && self.refuse_from.is_none() {
+                if (says_close || self.activity.is_old()) && self.refuse_from.is_none() {
                     self.close();
                 }
             }

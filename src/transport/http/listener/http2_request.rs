@@ -62,15 +62,15 @@ pub(super) async fn answer(
     let running = origin.activity.begin();
     let (parts, stream) = request.into_parts();
     let is_head = parts.method == ::http::Method::HEAD;
+    let expects = expects_continue(&parts.headers);
     let body = RequestBody::new(stream, Rc::clone(&origin.activity));
     let ledger = &origin.shared.ledger;
     let mut share = ledger.empty(Holding::Heads);
     let answer = match origin.shared.count(&mut share, &parts) {
         Err(full) => error::respond(&no_room(full)).into(),
-        Ok(()) => match translate::request(&parts, origin.peer, body.payload()) {
+        Ok(()) => match translate::request(parts, origin.peer, body.payload()) {
             None => Response::bad_request().map_into_boxed_body(),
             Some(request) => {
-                let expects = expects_continue(&parts.headers);
                 let answering = origin.handler.call(request);
                 match unless_cancelled(answering, &mut respond, &body, expects).await {
                     None => return Ended::Cancelled,

@@ -16,8 +16,6 @@ use super::timeouts::{closing, Timeouts};
 /// The next step for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// It has to close after its last answer.
-    Stop,
     /// It has waited for a request for too long.
     Late,
     /// It was told to close, and nothing is left of its requests.
@@ -58,8 +56,6 @@ impl Lookout {
             if matches!(event, Some(Event::Told)) {
                 self.activity.set_stopping();
                 self.closes = Some(now + self.timeouts.linger);
-                self.look_at(now + self.timeouts.linger);
-                return Finding::Stop;
             }
             match self.look(now) {
                 Ok(next) => self.look_at(next),
@@ -76,8 +72,12 @@ impl Lookout {
     fn look(&self, now: Instant) -> Result<Instant, Finding> {
         let Timeouts { head, keep_alive, linger, age, .. } = self.timeouts;
         if let Some(closes) = self.closes {
-            let is_over = closes <= now;
-            return if is_over && self.activity.is_idle() { Err(Finding::Finished) } else { Ok(closes.max(now + linger)) };
+            // After an answer that did not say so, the client may have sent one more request.
+            return match self.activity.idle_since().map(|since| closes.max(since + linger)) {
+                Some(end) if end <= now => Err(Finding::Finished),
+                Some(end) => Ok(end),
+                None => Ok(now + linger),
+            };
         }
         let age_end = self.begun + age;
         if age_end <= now {

@@ -45,7 +45,7 @@ use activity::Activity;
 use client_stream::ClientStream;
 use connections::Connections;
 use handler::{Handler, Shared};
-use timeouts::{closing, Timeouts};
+use timeouts::{closed, Timeouts};
 
 pub use settings::ListenerSettings;
 
@@ -65,11 +65,10 @@ const STOP_STALL_WAIT: Duration = Duration::from_secs(5);
 const AGE_MAX: Duration = Duration::from_secs(3600);
 /// Connections that a worker accepts beyond its limit. Each of them ends one that waits for its client.
 const CONNECTIONS_SPARE: usize = 64;
-/// How long connections that have begun may take until they can be accepted. A packet's way there and back takes less.
-const BEGUN_WAIT: Duration = Duration::from_millis(50);
 /// How long the accepting thread may take until it no longer waits for its sockets.
 const PAUSE_WAIT: Duration = Duration::from_millis(10);
-/// How long accepted connections are served before they are told to close, so that requests on their way arrive.
+/// How long workers may take to begin with the connections that were accepted. actix drops those with which a worker has not
+/// begun when it is told to stop.
 const SETTLE: Duration = Duration::from_millis(250);
 
 /// A server on one host and port.
@@ -78,6 +77,7 @@ pub struct Listener {
     address: SocketAddr,
     handle: ServerHandle,
     ended: JoinHandle<io::Result<()>>,
+    drain: watch::Sender<bool>,
     close: watch::Sender<bool>,
 }
 
@@ -89,19 +89,21 @@ impl Listener {
     pub fn start(host: &str, port: u16, settings: &ListenerSettings, services: &HttpServices) -> io::Result<Self> {
         let sockets = sockets::listen(host, port)?;
         let address = sockets[0].local_addr()?;
-        let (close, closing_signal) = watch::channel(false);
+        let (drain, close) = (watch::Sender::new(false), watch::Sender::new(false));
+        let signals = Signals { draining: drain.subscribe(), closing: close.subscribe() };
         let workers = settings.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
-        let settings = ListenerSettings { connections_max: settings.connections_max.div_ceil(workers), ..settings.clone() };
+        let (connections_max, spare) = share(settings.connections_max, workers);
+        let settings = ListenerSettings { connections_max, ..settings.clone() };
         let mut builder = Server::build()
             .disable_signals()
             .workers(workers)
-            .max_concurrent_connections(settings.connections_max + CONNECTIONS_SPARE)
+            .max_concurrent_connections(connections_max + spare)
             .shutdown_timeout(settings.stop_seconds);
         for socket in &sockets {
-            builder = serve(builder, socket, settings.clone(), services.clone(), closing_signal.clone())?;
+            builder = serve(builder, socket, settings.clone(), services.clone(), signals.clone())?;
         }
         let server = builder.run();
-        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), close })
+        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), drain, close })
     }
 
     /// The address of the first socket.
@@ -110,15 +112,21 @@ impl Listener {
         self.address
     }
 
+    /// Tells the connections that are open now to close after their next answer, so that clients and balancers choose a server
+    /// again. Later connections are kept open, because a client that is sent back here would only connect once more.
+    pub fn drain(&self) {
+        self.drain.send_replace(true);
+    }
+
     /// Stops in order: refuses new connections, answers the requests on open ones, and closes them. It should be done at `limit`.
     ///
     /// # Errors
     /// If the listener has failed.
     pub async fn stop(self, limit: Instant) -> io::Result<()> {
-        self.refuse_new().await;
+        self.refuse_new(limit).await;
+        self.close.send_replace(true);
         // If there is little time, most of it belongs to running requests.
         tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
-        self.close.send_replace(true);
         self.handle.stop(true).await;
         self.ended.await.map_err(io::Error::other)?
     }
@@ -134,9 +142,9 @@ impl Listener {
 
     /// Refuses new connections without losing one that a client believes to be open. If a socket is only closed, the system
     /// resets the connections that are not accepted yet, although their requests may have come.
-    async fn refuse_new(&self) {
+    async fn refuse_new(&self, limit: Instant) {
         self.sockets.iter().for_each(sockets::ignore_new);
-        tokio::time::sleep(BEGUN_WAIT).await;
+        sockets::until_accepted(&self.sockets, limit).await;
         // Without the pause, the accepting thread would log the closed socket as a failure.
         self.handle.pause().await;
         tokio::time::sleep(PAUSE_WAIT).await;
@@ -144,19 +152,33 @@ impl Listener {
     }
 }
 
+/// The signals of a stop to open connections.
+#[derive(Clone)]
+struct Signals {
+    draining: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
+}
+
+/// How many connections each worker has, and how many more it accepts.
+fn share(connections_max: usize, workers: usize) -> (usize, usize) {
+    let share = (connections_max / workers).max(2);
+    let spare = CONNECTIONS_SPARE.min(share / 2);
+    (share - spare, spare)
+}
+
 fn serve(
     builder: ServerBuilder,
     socket: &TcpListener,
     settings: ListenerSettings,
     services: HttpServices,
-    closing_signal: watch::Receiver<bool>,
+    signals: Signals,
 ) -> io::Result<ServerBuilder> {
     let name = if settings.tls.is_some() { "tfweb-https" } else { "tfweb-http" };
     let acceptor = settings.tls.clone().map(|tls| TlsAcceptor::from(Arc::new(tls)));
     let idle = HeaderValue::from_str(&format!("timeout={}", settings.keep_alive.as_secs()));
     let idle = idle.expect("a number is a header's value; this is a bug");
     builder.listen(name, socket.try_clone()?, move || {
-        let (acceptor, closing_signal) = (acceptor.clone(), closing_signal.clone());
+        let (acceptor, Signals { mut draining, closing }) = (acceptor.clone(), signals.clone());
         let shared = Shared {
             timeouts: timeouts(settings.keep_alive),
             ledger: Arc::clone(&services.answers.bodies.ledger),
@@ -165,7 +187,14 @@ fn serve(
         };
         let connections_max = settings.connections_max;
         let handlers = handlers(services.clone());
-        let parts = Rc::new((acceptor, closing_signal, shared, Connections::new(connections_max)));
+        let parts = Rc::new((acceptor, closing, shared, Connections::new(connections_max)));
+        let drained = Rc::clone(&parts);
+        actix::spawn(async move {
+            // An error means that the listener was dropped.
+            if draining.wait_for(|draining| *draining).await.is_ok() {
+                drained.3.end_with_next_answers();
+            }
+        });
         fn_factory(move || {
             let (handler, parts) = (handlers.new_service(()), Rc::clone(&parts));
             async move {
@@ -175,7 +204,9 @@ fn serve(
                     async move {
                         let (acceptor, closing_signal, shared, connections) = &*parts;
                         let activity = Activity::new();
-                        let connection = connection(tcp, acceptor.as_ref(), &*handler, shared, closing_signal, &activity);
+                        // Futures within futures would each have room for all that one of them may become. In a box a connection
+                        // takes what it is: one that has said nothing is small.
+                        let connection = Box::pin(connection(tcp, acceptor.as_ref(), &*handler, shared, closing_signal, &activity));
                         connections.run(&activity, connection).await;
                         Ok::<_, ()>(())
                     }
@@ -210,7 +241,8 @@ async fn connection(
     activity: &Rc<Activity>,
 ) {
     let peer = tcp.peer_addr().ok();
-    // A handshake, and a connection without any byte, do not delay a stop. A client that has begun to send is served.
+    // At a stop, a client that has just connected has a moment for its handshake and its first bytes.
+    let closed = closed(closing_signal.clone(), shared.timeouts.linger);
     let Some(acceptor) = acceptor else {
         // An error only means that small answers come later.
         let _ = tcp.set_nodelay(true);
@@ -218,20 +250,20 @@ async fn connection(
         let begun = tokio::select! {
             biased;
             begun = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => begun,
-            () = closing(closing_signal.clone()) => return,
+            () = closed => return,
         };
         let Ok(Ok(is_http2)) = begun else { return };
-        return speak(stream, is_http2, peer, handler, shared, closing_signal).await;
+        return Box::pin(speak(stream, is_http2, peer, handler, shared, closing_signal)).await;
     };
     let handshake = tokio::select! {
         handshake = tls::handshake(acceptor, tcp) => handshake,
-        () = closing(closing_signal.clone()) => return,
+        () = closed => return,
     };
     match handshake {
         Ok(stream) => {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let stream = ClientStream::new(stream, &shared.timeouts, Rc::clone(activity));
-            speak(stream, is_http2, peer, handler, shared, closing_signal).await;
+            Box::pin(speak(stream, is_http2, peer, handler, shared, closing_signal)).await;
         }
         Err(error) => tracing::debug!("HTTP: no TLS: {error}"),
     }
@@ -246,8 +278,20 @@ async fn speak<T: AsyncRead + AsyncWrite + Unpin>(
     closing_signal: &watch::Receiver<bool>,
 ) {
     if is_http2 {
-        http2::serve(stream, peer, handler, shared, closing_signal.clone()).await;
+        Box::pin(http2::serve(stream, peer, handler, shared, closing_signal.clone())).await;
     } else {
-        http1::serve(stream, peer, handler, shared, closing_signal.clone()).await;
+        Box::pin(http1::serve(stream, peer, handler, shared, closing_signal.clone())).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_workers_together_accept_no_more_than_the_port_may_have() {
+        for (connections_max, workers, expect) in [(8192, 2, (4032, 64)), (64, 2, (16, 16)), (64, 16, (2, 2)), (1, 4, (1, 1))] {
+            assert_eq!(share(connections_max, workers), expect);
+        }
     }
 }

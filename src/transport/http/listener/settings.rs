@@ -13,16 +13,14 @@ pub struct ListenerSettings {
     pub workers: Option<usize>,
     /// The most connections. For a further one, the connection ends that has waited longest for its client.
     pub connections_max: usize,
-    /// How long an idle connection stays open.
+    /// How long an idle connection stays open. Load balancers should close theirs earlier, so that none sends a request into a
+    /// closing connection.
     pub keep_alive: Duration,
     /// The time limit of a stop in seconds.
     pub stop_seconds: u64,
 }
 
-/// Longer than load balancers keep an idle connection (60 s is common). They then close first, and never send a request into a
-/// closing connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// The most connections. Each of them holds at most some 64 KiB that nobody counts.
+/// The most connections. Each of them holds at most some 96 KiB that nobody counts.
 const CONNECTIONS_MAX: usize = 8192;
 /// The admin port has few clients, and they ask seldom.
 const ADMIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -31,9 +29,9 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 impl ListenerSettings {
     /// The settings of the port that serves models.
     #[must_use]
-    pub fn main(tls: Option<rustls::ServerConfig>, stop_seconds: u64) -> Self {
+    pub fn main(tls: Option<rustls::ServerConfig>, keep_alive: Duration, stop_seconds: u64) -> Self {
         let connections_max = descriptors::connections_max(CONNECTIONS_MAX);
-        Self { tls, workers: None, connections_max, keep_alive: KEEP_ALIVE, stop_seconds }
+        Self { tls, workers: None, connections_max, keep_alive, stop_seconds }
     }
 
     /// The settings of the admin port: plain HTTP and one thread, because its answers take no time. It stops at once.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// The slowest client that is answered takes this many bytes a second. The slowest mobile networks are about as fast.
 pub(super) const ANSWER_BYTES_PER_SECOND: u32 = 16 << 10;
@@ -32,4 +33,10 @@ pub(super) struct Timeouts {
 pub(super) async fn closing(mut closing_signal: watch::Receiver<bool>) {
     // An error means that the listener was dropped, which ends its connections too.
     let _ = closing_signal.wait_for(|close| *close).await;
+}
+
+/// Waits until connections close that have sent nothing: a while after connections are told to close.
+pub(super) async fn closed(closing_signal: watch::Receiver<bool>, linger: Duration) {
+    closing(closing_signal).await;
+    sleep(linger).await;
 }

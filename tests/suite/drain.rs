@@ -1,0 +1,145 @@
+//! Stops of a server whose clients connect again as soon as they are told to. Each client that could connect is answered.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use prost::Message;
+use rustls::ClientConfig;
+
+use crate::client::{Connection, Request};
+use crate::grpc_client;
+use crate::https;
+use crate::process::Process;
+use crate::support::until;
+use crate::tls::Files;
+
+const HALF_PLUS_TWO: &str = "--model tests/models/half_plus_two";
+const CLIENTS: usize = 64;
+/// The variable that says how often each test stops a server, and the number without it.
+const STOPS_VARIABLE: &str = "SUITE_STOPS";
+const STOPS: usize = 2;
+/// The answers after which a server is told to stop: every client has had some.
+const ANSWERED: usize = 1000;
+
+/// The answers of all clients, and the connections that ended without the answer to a request.
+#[derive(Default)]
+struct Tally {
+    answered: AtomicUsize,
+    lost: Mutex<Vec<String>>,
+}
+
+/// Calls on one connection after another, until the server refuses one. `serve` uses a connection for as long as the server keeps it.
+fn call_until_refused(address: SocketAddr, tally: &Tally, serve: impl Fn(TcpStream) -> io::Result<()>) {
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => {
+                if let Err(error) = serve(stream) {
+                    tally.lost.lock().expect("no client panics").push(error.to_string());
+                }
+            }
+            Err(error) => {
+                let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
+                assert!(kinds.contains(&error.kind()), "{error}");
+                return;
+            }
+        }
+    }
+}
+
+/// Posts until an answer says that the connection closes.
+fn post<S: io::Read + io::Write>(stream: S, tally: &Tally) -> io::Result<()> {
+    let mut connection = Connection::over(stream);
+    loop {
+        let response = connection.call(&Request::post("/", r#"{"x": [1]}"#))?;
+        assert_eq!((response.status, response.text()), (200, r#"{"y":[2.5]}"#.into()));
+        tally.answered.fetch_add(1, Ordering::Relaxed);
+        if response.header("connection") == Some("close") {
+            return Ok(());
+        }
+    }
+}
+
+/// Predicts until the server says that it takes no more calls on the connection.
+async fn predict(stream: TcpStream, tally: &Tally) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let (mut calls, connection) =
+        h2::client::handshake(tokio::net::TcpStream::from_std(stream)?).await.map_err(io::Error::other)?;
+    let _connection = tokio::spawn(connection);
+    let message = grpc_client::floats("half_plus_two", &[1.0]).encode_to_vec();
+    let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
+    let message = Bytes::from([&[0], &length[..], &message].concat());
+    while poll_fn(|context| calls.poll_ready(context)).await.is_ok() {
+        predict_once(&mut calls, message.clone()).await.map_err(io::Error::other)?;
+        tally.answered.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn predict_once(calls: &mut SendRequest<Bytes>, message: Bytes) -> Result<(), h2::Error> {
+    let request = http::Request::post("http://localhost/tensorflow.serving.PredictionService/Predict");
+    let request = request.header("content-type", "application/grpc").header("te", "trailers").body(());
+    let (response, mut body) = calls.send_request(request.expect("a request"), false)?;
+    body.send_data(message, true)?;
+    let mut answer = response.await?.into_body();
+    while let Some(bytes) = answer.data().await {
+        answer.flow_control().release_capacity(bytes?.len())?;
+    }
+    let trailers = answer.trailers().await?.expect("a status");
+    assert_eq!(trailers["grpc-status"], "0");
+    Ok(())
+}
+
+/// Stops servers under load, with a client for each thread.
+#[track_caller]
+fn check(flags: &str, address: impl Fn(&Process) -> SocketAddr, client: impl Fn(SocketAddr, &Tally) + Sync) {
+    let stops = std::env::var(STOPS_VARIABLE).map_or(STOPS, |stops| stops.parse().expect("a number"));
+    let (mut answered, mut lost) = (0, Vec::new());
+    for _ in 0..stops {
+        let mut process = Process::serve(&format!("{HALF_PLUS_TWO} {flags}"));
+        let (tally, address) = (Tally::default(), address(&process));
+        let (status, stderr) = thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| client(address, &tally));
+            }
+            until("the clients are at work", || tally.answered.load(Ordering::Relaxed) >= ANSWERED);
+            process.signal("TERM");
+            process.ended()
+        });
+        assert_eq!(status.code(), Some(0), "{stderr:#?}");
+        answered += tally.answered.into_inner();
+        lost.extend(tally.lost.into_inner().expect("no client panics"));
+    }
+    eprintln!("{stops} stops, {answered} answers, {} lost", lost.len());
+    assert!(lost.is_empty(), "{} of {answered} lost in {stops} stops: {:#?}", lost.len(), &lost[..lost.len().min(5)]);
+}
+
+#[test]
+fn who_connects_again_during_a_stop_is_answered_over_http() {
+    check("", Process::address, |address, tally| call_until_refused(address, tally, |stream| post(stream, tally)));
+}
+
+#[test]
+fn who_connects_again_during_a_stop_is_answered_over_https() {
+    let files = Files::new();
+    let config: Arc<ClientConfig> = files.authority.client(b"http/1.1", None);
+    let client = |address, tally: &Tally| {
+        call_until_refused(address, tally, |stream| post(https::shake_hands(stream, &config)?, tally));
+    };
+    check(&files.flags(), Process::address, client);
+}
+
+#[test]
+fn who_connects_again_during_a_stop_is_answered_over_grpc() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let client = |address, tally: &Tally| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        call_until_refused(address, tally, |stream| runtime.block_on(predict(stream, tally)));
+    };
+    check(&format!("--grpc_port {}", free.port()), |_| free, client);
+}

@@ -18,6 +18,8 @@
     engine            tests/models/engine/1, signatures that change state, take
                       long, or give bytes that are no bools
     engine_v1         tests/models/engine_v1/1, a variable of TensorFlow 1
+    odd               tests/models/odd, models with a signature that cannot be
+                      served whole: ragged, sparse, quantised, not there
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 
@@ -33,6 +35,7 @@ import shutil
 import sys
 
 from engine_models import engine, engine_v1
+from odd_models import odd
 from operation_models import operations
 from saving import EXAMPLES, SEED, save, signature
 from test_models import (
@@ -190,8 +193,8 @@ def digits() -> None:
 
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
-                    examples, operations, broken_variables, no_kernel, engine,
-                    engine_v1)}
+                    examples, operations, odd, broken_variables, no_kernel,
+                    engine, engine_v1)}
 
 
 def main() -> None:

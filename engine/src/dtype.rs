@@ -37,7 +37,7 @@ macro_rules! dtypes {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
-                    Self::Other(_) => "unsupported",
+                    Self::Other(number) => name_of_unserved(number),
                 }
             }
         }
@@ -61,6 +61,30 @@ dtypes! {
     Float16, "float16", 19;
     Uint32, "uint32", 22;
     Uint64, "uint64", 23;
+}
+
+/// The name of a dtype that only has a number here.
+const fn name_of_unserved(number: u32) -> &'static str {
+    match number {
+        11 => "qint8",
+        12 => "quint8",
+        13 => "qint32",
+        15 => "qint16",
+        16 => "quint16",
+        20 => "resource",
+        21 => "variant",
+        24 => "float8_e5m2",
+        25 => "float8_e4m3fn",
+        26 => "float8_e4m3fnuz",
+        27 => "float8_e4m3b11fnuz",
+        28 => "float8_e5m2fnuz",
+        29 => "int4",
+        30 => "uint4",
+        31 => "int2",
+        32 => "uint2",
+        33 => "float4_e2m1fn",
+        _ => "unknown",
+    }
 }
 
 impl DType {
@@ -91,5 +115,6 @@ mod tests {
         assert_eq!(DType::from_number(1).name(), "float32");
         assert!(DType::Complex64.is_served());
         assert!(!DType::from_number(20).is_served());
+        assert_eq!([12, 21, 29, 99].map(|number| DType::from_number(number).name()), ["quint8", "variant", "int4", "unknown"]);
     }
 }

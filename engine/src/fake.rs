@@ -71,6 +71,7 @@ impl FakeSession {
             method: "tensorflow/serving/predict".into(),
             inputs: vec![spec("x")],
             outputs: vec![spec("y")],
+            ..Signature::default()
         };
         Self { signatures: names.iter().map(signature).collect(), behaviour, progress: Mutex::default(), changed: Condvar::new() }
     }

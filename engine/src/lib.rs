@@ -17,6 +17,7 @@ pub mod saved_model;
 mod session;
 mod shape;
 mod signature;
+mod signature_def;
 mod storage;
 mod tensor;
 #[allow(unsafe_code)]
@@ -30,7 +31,7 @@ pub use feed::FeedShape;
 pub use half::{bf16, f16};
 pub use session::{Session, Trial};
 pub use shape::{element_count, Dims, PartialShape, RANK_MAX};
-pub use signature::{Signature, TensorSpec};
+pub use signature::{Composite, Side, Signature, TensorSpec, Unserved};
 pub use storage::{Storage, StringStorage};
 pub use tensor::Tensor;
 pub use values::{Buffer, Scalar, Strings, Values};

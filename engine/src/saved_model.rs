@@ -1,5 +1,6 @@
 //! A SavedModel on disk: its directory, its version, its tag sets, and whether its variables are there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,11 +8,15 @@ use prost::Message;
 
 use crate::error::{Code, Error};
 use crate::regular_file;
+use crate::signature_def::SignatureDef;
 
 /// The largest saved_model.pb that is read here: protobuf's limit for one message.
 const READ_BYTES_MAX: u64 = 2 << 30;
 /// The file that lists the variables of a SavedModel.
 const VARIABLES: &str = "variables/variables.index";
+
+/// The signatures of a SavedModel by their names.
+pub(crate) type Signatures = BTreeMap<String, SignatureDef>;
 
 /// The directory of a SavedModel, and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,23 +65,26 @@ fn version_of(path: &Path) -> Option<u64> {
     name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
 }
 
-/// Checks that the SavedModel in `directory` has a graph with exactly the tags `tags`, and that the variables are there which this
-/// graph restores. A file in text format, a file that is too large and a damaged one pass: TensorFlow judges them.
+/// Reads the signatures of the SavedModel in `directory`. `None` for a file in text format, a file that is too large and a damaged
+/// one: TensorFlow judges them.
+///
+/// Checks that the model has a graph with exactly the tags `tags`, and that the variables are there which this graph restores.
 ///
 /// TensorFlow loads a graph without its variables. Each run then fails, so a copy that is not finished would look like a model.
 ///
 /// # Errors
 /// `NotFound` that lists the tag sets of the model; `FailedPrecondition` that names the missing file.
-pub fn check(directory: &Path, tags: &[String]) -> Result<(), Error> {
-    let graphs = graphs(directory);
-    let has_tags = |graph: &&MetaGraph| graph.tags().len() == tags.len() && tags.iter().all(|tag| graph.tags().contains(tag));
-    let Some(graph) = graphs.iter().find(has_tags) else {
-        return if graphs.is_empty() { Ok(()) } else { Err(no_tags(directory, tags, &graphs)) };
+pub(crate) fn signatures(directory: &Path, tags: &[String]) -> Result<Option<Signatures>, Error> {
+    let mut graphs = graphs(directory);
+    let has_tags = |graph: &MetaGraph| graph.tags().len() == tags.len() && tags.iter().all(|tag| graph.tags().contains(tag));
+    let Some(graph) = graphs.iter().position(has_tags) else {
+        return if graphs.is_empty() { Ok(None) } else { Err(no_tags(directory, tags, &graphs)) };
     };
+    let graph = graphs.swap_remove(graph);
     // Every writer that names an operation which restores also writes this file, for a model without variables too.
     let restores = graph.saver.as_ref().is_some_and(|saver| !saver.restore_operation.is_empty());
     if !restores || directory.join(VARIABLES).is_file() {
-        return Ok(());
+        return Ok(Some(graph.signatures));
     }
     let text = format!("`{}` is not complete: its graph restores variables, and {VARIABLES} is missing", directory.display());
     Err(Error::new(Code::FailedPrecondition, text))
@@ -117,6 +125,8 @@ struct MetaGraph {
     meta_info: Option<MetaInfo>,
     #[prost(message, optional, tag = "3")]
     saver: Option<Saver>,
+    #[prost(btree_map = "string, message", tag = "5")]
+    signatures: Signatures,
 }
 
 impl MetaGraph {
@@ -165,7 +175,7 @@ mod tests {
     fn a_graph_needs_its_tags_and_its_variables() {
         let check = |directory: &Path, tags: &[&str]| {
             let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-            super::check(directory, &tags).map_err(|error| error.message)
+            super::signatures(directory, &tags).map(drop).map_err(|error| error.message)
         };
         let model = models().join("half_plus_two/1");
         assert_eq!(check(&model, &["serve"]), Ok(()));
@@ -185,7 +195,7 @@ mod tests {
         // A graph of constants restores nothing.
         let saver = None;
         let meta_info = Some(MetaInfo { tags: vec!["serve".into()] });
-        let constants = SavedModel { meta_graphs: vec![MetaGraph { meta_info, saver }] };
+        let constants = SavedModel { meta_graphs: vec![MetaGraph { meta_info, saver, ..MetaGraph::default() }] };
         fs::write(copy.path().join("saved_model.pb"), constants.encode_to_vec()).unwrap();
         assert_eq!(check(copy.path(), &["serve"]), Ok(()));
     }

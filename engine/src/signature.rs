@@ -1,7 +1,9 @@
 //! Signatures: the inputs and outputs of a method of a model.
 
+use std::fmt;
+
 use crate::dtype::DType;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::feed::{self, FeedShape};
 use crate::shape::PartialShape;
 
@@ -20,30 +22,91 @@ pub struct TensorSpec {
     pub feed: FeedShape,
 }
 
-/// One method of a model.
+/// Whether something is an input or an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// An input.
+    Input,
+    /// An output.
+    Output,
+}
+
+/// A ragged or sparse input or output. Its parts are inputs or outputs of the signature by themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composite {
+    /// Which of the two it is.
+    pub side: Side,
+    /// The name that the SavedModel declares.
+    pub name: String,
+    /// What it is: `ragged tensor of string`.
+    pub kind: String,
+    /// The names of its parts: `words.values`, `words.row_splits`.
+    pub parts: Vec<String>,
+}
+
+/// An input or output that the SavedModel declares and that is not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unserved {
+    /// Which of the two it is.
+    pub side: Side,
+    /// What the SavedModel declares. It may be no single tensor: then `tensor` is empty.
+    pub spec: TensorSpec,
+    /// Why it is not served. It continues a sentence that begins with the name.
+    pub reason: String,
+}
+
+/// One method of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signature {
     /// The signature's key in the SavedModel, such as `serving_default`.
     pub name: String,
     /// TensorFlow's method name, such as `tensorflow/serving/predict`.
     pub method: String,
-    /// The inputs, sorted by name. Requests hold their tensors in this order.
+    /// The inputs that are served, sorted by name. Requests hold their tensors in this order.
     pub inputs: Vec<TensorSpec>,
-    /// The outputs, sorted by name. Answers hold their tensors in this order.
+    /// The outputs that are served, sorted by name. A run computes these, and answers hold their tensors in this order.
     pub outputs: Vec<TensorSpec>,
+    /// The inputs and outputs that are declared as one and are served as several.
+    pub composites: Vec<Composite>,
+    /// The inputs and outputs that are not served.
+    pub unserved: Vec<Unserved>,
 }
 
 impl Signature {
-    /// Whether several requests can share a run: the first dimension of every input and output counts rows.
+    /// Whether several requests can share a run: the first dimension of every input and output counts rows. That of a part of a
+    /// ragged or sparse tensor counts something else.
     #[must_use]
     pub fn is_batchable(&self) -> bool {
-        !self.inputs.is_empty() && self.inputs.iter().chain(&self.outputs).all(|spec| spec.shape.has_rows())
+        let has_rows = |spec: &TensorSpec| spec.shape.has_rows();
+        let tensors = || self.inputs.iter().chain(&self.outputs);
+        !self.inputs.is_empty() && self.composites.is_empty() && tensors().all(has_rows) && !self.may_take_parts()
     }
 
-    /// The first input or output whose dtype is not served.
+    /// Checks that every input is served, and every output of `wanted`. `None` stands for all outputs.
+    ///
+    /// # Errors
+    /// `Unimplemented`, which says what the first one is that is not served.
+    pub fn check_served(&self, wanted: Option<&dyn Fn(&str) -> bool>) -> Result<(), Error> {
+        let is_needed = |unserved: &&Unserved| match unserved.side {
+            Side::Input => true,
+            Side::Output => wanted.is_none_or(|wanted| wanted(&unserved.spec.name)),
+        };
+        self.unserved.iter().find(is_needed).map_or(Ok(()), |unserved| Err(Error::new(Code::Unimplemented, unserved.to_string())))
+    }
+
+    /// What is declared on a side: what is served, and then what is not.
+    pub fn described(&self, side: Side) -> impl Iterator<Item = &TensorSpec> {
+        let served = match side {
+            Side::Input => &self.inputs,
+            Side::Output => &self.outputs,
+        };
+        served.iter().chain(self.unserved.iter().filter(move |unserved| unserved.side == side).map(|unserved| &unserved.spec))
+    }
+
+    /// The ragged or sparse tensor of which an input or output is a part.
     #[must_use]
-    pub fn unserved(&self) -> Option<&TensorSpec> {
-        self.inputs.iter().chain(&self.outputs).find(|spec| !spec.dtype.is_served())
+    pub fn whole(&self, side: Side, part: &str) -> Option<&Composite> {
+        self.composites.iter().find(|whole| whole.side == side && whole.parts.iter().any(|name| name == part))
     }
 
     /// Checks that tensors of these dimensions, one for each input in order, may be fed together.
@@ -58,6 +121,29 @@ impl Signature {
     #[must_use]
     pub fn input_index(&self, name: &str) -> Option<usize> {
         self.inputs.iter().position(|spec| spec.name == name)
+    }
+
+    /// Whether two inputs may be the parts of one ragged or sparse tensor. TensorFlow 2 declares the parts of an input `x` as inputs
+    /// `x`, `x_1`, `x_2`, and nothing else tells that they are parts. Row splits and dense shapes are lists of integers.
+    fn may_take_parts(&self) -> bool {
+        let is_integer_list = |spec: &TensorSpec| {
+            matches!(spec.dtype, DType::Int64 | DType::Int32) && spec.shape.dims().is_some_and(|dims| dims.len() == 1)
+        };
+        let is_later_part = |spec: &&TensorSpec| {
+            let (first, number) = spec.name.rsplit_once('_').unwrap_or_default();
+            matches!(number, "1" | "2") && is_integer_list(spec) && self.input_index(first).is_some()
+        };
+        self.inputs.iter().any(|spec| is_later_part(&spec))
+    }
+}
+
+impl fmt::Display for Unserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match self.side {
+            Side::Input => "input",
+            Side::Output => "output",
+        };
+        write!(f, "{side} {:?} {}", self.spec.name, self.reason)
     }
 }
 
@@ -74,7 +160,7 @@ mod tests {
     fn signature(inputs: &[&str]) -> Signature {
         let input = |name: &&str| TensorSpec { name: (*name).into(), ..spec(PartialShape::new([None, Some(2)])) };
         let outputs = vec![TensorSpec { name: "y".into(), ..spec(PartialShape::UNKNOWN) }];
-        Signature { name: "s".into(), method: String::new(), inputs: inputs.iter().map(input).collect(), outputs }
+        Signature { name: "s".into(), inputs: inputs.iter().map(input).collect(), outputs, ..Signature::default() }
     }
 
     #[test]
@@ -84,13 +170,43 @@ mod tests {
     }
 
     #[test]
-    fn the_first_input_or_output_that_is_not_served_is_found() {
-        let mut signature = signature(&["a", "b"]);
-        assert_eq!(signature.unserved(), None);
-        signature.outputs[0].dtype = DType::Other(12);
-        assert_eq!(signature.unserved().unwrap().name, "y");
-        signature.inputs[1].dtype = DType::Other(20);
-        assert_eq!(signature.unserved().unwrap().name, "b");
+    fn only_what_is_asked_for_has_to_be_served() {
+        let unserved = |side, name: &str, reason: &str| {
+            let spec = TensorSpec { name: name.into(), ..spec(PartialShape::UNKNOWN) };
+            Unserved { side, spec, reason: reason.into() }
+        };
+        let mut signature = signature(&["a"]);
+        let check = |signature: &Signature, wanted: &str| signature.check_served(Some(&|name| name == wanted));
+        assert_eq!(signature.check_served(None), Ok(()));
+        signature.unserved.push(unserved(Side::Output, "z", "is quint8, which is not served"));
+        let error = Error::new(Code::Unimplemented, "output \"z\" is quint8, which is not served");
+        assert_eq!(signature.check_served(None), Err(error.clone()));
+        assert_eq!(check(&signature, "z"), Err(error));
+        assert_eq!(check(&signature, "y"), Ok(()));
+        signature.unserved.push(unserved(Side::Input, "b", "is variant, which is not served"));
+        assert!(check(&signature, "y").unwrap_err().message.starts_with("input \"b\" is variant"), "a run needs all inputs");
+    }
+
+    #[test]
+    fn what_may_be_a_part_is_never_a_row() {
+        let rows = |name: &str, dtype| TensorSpec { name: name.into(), dtype, ..spec(PartialShape::new([None])) };
+        let of = |inputs: &[(&str, DType)]| {
+            let inputs = inputs.iter().map(|(name, dtype)| rows(name, *dtype)).collect();
+            Signature { inputs, outputs: vec![rows("y", DType::Float32)], ..Signature::default() }
+        };
+        let (float, int) = (DType::Float32, DType::Int64);
+        assert!(!of(&[("x", float), ("x_1", int)]).is_batchable(), "a ragged tensor, as TensorFlow 2 declares it");
+        assert!(!of(&[("x", float), ("x_1", int), ("x_2", int)]).is_batchable(), "and one of two ragged dimensions");
+        assert!(!of(&[("x", int), ("x_1", float), ("x_2", int)]).is_batchable(), "a sparse tensor");
+        assert!(of(&[("x", float), ("x_1", float)]).is_batchable());
+        assert!(of(&[("x", float), ("z_1", int)]).is_batchable());
+        let mut composite = of(&[("x.values", float), ("x.row_splits", int)]);
+        assert!(composite.is_batchable());
+        let parts = composite.inputs.iter().map(|spec| spec.name.clone()).collect();
+        composite.composites = vec![Composite { side: Side::Input, name: "x".into(), kind: String::new(), parts }];
+        assert!(!composite.is_batchable());
+        assert_eq!(composite.whole(Side::Input, "x.values").unwrap().name, "x");
+        assert_eq!(composite.whole(Side::Output, "x.values"), None);
     }
 
     #[test]
@@ -105,7 +221,7 @@ mod tests {
     #[test]
     fn batchable_needs_rows_everywhere() {
         let rows = || spec(PartialShape::new([None, Some(2)]));
-        let batchable = |inputs, outputs| Signature { name: "s".into(), method: String::new(), inputs, outputs }.is_batchable();
+        let batchable = |inputs, outputs| Signature { inputs, outputs, ..Signature::default() }.is_batchable();
         assert!(batchable(vec![rows(), rows()], vec![rows()]));
         assert!(!batchable(vec![rows()], vec![spec(PartialShape::new([]))]), "scalar output");
         assert!(!batchable(vec![rows()], vec![spec(PartialShape::UNKNOWN)]), "unknown rank");

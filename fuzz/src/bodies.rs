@@ -29,7 +29,7 @@ fn signature(inputs: &[(&str, DType, PartialShape)]) -> Signature {
     };
     let inputs: Vec<TensorSpec> = inputs.iter().map(spec).collect();
     let method = "tensorflow/serving/predict".to_owned();
-    Signature { name: "serving_default".to_owned(), method, outputs: inputs.clone(), inputs }
+    Signature { name: "serving_default".to_owned(), method, outputs: inputs.clone(), inputs, ..Signature::default() }
 }
 
 /// Splits an input into a signature, a switch and a body.

@@ -13,6 +13,11 @@ use crate::observe::metrics::{SignatureMeter, VersionMetrics};
 /// The most names that an error lists, so that the error stays readable.
 const LISTED_MAX: usize = 50;
 
+/// The warning for a model that nobody can call.
+const NO_SIGNATURE: &str = "the model has no signature, so it cannot be called; save it with \
+    tf.saved_model.save(model, directory, signatures=model.call.get_concrete_function(tf.TensorSpec([None, 4], tf.float32))), or a \
+    Keras model with model.export(directory)";
+
 /// The signature of a request that names none (tensorflow/cc/saved_model/signature_constants.h).
 pub const DEFAULT_SIGNATURE: &str = "serving_default";
 
@@ -217,6 +222,21 @@ fn not_loaded(what: &str, why: Option<&str>) -> Error {
 }
 
 impl Version {
+    /// What the owner of the model should know: what the trials at load have found, and what is not served.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        if self.servables.is_empty() {
+            return vec![NO_SIGNATURE.to_owned()];
+        }
+        let of_servable = |servable: &Servable| {
+            let signature = servable.handle.signature();
+            let unserved = signature.unserved.iter().map(ToString::to_string);
+            let all = servable.trial.warning().map(str::to_owned).into_iter().chain(unserved);
+            all.map(|warning| format!("signature {:?}: {warning}", signature.name)).collect::<Vec<_>>()
+        };
+        self.servables.iter().flat_map(of_servable).collect()
+    }
+
     /// Finds a signature. Without a name it takes `serving_default`, or the only signature.
     ///
     /// # Errors

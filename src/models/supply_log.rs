@@ -72,16 +72,15 @@ impl SupplyLog {
         }
     }
 
-    /// Logs that a version was loaded, and the problems that its trial runs found.
+    /// Logs that a version was loaded, and what is wrong with it.
     pub(super) fn loaded(&self, uri: &ModelUri, version: &Version, time: Duration) {
         let model = &self.model;
         tracing::info!("model {model:?} version {} loaded from `{uri}` in {} ms", version.number, time.as_millis());
         for servable in &version.servables {
-            let name = &servable.handle.signature().name;
-            match servable.trial.warning() {
-                Some(warning) => tracing::warn!("model {model:?}, signature {name:?}: {}", one_line(warning)),
-                None => tracing::debug!("model {model:?}, signature {name:?}"),
-            }
+            tracing::debug!("model {model:?}, signature {:?}", servable.handle.signature().name);
+        }
+        for warning in version.warnings() {
+            tracing::warn!("model {model:?}, {}", one_line(&warning));
         }
     }
 

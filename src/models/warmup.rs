@@ -94,7 +94,7 @@ fn run(session: &dyn Session, log: PredictionLog) -> Result<(), Error> {
 }
 
 fn predict(session: &dyn Session, mut request: PredictRequest) -> Result<(), Error> {
-    let index = signature(session, request.model_spec)?;
+    let Some(index) = signature(session, request.model_spec)? else { return Ok(()) };
     let mut room = Room { bytes: ROOM_BYTES };
     let input = |spec: &tfweb_engine::TensorSpec| {
         let proto = request.inputs.remove(&spec.name);
@@ -106,18 +106,19 @@ fn predict(session: &dyn Session, mut request: PredictRequest) -> Result<(), Err
 }
 
 fn run_examples(session: &dyn Session, spec: Option<ModelSpec>, input: Option<Input>) -> Result<(), Error> {
-    let index = signature(session, spec)?;
+    let Some(index) = signature(session, spec)? else { return Ok(()) };
     let examples = examples::from_input(input)?;
     let inputs = [Tensor::from_strings(&[examples.len()], Arc::new(examples))];
     session.run(index, &[&inputs]).map(drop)
 }
 
-/// Finds the signature that a request names. The model's name is ignored, because the requests may come from a server that calls
+/// Finds the signature that a request names. `None` for one that is not served as a whole, which hurts no other. The model's name is ignored, because the requests may come from a server that calls
 /// the model otherwise.
-fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<usize, Error> {
+fn signature(session: &dyn Session, spec: Option<ModelSpec>) -> Result<Option<usize>, Error> {
     let name = spec.map(|spec| spec.signature_name).filter(|name| !name.is_empty()).unwrap_or_else(|| DEFAULT_SIGNATURE.into());
     let found = session.signatures().iter().position(|signature| signature.name == name);
-    found.ok_or_else(|| Error::new(Code::NotFound, format!("no signature {}", quoted(&name))))
+    let found = found.ok_or_else(|| Error::new(Code::NotFound, format!("no signature {}", quoted(&name))))?;
+    Ok(session.signatures()[found].check_served(None).is_ok().then_some(found))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tfweb_actors::Outputs;
 use tfweb_codec::json::PendingUrl;
-use tfweb_engine::{Code, Error, Signature, Tensor};
+use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::Deadline;
 
 use super::fetch::fill;
@@ -26,7 +26,7 @@ pub struct Call {
 /// Runs a signature. Notes in the measurement the signature, the rows, and the times of fetch, queue and run.
 ///
 /// # Errors
-/// `Unimplemented` for a dtype that is not supported; those of
+/// `Unimplemented` for a signature with an input that is not served; those of
 /// [`FetcherHandle::fetch`](tfweb_actors::fetcher::FetcherHandle::fetch); `Unavailable` where the queue is full;
 /// `DeadlineExceeded`; those of the session.
 ///
@@ -37,7 +37,8 @@ pub async fn predict(state: &State, servable: &Servable, mut call: Call, measure
     measurement.calls(&servable.meter);
     let handle = &servable.handle;
     measurement.rows = handle.rows(&call.inputs);
-    check_served(handle.signature())?;
+    // Each protocol has checked the outputs that it needs, before it decoded the request.
+    handle.signature().check_served(Some(&|_| false))?;
     if !call.urls.is_empty() {
         let start = Instant::now();
         let fetched = fetch(state, &mut call).await;
@@ -63,17 +64,4 @@ async fn fetch(state: &State, call: &mut Call) -> Result<(), Error> {
     let bodies = fetcher.fetch(&texts, call.deadline).await?;
     fill(&mut call.inputs, &call.urls, bodies);
     Ok(())
-}
-
-fn check_served(signature: &Signature) -> Result<(), Error> {
-    match signature.unserved() {
-        None => Ok(()),
-        Some(spec) => Err(Error::new(
-            Code::Unimplemented,
-            format!(
-                "signature {:?} is not served: {:?} is of dtype {}, which is not supported",
-                signature.name, spec.name, spec.dtype
-            ),
-        )),
-    }
 }

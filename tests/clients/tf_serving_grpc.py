@@ -9,8 +9,8 @@ holds, and ends with the first that does not.
 
 import sys
 
-from grpc_checks import inference, models, services, tensors, waits
+from grpc_checks import inference, models, odd, services, tensors, waits
 
 for name in sys.argv[2:]:
-    module = next(module for module in (tensors, models, inference, waits, services) if hasattr(module, name))
+    module = next(module for module in (tensors, models, odd, inference, waits, services) if hasattr(module, name))
     getattr(module, name)()

@@ -11,12 +11,12 @@ use crate::support::{until, RunningServer, MODELS};
 use crate::tf_serving::shelf;
 
 /// A server of this process on a UNIX socket, and the directory that the socket is in.
-struct Served {
+pub(crate) struct Served {
     server: RunningServer,
     directory: tempfile::TempDir,
 }
 
-fn served(flags: &str) -> Served {
+pub(crate) fn served(flags: &str) -> Served {
     serve(RunningServer::start, flags)
 }
 
@@ -27,7 +27,7 @@ fn serve(start: impl Fn(&str) -> RunningServer, flags: &str) -> Served {
 }
 
 impl Served {
-    fn target(&self) -> String {
+    pub(crate) fn target(&self) -> String {
         format!("unix:{}", self.directory.path().join("socket").display())
     }
 }

@@ -25,9 +25,9 @@ fn spec(text: &str) -> TensorSpec {
 pub(super) fn signature(inputs: &str) -> Signature {
     Signature {
         name: "predict".into(),
-        method: String::new(),
         inputs: inputs.split("; ").filter(|input| !input.is_empty()).map(spec).collect(),
         outputs: vec![spec("y: float32 [-1]")],
+        ..Signature::default()
     }
 }
 

@@ -31,8 +31,14 @@ macro_rules! data_types {
         pub(super) fn dtype_of(data_type: DataType) -> DType {
             match data_type {
                 $(DataType::$data_type => DType::$dtype,)*
+                DataType::QInt8 => DType::Other(11),
+                DataType::QUInt8 => DType::Other(12),
+                DataType::QInt32 => DType::Other(13),
+                DataType::QInt16 => DType::Other(15),
+                DataType::QUInt16 => DType::Other(16),
+                DataType::Resource => DType::Other(20),
+                DataType::Variant => DType::Other(21),
                 DataType::UnrecognizedEnumValue(number) => DType::from_number(number),
-                _ => DType::Other(0),
             }
         }
     };

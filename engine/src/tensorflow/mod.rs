@@ -27,6 +27,7 @@ mod library;
 mod memory;
 mod probe;
 mod registry;
+mod resolve;
 mod run_options;
 mod saved_model_session;
 mod transfer;

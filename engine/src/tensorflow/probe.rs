@@ -10,7 +10,7 @@ use crate::dtype::DType;
 use crate::error::{Code, Error};
 use crate::session::Trial;
 use crate::shape::{element_count, Dims};
-use crate::signature::{Signature, TensorSpec};
+use crate::signature::{Side, Signature, TensorSpec};
 use crate::tensor::Tensor;
 use crate::with_scalar::with_scalar;
 
@@ -68,11 +68,14 @@ pub(super) fn probe(
 
 /// Makes the inputs to try, one set after another: zeros and empty strings, and for a signature with strings also an image.
 ///
-/// There is no set if a rank is unknown, if the signature has no inputs, for it can only read or change the model's state, or if
-/// made-up values may end the process.
+/// There is no set if the signature has an input that is not served, if a rank is unknown, if the signature has no inputs, for it can
+/// only read or change the model's state, or if made-up values may end the process.
 fn trial_inputs(signature: &Signature) -> Vec<Vec<Tensor>> {
+    // Zeros are no parts of a ragged or sparse tensor: some operations trust parts that fit together.
+    let takes_parts = signature.composites.iter().any(|whole| whole.side == Side::Input);
+    let is_run = !signature.inputs.is_empty() && !signature.outputs.is_empty() && signature.check_served(Some(&|_| false)).is_ok();
     let is_safe = signature.inputs.iter().all(|spec| spec.feed.may_be_tried());
-    if signature.inputs.is_empty() || signature.unserved().is_some() || !is_safe {
+    if !is_run || takes_parts || !is_safe {
         return Vec::new();
     }
     let has_strings = signature.inputs.iter().any(|spec| spec.dtype == DType::String);

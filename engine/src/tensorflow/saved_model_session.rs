@@ -5,14 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tensorflow::{
-    Code as TfCode, FetchToken, Graph, Operation, Output, OutputName, SavedModelBundle, SessionOptions, SessionRunArgs, Status,
-};
+use tensorflow::{Code as TfCode, FetchToken, Graph, Operation, Output, SavedModelBundle, SessionOptions, SessionRunArgs, Status};
 
-use super::dtypes::dtype_of;
 use super::free_memory;
 use super::probe::{probe, InterOp};
 use super::registry::{has_kernel, stateless_operations};
+use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
 use super::transfer::{merge, take_output, Feed};
 use crate::batch::merged_dims;
@@ -21,8 +19,8 @@ use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
 use crate::saved_model;
 use crate::session::{Session, Trial};
-use crate::shape::{Dims, PartialShape};
-use crate::signature::{Signature, TensorSpec};
+use crate::shape::Dims;
+use crate::signature::Signature;
 use crate::tensor::Tensor;
 
 /// The signature that TensorFlow 2 adds to every SavedModel for its own use.
@@ -45,7 +43,7 @@ pub struct SavedModelSession {
 
 /// The parts of the graph that a run of one signature feeds and fetches.
 struct Method {
-    feeds: Vec<(Operation, i32)>,
+    feeds: Vec<Place>,
     fetches: Vec<Fetch>,
     run_in_caller: bool,
     /// Whether a run in the calling thread has gone on for long after its time.
@@ -55,12 +53,6 @@ struct Method {
     untried: Option<String>,
 }
 
-enum Fetch {
-    Output(Operation, i32),
-    /// The output is the input of this number. TensorFlow refuses to fetch a tensor that is fed.
-    Input(usize),
-}
-
 impl SavedModelSession {
     /// Loads the SavedModel in `directory` that has exactly the tag set `tags`, and tries each of its signatures that changes no
     /// state.
@@ -68,9 +60,10 @@ impl SavedModelSession {
     /// `load_library` must have been called before.
     ///
     /// # Errors
-    /// Those of [`saved_model::check`]; otherwise TensorFlow's error.
+    /// `NotFound` for a model without such a graph; `FailedPrecondition` for a model without its variables; otherwise TensorFlow's
+    /// error. What is wrong with one signature is no error: its [`Signature::unserved`] says it.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
-        saved_model::check(directory, tags)?;
+        let declared = saved_model::signatures(directory, tags)?;
         let failed = |status: Status| {
             let Error { code, message } = error_of(&status);
             Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()))
@@ -79,22 +72,21 @@ impl SavedModelSession {
         options.set_config(&SESSION_CONFIG).map_err(failed)?;
         let mut graph = Graph::new();
         let bundle = SavedModelBundle::load(&options, tags, &mut graph, directory).map_err(failed)?;
-        let mut defs: Vec<_> = bundle.meta_graph_def().signatures().iter().filter(|(name, _)| *name != INIT_OP_SIGNATURE).collect();
-        defs.sort_by_key(|(name, _)| *name);
+        let mut declared = declared.unwrap_or_else(|| from_binding(bundle.meta_graph_def()));
+        declared.remove(INIT_OP_SIGNATURE);
         let known = read_graph(&graph, directory);
         let (mut signatures, mut methods) = (Vec::new(), Vec::new());
-        for (name, def) in defs {
-            let (mut inputs, feeds) = read_specs(def.inputs());
-            let (outputs, fetches) = read_specs(def.outputs());
-            let failed = |status| Error::internal(format!("`{}`, signature \"{name}\": {status}", directory.display()));
-            let mut method = Method::new(&graph, &feeds, &fetches, inter_op == InterOp::Caller).map_err(failed)?;
-            for (spec, feed) in inputs.iter_mut().zip(method.feed_shapes(&graph, known.as_ref()).map_err(failed)?) {
+        for (name, def) in declared {
+            let Resolved { mut signature, feeds, fetches } = resolve(&graph, name, &def);
+            let failed = |status| Error::internal(format!("`{}`, signature {:?}: {status}", directory.display(), signature.name));
+            let mut method = Method::new(feeds, fetches, inter_op == InterOp::Caller);
+            for (spec, feed) in signature.inputs.iter_mut().zip(method.feed_shapes(&graph, known.as_ref()).map_err(failed)?) {
                 spec.feed = feed;
             }
             method.untried = method.find_untried(known.as_ref()).map_err(failed)?;
             method.trial = method.without_kernel(known.as_ref()).map_err(failed)?;
             methods.push(method);
-            signatures.push(Signature { name: name.clone(), method: def.method_name().to_owned(), inputs, outputs });
+            signatures.push(signature);
         }
         let mut this = Self { session: bundle.session, signatures, methods };
         for index in 0..this.methods.len() {
@@ -192,20 +184,9 @@ impl Session for SavedModelSession {
 }
 
 impl Method {
-    fn new(graph: &Graph, feeds: &[OutputName], fetches: &[OutputName], run_in_caller: bool) -> Result<Self, Status> {
-        let find = |name: &OutputName| Ok((graph.operation_by_name_required(&name.name)?, name.index));
-        let fetch = |name: &OutputName| match feeds.iter().position(|feed| feed == name) {
-            Some(input) => Ok(Fetch::Input(input)),
-            None => find(name).map(|(operation, index)| Fetch::Output(operation, index)),
-        };
-        Ok(Self {
-            feeds: feeds.iter().map(find).collect::<Result<_, Status>>()?,
-            fetches: fetches.iter().map(fetch).collect::<Result<_, Status>>()?,
-            run_in_caller,
-            has_outlasted: AtomicBool::new(false),
-            trial: Trial::NotTried,
-            untried: None,
-        })
+    fn new(feeds: Vec<Place>, fetches: Vec<Fetch>, run_in_caller: bool) -> Self {
+        let has_outlasted = AtomicBool::new(false);
+        Self { feeds, fetches, run_in_caller, has_outlasted, trial: Trial::NotTried, untried: None }
     }
 
     /// Finds the reason why a trial at load could change the model. `known` is `None` if the operations of the graph are not known.
@@ -253,26 +234,6 @@ impl Method {
             Fetch::Input(_) => None,
         })
     }
-}
-
-/// Reads the inputs or the outputs of a signature, sorted by name: the spec of each, and its place in the graph.
-fn read_specs(infos: &std::collections::HashMap<String, tensorflow::TensorInfo>) -> (Vec<TensorSpec>, Vec<OutputName>) {
-    let mut infos: Vec<_> = infos.iter().collect();
-    infos.sort_by_key(|(name, _)| *name);
-    let spec = |(name, info): (&String, &tensorflow::TensorInfo)| {
-        let place = info.name().clone();
-        let tensor = format!("{}:{}", place.name, place.index);
-        let (dtype, shape) = (dtype_of(info.dtype()), partial_shape(info.shape().clone()));
-        (TensorSpec { name: name.clone(), tensor, dtype, shape, feed: FeedShape::ANY }, place)
-    };
-    infos.into_iter().map(spec).unzip()
-}
-
-fn partial_shape(shape: tensorflow::Shape) -> PartialShape {
-    let dims: Option<Vec<Option<i64>>> = shape.into();
-    dims.map_or(PartialShape::UNKNOWN, |dims| {
-        PartialShape::new(dims.into_iter().map(|dim| dim.and_then(|dim| usize::try_from(dim).ok())).collect::<Vec<_>>())
-    })
 }
 
 /// Reads the operations of the graph. `None` if the graph cannot be read, or if its constants would take much memory.

@@ -142,7 +142,7 @@ mod tests {
     fn signature(dtype: DType) -> Signature {
         let (shape, feed) = (PartialShape::new(vec![None]), FeedShape::ANY);
         let spec = TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype, shape, feed };
-        Signature { name: "test".into(), method: String::new(), inputs: vec![spec.clone()], outputs: vec![spec] }
+        Signature { name: "test".into(), inputs: vec![spec.clone()], outputs: vec![spec], ..Signature::default() }
     }
 
     fn decoded(dtype: DType, content_type: &str, body: &Bytes) -> Result<Decoded, Error> {
@@ -196,7 +196,7 @@ mod tests {
             shape: PartialShape::new([None]),
             feed: FeedShape::ANY,
         };
-        let signature = Signature { name: "s".into(), method: String::new(), inputs: vec![spec(name)], outputs: vec![spec("y")] };
+        let signature = Signature { name: "s".into(), inputs: vec![spec(name)], outputs: vec![spec("y")], ..Signature::default() };
         let body = format!("--XX\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\nvalue\r\n--XX--\r\n").into();
         let decoded = decode("multipart/form-data; boundary=XX", &body, &signature, false);
         decoded.map(|decoded| Dims::from(decoded.inputs[0].dims()))

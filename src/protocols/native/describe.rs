@@ -2,27 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use tfweb_engine::{Signature, TensorSpec};
+use serde::Serialize;
+use tfweb_engine::{Side, Signature, TensorSpec, Unserved};
 
 use crate::models::{Model, ModelSummary, Version};
 
 #[derive(Serialize)]
 pub(super) struct SignatureJson<'a> {
     name: &'a str,
-    inputs: SpecsJson<'a>,
-    outputs: SpecsJson<'a>,
+    inputs: BTreeMap<&'a str, SpecJson<'a>>,
+    outputs: BTreeMap<&'a str, SpecJson<'a>>,
 }
-
-/// A JSON object with a key for each tensor, in the signature's order.
-struct SpecsJson<'a>(&'a [TensorSpec]);
 
 #[derive(Serialize)]
 struct SpecJson<'a> {
     r#type: &'a str,
     /// -1 for a dimension of any size; null if the rank is not known either.
     shape: Option<Vec<i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part_of: Option<WholeJson<'a>>,
+    /// Why it is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unserved: Option<&'a str>,
+}
+
+/// The ragged or sparse tensor that has a tensor as its part.
+#[derive(Serialize)]
+struct WholeJson<'a> {
+    name: &'a str,
+    r#type: &'a str,
 }
 
 /// A model: its newest version's signatures, and the states of all versions.
@@ -48,7 +56,27 @@ struct VersionJson<'a> {
 
 /// Describes a signature.
 pub(super) fn signature(signature: &Signature) -> SignatureJson<'_> {
-    SignatureJson { name: &signature.name, inputs: SpecsJson(&signature.inputs), outputs: SpecsJson(&signature.outputs) }
+    let inputs = specs(signature, Side::Input, &signature.inputs);
+    SignatureJson { name: &signature.name, inputs, outputs: specs(signature, Side::Output, &signature.outputs) }
+}
+
+/// Describes what is served of a side of a signature, and what is not.
+fn specs<'a>(signature: &'a Signature, side: Side, served: &'a [TensorSpec]) -> BTreeMap<&'a str, SpecJson<'a>> {
+    let part = |spec: &'a TensorSpec| {
+        let whole = signature.whole(side, &spec.name);
+        SpecJson { part_of: whole.map(|whole| WholeJson { name: &whole.name, r#type: &whole.kind }), ..spec_json(spec) }
+    };
+    let served = served.iter().map(|spec| (spec.name.as_str(), part(spec)));
+    let others = signature.unserved.iter().filter(|unserved| unserved.side == side);
+    let others =
+        others.map(|Unserved { spec, reason, .. }| (spec.name.as_str(), SpecJson { unserved: Some(reason), ..spec_json(spec) }));
+    served.chain(others).collect()
+}
+
+fn spec_json(spec: &TensorSpec) -> SpecJson<'_> {
+    let size = |dim: &Option<usize>| dim.map_or(-1, |dim| i64::try_from(dim).unwrap_or(i64::MAX));
+    let shape = spec.shape.dims().map(|dims| dims.iter().map(size).collect());
+    SpecJson { r#type: spec.dtype.name(), shape, part_of: None, unserved: None }
 }
 
 /// Describes all signatures of a version.
@@ -58,11 +86,8 @@ pub(super) fn version(version: &Version) -> Vec<SignatureJson<'_>> {
 
 /// Describes a model, for the list of models.
 pub(super) fn model(model: &Model) -> ModelJson<'_> {
-    let servables = || model.served().next_back().into_iter().flat_map(|version| &version.servables);
-    let warnings = servables().filter_map(|servable| {
-        let warning = servable.trial.warning()?;
-        Some(format!("signature {:?}: {warning}", servable.handle.signature().name))
-    });
+    let newest = model.served().next_back();
+    let servables = newest.iter().flat_map(|version| &version.servables);
     let versions = model.versions.iter().map(|version| VersionJson {
         version: version.number,
         state: version.state.name(),
@@ -70,21 +95,9 @@ pub(super) fn model(model: &Model) -> ModelJson<'_> {
     });
     ModelJson {
         summary: model.summary(),
-        signatures: servables().map(|servable| servable.handle.signature().name.as_str()).collect(),
+        signatures: servables.map(|servable| servable.handle.signature().name.as_str()).collect(),
         versions: versions.collect(),
         labels: &model.labels,
-        warnings: warnings.collect(),
-    }
-}
-
-impl Serialize for SpecsJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for spec in self.0 {
-            let size = |dim: &Option<usize>| dim.map_or(-1, |dim| i64::try_from(dim).unwrap_or(i64::MAX));
-            let shape = spec.shape.dims().map(|dims| dims.iter().map(size).collect());
-            map.serialize_entry(&spec.name, &SpecJson { r#type: spec.dtype.name(), shape })?;
-        }
-        map.end()
+        warnings: newest.map(|version| version.warnings()).unwrap_or_default(),
     }
 }

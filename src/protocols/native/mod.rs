@@ -156,8 +156,8 @@ impl Native {
             return Ok(to_json(&models.iter().map(|model| describe::model(model)).collect::<Vec<_>>()));
         }
         let version = self.version(request)?;
-        Ok(match request.match_info().get("signature") {
-            Some(name) => to_json(&describe::signature(version.servable(Some(name))?.handle.signature())),
+        Ok(match signature_name(request) {
+            Some(name) => to_json(&describe::signature(version.servable(Some(&name))?.handle.signature())),
             None => to_json(&describe::version(&version)),
         })
     }
@@ -169,8 +169,9 @@ impl Native {
 
     async fn predict(&self, call: &mut HttpCall, deadline: Deadline, measurement: &mut Measurement) -> Result<Text, Error> {
         let version = self.version(&call.request)?;
-        let servable = version.servable(call.request.match_info().get("signature"))?;
+        let servable = version.servable(signature_name(&call.request).as_deref())?;
         measurement.calls(&servable.meter);
+        servable.handle.signature().check_served(None)?;
         let body = call.body(deadline).await?;
 
         let start = Instant::now();
@@ -200,6 +201,13 @@ impl Native {
         measurement.took(Stage::Encode, start);
         encoded
     }
+}
+
+/// The signature that a path names. actix has decoded the path, but not `%25`, `%2B` and `%2F`.
+fn signature_name(request: &HttpRequest) -> Option<String> {
+    let name = request.match_info().get("signature")?;
+    let left = [("%2F", "/"), ("%2f", "/"), ("%2B", "+"), ("%2b", "+"), ("%25", "%")];
+    Some(left.iter().fold(name.to_owned(), |name, (encoded, plain)| name.replace(encoded, plain)))
 }
 
 fn to_json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -27,8 +27,9 @@ impl Task {
     /// Checks that a signature can do this task.
     ///
     /// # Errors
-    /// `InvalidArgument` for a signature that cannot.
+    /// `Unimplemented` for a signature with an input or output that is not served; `InvalidArgument` for one that cannot.
     pub(crate) fn check(self, signature: &Signature) -> Result<(), Error> {
+        signature.check_served(None)?;
         let [input] = signature.inputs.as_slice() else {
             return Err(Error::invalid("Expected one input Tensor."));
         };
@@ -150,7 +151,7 @@ mod tests {
             feed: FeedShape::ANY,
         };
         let [inputs, outputs] = [inputs, outputs].map(|names| names.iter().map(spec).collect());
-        Signature { name: "s".into(), method: "tensorflow/serving/predict".into(), inputs, outputs }
+        Signature { name: "s".into(), method: "tensorflow/serving/predict".into(), inputs, outputs, ..Signature::default() }
     }
 
     #[test]

@@ -23,6 +23,16 @@ macro_rules! names {
                 DType::Other(16) => "DT_QUINT16",
                 DType::Other(20) => "DT_RESOURCE",
                 DType::Other(21) => "DT_VARIANT",
+                DType::Other(24) => "DT_FLOAT8_E5M2",
+                DType::Other(25) => "DT_FLOAT8_E4M3FN",
+                DType::Other(26) => "DT_FLOAT8_E4M3FNUZ",
+                DType::Other(27) => "DT_FLOAT8_E4M3B11FNUZ",
+                DType::Other(28) => "DT_FLOAT8_E5M2FNUZ",
+                DType::Other(29) => "DT_INT4",
+                DType::Other(30) => "DT_UINT4",
+                DType::Other(31) => "DT_INT2",
+                DType::Other(32) => "DT_UINT2",
+                DType::Other(33) => "DT_FLOAT4_E2M1FN",
                 DType::Other(_) => "DT_INVALID",
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use tfweb_codec::tensor_proto::{dim_size, dtype_number, encode};
-use tfweb_engine::{Error, TensorSpec};
+use tfweb_engine::{Error, Side, TensorSpec};
 
 use super::service::{self, TfServing};
 use crate::models::{Servable, State, VersionStatus};
@@ -74,10 +74,10 @@ fn state(version: &VersionStatus) -> ModelVersionStatus {
 
 fn definition(servable: &Servable) -> SignatureDef {
     let signature = servable.handle.signature();
-    let infos = |specs: &[TensorSpec]| specs.iter().map(|spec| (spec.name.clone(), info(spec))).collect();
+    let infos = |side| signature.described(side).map(|spec| (spec.name.clone(), info(spec))).collect();
     SignatureDef {
-        inputs: infos(&signature.inputs),
-        outputs: infos(&signature.outputs),
+        inputs: infos(Side::Input),
+        outputs: infos(Side::Output),
         method_name: signature.method.clone(),
         defaults: servable.defaults.iter().map(|(name, tensor)| (name.clone(), encode(tensor))).collect(),
     }
@@ -88,7 +88,7 @@ fn info(spec: &TensorSpec) -> TensorInfo {
     let dim = |dim: &Option<usize>| Dim { size: dim.map_or(-1, dim_size), name: String::new() };
     let dim = dims.unwrap_or_default().iter().map(dim).collect();
     TensorInfo {
-        encoding: Some(Encoding::Name(spec.tensor.clone())),
+        encoding: (!spec.tensor.is_empty()).then(|| Encoding::Name(spec.tensor.clone())),
         dtype: dtype_number(spec.dtype),
         tensor_shape: Some(TensorShapeProto { dim, unknown_rank: dims.is_none() }),
     }

@@ -40,6 +40,8 @@ impl TfServing {
         })?;
         measurement.calls(&servable.meter);
         let signature = servable.handle.signature();
+        let filter = &request.output_filter;
+        signature.check_served(Some(&|name| filter.is_empty() || filter.iter().any(|wanted| wanted == name)))?;
         check_inputs(servable, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
         let inputs = self.inputs(servable, request.inputs, &mut head.memory)?;

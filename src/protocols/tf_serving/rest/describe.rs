@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
-use tfweb_engine::{Error, Signature, TensorSpec};
+use tfweb_engine::{Error, Side, Signature, TensorSpec};
 
 use crate::models::{Catalog, Model, Version, VersionStatus};
 use crate::protocols::tf_serving::dtype_names::proto_name;
@@ -133,8 +133,8 @@ pub(super) fn metadata(name: &str, version: &Version) -> Vec<u8> {
 
 fn signature_json(signature: &Signature) -> SignatureJson<'_> {
     SignatureJson {
-        inputs: signature.inputs.iter().map(tensor_json).collect(),
-        outputs: signature.outputs.iter().map(tensor_json).collect(),
+        inputs: signature.described(Side::Input).map(tensor_json).collect(),
+        outputs: signature.described(Side::Output).map(tensor_json).collect(),
         method_name: &signature.method,
         defaults: BTreeMap::new(),
     }

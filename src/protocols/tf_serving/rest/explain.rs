@@ -257,7 +257,7 @@ mod tests {
             TensorSpec { tensor: format!("{name}:0"), name, dtype: DType::Float32, shape, feed: FeedShape::ANY }
         };
         let inputs = (0..inputs).map(spec).collect();
-        Signature { name: "s".into(), method: String::new(), inputs, outputs: Vec::new() }
+        Signature { name: "s".into(), inputs, ..Signature::default() }
     }
 
     /// Columns for each input, of `bytes` bytes together; the last value of the last input is null.

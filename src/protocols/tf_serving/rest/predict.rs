@@ -58,9 +58,19 @@ pub(super) fn inputs(body: &[u8], signature: &Signature) -> Result<Vec<Tensor>, 
 }
 
 fn asked(document: &Document<'_>, signature: &Signature) -> Result<Asked, Error> {
+    // A filter that is refused is so after the inputs, as TensorFlow Serving does it.
+    let filter = document.filter();
+    let names = filter.as_ref().ok().and_then(Option::as_deref);
+    signature.check_served(Some(&|name| names.is_none_or(|names| names.iter().any(|wanted| wanted == name))))?;
     let (inputs, form) = inputs::decode(document, signature)?.ok_or_else(|| explain::inputs(document, signature))?;
-    let picked = inputs::outputs(signature, document.filter()?.as_deref())?;
-    Ok(Asked { inputs, form, picked })
+    let picked = inputs::outputs(signature, filter?.as_deref())?;
+    match signature.composites.first() {
+        Some(whole) if form == Form::Row => Err(Error::invalid(format!(
+            "{:?} is a {}, which has no rows: expected 'inputs', found 'instances'",
+            whole.name, whole.kind
+        ))),
+        Some(_) | None => Ok(Asked { inputs, form, picked }),
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +83,7 @@ mod tests {
     fn is_read(dtype: DType, body: &[u8]) -> bool {
         let shape = PartialShape::UNKNOWN;
         let spec = TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype, shape, feed: FeedShape::ANY };
-        let signature = Signature { name: "test".into(), method: String::new(), inputs: vec![spec.clone()], outputs: vec![spec] };
+        let signature = Signature { inputs: vec![spec.clone()], outputs: vec![spec], ..Signature::default() };
         let mut quoted = String::new();
         document::read(body, &mut quoted).and_then(|document| asked(&document, &signature)).is_ok()
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::json;
 use tfweb_engine::fake::{Behaviour, FakeSession};
 
 use crate::client::{Connection, Request, Response};

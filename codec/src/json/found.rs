@@ -4,7 +4,8 @@ use std::fmt;
 
 use tfweb_engine::{quoted, DType};
 
-use super::numbers::EXACT_END;
+/// Below 2^53 a float64 that is whole was not rounded from another whole number. 2^53 itself may be a rounded 2^53 + 1.
+pub(super) const EXACT_END: f64 = 9_007_199_254_740_992.0;
 
 /// The words before a number in an error.
 pub(super) const NUMBER: &str = "the number ";

@@ -2,10 +2,7 @@
 
 use tfweb_engine::{bf16, f16, Scalar};
 
-use super::found::Found;
-
-/// Below 2^53 a float64 that is whole was not rounded from another whole number. 2^53 itself may be a rounded 2^53 + 1.
-pub(super) const EXACT_END: f64 = 9_007_199_254_740_992.0;
+use super::found::{Found, EXACT_END};
 
 /// A float that JSON numbers turn into.
 pub trait Float: Scalar {

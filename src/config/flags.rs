@@ -113,18 +113,19 @@ fn asked_or_unknown(error: &Error) -> Option<Usage> {
     (error.kind == ErrorKind::UnknownArgument).then(|| Usage::wrong(first_line(&error.message)))
 }
 
-/// Sets the values of a flag that may repeat: those that are `typed`, or those of its variable, which commas separate.
+/// Sets the values of a flag that may repeat: those that are `typed`, or those of its variable. Commas separate values, except in a
+/// typed model, whose path may have some.
 fn repeated(typed: usize, flag: &str, values: &mut Vec<String>) -> Result<(), Usage> {
-    match typed {
-        // The command line has none, so these come from the variable.
-        0 => {
-            let variable = variables::of_flag(flag);
-            let listed = values.iter().map(|text| list(&variable, text)).collect::<Result<Vec<_>, _>>()?;
-            *values = listed.into_iter().flatten().collect();
-        }
+    let place = if typed > 0 { format!("--{flag}") } else { variables::of_flag(flag) };
+    if typed > 0 {
         // clap appends the variable's values to those of the command line. The command line goes before the variable.
-        typed => values.truncate(typed),
+        values.truncate(typed);
+        if flag == "model" {
+            return Ok(());
+        }
     }
+    let listed = values.iter().map(|text| list(&place, text)).collect::<Result<Vec<_>, _>>()?;
+    *values = listed.into_iter().flatten().collect();
     Ok(())
 }
 

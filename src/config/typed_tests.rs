@@ -89,9 +89,9 @@ fn origins_are_named_or_there_is_no_cors() {
 fn values_that_mean_nothing_are_refused() {
     for (line, expect) in [
         ("--api_token a·b", "--api_token: expected a token of printable ASCII"),
-        ("--api_token ,,", "--api_token: expected a token of printable ASCII without spaces and commas"),
-        ("--url_allow a,b", "--url_allow: expected HOST, *.HOST, HOST:PORT or ADDRESS/PREFIX, got `a,b`"),
-        ("--cors_origin ,,", "--cors_origin: expected an origin such as"),
+        ("--api_token ,,", "--api_token: expected values separated by commas, got an empty one"),
+        ("--url_allow a,*", "--url_allow: expected HOST, *.HOST, HOST:PORT or ADDRESS/PREFIX, got `*`"),
+        ("--cors_origin ,,", "--cors_origin: expected values separated by commas"),
         ("--api_token_file /no/such", "--api_token_file: `/no/such`"),
         ("--admin_token_file /no/such", "--admin_token_file: `/no/such`"),
         ("--url_allow *", "--url_allow: expected HOST"),

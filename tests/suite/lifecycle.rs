@@ -146,6 +146,14 @@ fn no_variable_of_a_flag_is_empty() {
 }
 
 #[test]
+fn a_typed_list_takes_the_place_of_its_variable() {
+    // The number of threads is checked after the hosts.
+    let flags = format!("{HALF_PLUS_TWO} --run_threads 1000000");
+    check_refused(&flags, &[("TFWEB_URL_ALLOW", "*")], 2, &["--url_allow: expected HOST"]);
+    check_refused(&format!("{flags} --url_allow h"), &[("TFWEB_URL_ALLOW", "*")], 2, &["--run_threads: expected at most"]);
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     for (variable, value, expect) in [
         ("TFWEB_PORT", "http", "TFWEB_PORT: expected a whole number, got `http`"),

@@ -38,7 +38,7 @@ pub struct Composite {
     pub side: Side,
     /// The name that the SavedModel declares.
     pub name: String,
-    /// What it is: `ragged tensor of string`.
+    /// Its kind in words: `ragged tensor of string`.
     pub kind: String,
     /// The names of its parts: `words.values`, `words.row_splits`.
     pub parts: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Composite {
 pub struct Unserved {
     /// Which of the two it is.
     pub side: Side,
-    /// What the SavedModel declares. It may be no single tensor: then `tensor` is empty.
+    /// The declaration of the SavedModel. It may be no single tensor: then `tensor` is empty.
     pub spec: TensorSpec,
     /// Why it is not served. It continues a sentence that begins with the name.
     pub reason: String,
@@ -94,7 +94,7 @@ impl Signature {
         self.unserved.iter().find(is_needed).map_or(Ok(()), |unserved| Err(Error::new(Code::Unimplemented, unserved.to_string())))
     }
 
-    /// What is declared on a side: what is served, and then what is not.
+    /// The tensors that are declared on a side: those that are served, and then the others.
     pub fn described(&self, side: Side) -> impl Iterator<Item = &TensorSpec> {
         let served = match side {
             Side::Input => &self.inputs,

@@ -15,11 +15,11 @@ use crate::signature::TensorSpec;
 pub(crate) struct Declared {
     /// Its name, dtype and shape, as far as they are declared. `tensor` is empty unless it is one tensor.
     pub(crate) spec: TensorSpec,
-    /// What it is made of.
+    /// The tensors in it.
     pub(crate) form: Form,
 }
 
-/// What an input or output is made of.
+/// The tensors in an input or output.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One tensor of the graph.

@@ -222,7 +222,7 @@ fn not_loaded(what: &str, why: Option<&str>) -> Error {
 }
 
 impl Version {
-    /// What the owner of the model should know: what the trials at load have found, and what is not served.
+    /// The faults that the owner of the model should know: those that the trials at load have found, and the tensors that are not served.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         if self.servables.is_empty() {

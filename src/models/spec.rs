@@ -35,7 +35,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
     Err(format!("expected a name of letters, digits, `_`, `-` and `.`, not of dots alone, got {}", quoted(name)))
 }
 
-/// The name of a model that nobody has named: the last part of its place. What cannot stand in a name becomes `_`.
+/// The name of a model that nobody has named: the last part of its place. Characters that cannot stand in a name become `_`.
 #[must_use]
 pub fn name_of(uri: &ModelUri) -> String {
     let name: String = uri.name().chars().map(|c| if is_name_char(c) { c } else { '_' }).collect();

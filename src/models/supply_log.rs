@@ -1,4 +1,4 @@
-//! What the log says of one model's supply. It says a trouble once, and not for each update that meets the same one.
+//! Writes the log of one model's supply. It names a trouble once, and not for each update that meets the same one.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub(super) struct SupplyLog {
     /// Errors of the first update of a model that is alone, and their lines. If no version can be served, the process ends with one
     /// of them, and the log has the others.
     held_back: Option<Vec<(Error, String)>>,
-    /// What is wrong with the last listing.
+    /// The faults of the last listing.
     faults: Vec<Error>,
     /// How many listings in a row have failed.
     failed_listings: u64,
@@ -124,7 +124,7 @@ pub(super) fn fault(uri: &ModelUri, number: u64, fault: &Error) -> Error {
     Error::new(fault.code, format!("`{uri}`: version {number} is {fault}"))
 }
 
-/// What in a listing somebody must mend. A version that lacks a file is probably being copied.
+/// The faults in a listing that somebody must mend. A version that lacks a file is probably being copied.
 fn faults(uri: &ModelUri, listing: &Listing) -> Vec<Error> {
     let unreadable = listing.versions.iter().filter_map(|version| {
         let error = version.fault.as_ref().filter(|error| error.code != Code::NotFound)?;

@@ -150,7 +150,7 @@ impl Watcher {
     }
 }
 
-/// Waits until a moment, for ever if there is none.
+/// Waits until a moment, or for ever if there is none.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

@@ -41,7 +41,7 @@ const DIRECTORY_HASH_DIGITS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Cache {
     directory: PathBuf,
-    /// Whether nothing can be written. What the cache has is served, and nothing is downloaded.
+    /// Whether nothing can be written. Models that the cache has are served, and nothing is downloaded.
     is_read_only: bool,
 }
 

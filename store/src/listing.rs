@@ -2,7 +2,7 @@
 //! archives alike, so that two listings of any of them can be compared.
 //!
 //! A place may have anything beside its versions. Names that can be no part of a version are passed over before anybody judges
-//! them. What is wrong within a version is the fault of that version alone.
+//! them. A fault within a version concerns that version alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -106,7 +106,7 @@ pub struct Listing {
     pub passed_over: Vec<String>,
 }
 
-/// What a walk through an origin has found.
+/// The files that a walk through an origin has found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) files: Vec<File>,

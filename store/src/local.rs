@@ -1,6 +1,6 @@
 //! Lists a local directory. It blocks. Nothing is downloaded, because the files are used where they are.
 //!
-//! Only files that can be parts of a version are looked at. What else lies beside them is neither opened nor followed.
+//! Only files that can be parts of a version are looked at. tfweb neither opens nor follows other files beside them.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -30,7 +30,7 @@ pub fn list(path: &Path) -> Result<Listing, Error> {
         let mut walk = Walk { entries_max: FILES_MAX - found.files.len(), ..Walk::default() };
         let walked = walk.version(&path.join(&directory));
         if walked.is_err() {
-            // What tells whether this is a version stays. The others get the rest of the limit.
+            // The files at the top tell whether this is a version, so they stay. The other versions get the rest of the limit.
             walk.files.retain(|file| !file.path.contains('/'));
         }
         let within = |file: File| File { path: format!("{directory}{}", file.path), ..file };
@@ -87,7 +87,7 @@ struct Walk {
 
 impl Walk {
     /// # Errors
-    /// What is wrong with the version. It names the path within the version.
+    /// The fault of the version. It names the path within the version.
     fn version(&mut self, directory: &Path) -> Result<(), Error> {
         let Some(metadata) = looked_up(directory, ".")?.filter(Metadata::is_dir) else { return Ok(()) };
         self.within.push(identity(&metadata));
@@ -141,7 +141,7 @@ impl Walk {
     }
 }
 
-/// What the system says of a file; `None` if the file is not there.
+/// The system's metadata of a file; `None` if the file is not there.
 fn looked_up(entry: &Path, path: &str) -> Result<Option<Metadata>, Error> {
     found(fs::metadata(entry), path)
 }

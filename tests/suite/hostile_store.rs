@@ -24,7 +24,7 @@ pub(crate) enum Lists {
     EmptyPages,
     /// It takes the request and says nothing. The request counts as read.
     Never,
-    /// Pages of a thousand objects beside the versions, so many, and then as it is.
+    /// So many pages of a thousand objects beside the versions, and then the versions.
     Beside(usize),
     /// A page for each object. Before the second page comes, its request fails with each of these statuses; 0 ends the connection.
     Pages(Vec<u16>),

@@ -23,7 +23,7 @@ const CONNECTIONS: usize = 400;
 /// The connections with open requests over HTTP/2, and the requests of each. All must come before the first is given up for its body.
 const SHARED_CONNECTIONS: usize = 4;
 const REQUESTS: u32 = 250;
-/// What the threads of a server keep at hand once they have served requests.
+/// The memory that the threads of a server keep at hand once they have served requests.
 const AT_HAND_KIB: u64 = 12 << 10;
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 

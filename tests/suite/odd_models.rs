@@ -1,5 +1,5 @@
-//! Models with a signature that cannot be served whole, of `tests/models/odd`. What is wrong with a signature, an input or an output
-//! hurts nothing else. Ragged and sparse tensors are served as their parts.
+//! Models with a signature that cannot be served whole, of `tests/models/odd`. A fault of a signature, an input or an output hurts
+//! nothing else. Ragged and sparse tensors are served as their parts.
 
 use std::sync::Barrier;
 use std::thread;

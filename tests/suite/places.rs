@@ -242,7 +242,7 @@ fn a_cache_that_can_only_be_read_serves_what_it_has() {
     let mut process = serve(&flags, &variables);
     process.until_says("only the models that it has can be served");
     assert_eq!((asks(&process, "s").as_str(), asks(&process, "z").as_str()), (GIVES_TWO, GIVES_TWO));
-    // What is new cannot come.
+    // New files cannot come.
     server.put("PUT", "/bucket/models/half_plus_two/2/saved_model.pb", b"a");
     process.until_says("version 2 from `s3://bucket/models/half_plus_two` was not loaded");
     assert_eq!(asks(&process, "s"), GIVES_TWO);

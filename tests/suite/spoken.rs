@@ -158,7 +158,7 @@ fn bytes_that_are_no_http_are_no_error_of_the_server() {
     for bytes in [&format!("{http2}junk that is no frame"), early, "\x16\x03\x01\x02\0\x01\0\r\n\r\n", "hello\r\n\r\n"] {
         let mut connection = process.connect();
         connection.send_bytes(bytes.as_bytes()).unwrap();
-        // Whatever it answers, it ends the connection.
+        // It may answer anything, but it ends the connection.
         while connection.receive().is_ok() {}
     }
     process.signal("TERM");

@@ -102,7 +102,7 @@ fn what_is_not_public_is_refused_alike_and_at_once() {
     urls.push("http://user:pw@example.org/".into());
     let mut messages = Vec::new();
     for url in &urls {
-        // What the text of a URL tells is told; what only the network tells is not.
+        // The answer may tell what the text of a URL tells, but not what only the network tells.
         let expect = match url {
             url if url.contains("//user:pw@") => "is not allowed; it must have no user and no password",
             url if url.starts_with("http") => "is not allowed; its host must be one that this server fetches from",

@@ -30,7 +30,7 @@ pub(super) fn malformed(error: &serde_json::Error, body: &[u8]) -> Error {
     Error::invalid(format!("malformed JSON at line {line} column {column}: {what}{}", hint.unwrap_or_default()))
 }
 
-/// What to write in the place of a word that many programs write for a float, and that is no JSON.
+/// The text to write in the place of a word that many programs write for a float, and that is no JSON.
 fn non_finite(word: &str) -> Option<&'static str> {
     Some(match word.to_ascii_lowercase().as_str() {
         "nan" | "+nan" | "-nan" => "; write \"NaN\", in quotes",

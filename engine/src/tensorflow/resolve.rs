@@ -1,5 +1,5 @@
-//! Looks up the tensors of a declared signature in its graph. What cannot be fed or fetched becomes the signature's `unserved`, so
-//! that it hurts neither other signatures nor other outputs.
+//! Looks up the tensors of a declared signature in its graph. A tensor that cannot be fed or fetched becomes the signature's `unserved`,
+//! so that it hurts neither other signatures nor other outputs.
 
 use std::collections::BTreeMap;
 

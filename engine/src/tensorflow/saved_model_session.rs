@@ -61,7 +61,7 @@ impl SavedModelSession {
     ///
     /// # Errors
     /// `NotFound` for a model without such a graph; `FailedPrecondition` for a model without its variables; otherwise TensorFlow's
-    /// error. What is wrong with one signature is no error: its [`Signature::unserved`] says it.
+    /// error. A fault of one signature is no error: its [`Signature::unserved`] says it.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
         let declared = saved_model::signatures(directory, tags)?;
         let failed = |status: Status| {

@@ -50,7 +50,7 @@ struct Spread {
     p99: Option<f64>,
 }
 
-/// As `Spread`, of whole numbers. A share of the runs has at most so many.
+/// A spread of whole numbers. For `p50`, half of the runs have at most this number.
 #[derive(Serialize)]
 struct Counts {
     count: u64,

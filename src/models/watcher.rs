@@ -150,7 +150,7 @@ impl Watcher {
     }
 }
 
-/// Waits until a moment, or for ever if there is none.
+/// Sleeps until the moment. If there is none, this never ends.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,

@@ -20,7 +20,7 @@ const ROOT: &str = "/";
 /// opendal would walk through directories too, but it leaves out those whose listing fails.
 ///
 /// # Errors
-/// The error of the store if it cannot list a directory. `Unavailable` for a directory that is gone before it is listed, and
+/// The error of the store if it cannot list a directory. `Unavailable` if somebody removes a directory meanwhile.
 /// `InvalidArgument` for more than `FILES_MAX` files or `ENTRIES_MAX` entries.
 ///
 /// # Cancel safety

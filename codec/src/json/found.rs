@@ -71,10 +71,12 @@ impl fmt::Display for Found<'_> {
 
 /// Whether an integer of `dtype` could hold the number, if it were known exactly.
 fn may_be_rounded(value: f64, dtype: DType) -> bool {
-    let range = match dtype {
-        DType::Int64 => -(2.0_f64.powi(63))..2.0_f64.powi(63),
-        DType::Uint64 => 0.0..2.0_f64.powi(64),
-        _ => return false,
+    let range = if dtype == DType::Int64 {
+        -(2.0_f64.powi(63))..2.0_f64.powi(63)
+    } else if dtype == DType::Uint64 {
+        0.0..2.0_f64.powi(64)
+    } else {
+        return false;
     };
     value.abs() >= EXACT_END && value > range.start && range.contains(&value)
 }

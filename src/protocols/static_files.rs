@@ -27,7 +27,7 @@ struct StaticFiles {
 
 /// An answer to a path.
 enum Found {
-    File(NamedFile),
+    File(Box<NamedFile>),
     /// A directory with an index, which was named without its slash.
     Directory,
 }
@@ -85,7 +85,7 @@ fn open(directory: &Path, path: &Path, has_slash: bool) -> io::Result<Found> {
         return Err(io::ErrorKind::NotFound.into());
     }
     let file = NamedFile::from_file(regular_file::open(&real)?, asked)?;
-    Ok(if is_directory && !has_slash { Found::Directory } else { Found::File(file) })
+    Ok(if is_directory && !has_slash { Found::Directory } else { Found::File(Box::new(file)) })
 }
 
 /// Redirects to the same path with a slash, so that relative links of an index lead into its directory. The location is relative,

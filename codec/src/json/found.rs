@@ -71,12 +71,12 @@ impl fmt::Display for Found<'_> {
 
 /// Whether an integer of `dtype` could hold the number, if it were known exactly.
 fn may_be_rounded(value: f64, dtype: DType) -> bool {
-    let range = match dtype {
-        DType::Int64 => -(2.0_f64.powi(63))..2.0_f64.powi(63),
-        DType::Uint64 => 0.0..2.0_f64.powi(64),
-        _ => return false,
+    let is_in_range = match (dtype == DType::Int64, dtype == DType::Uint64) {
+        (true, _) => value.abs() < 2.0_f64.powi(63),
+        (_, true) => (0.0..2.0_f64.powi(64)).contains(&value),
+        (false, false) => false,
     };
-    value.abs() >= EXACT_END && value > range.start && range.contains(&value)
+    is_in_range && value.abs() >= EXACT_END
 }
 
 const fn is_integer(dtype: DType) -> bool {

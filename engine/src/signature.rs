@@ -124,14 +124,15 @@ impl Signature {
     }
 
     /// Whether two inputs may be the parts of one ragged or sparse tensor. TensorFlow 2 declares the parts of an input `x` as inputs
-    /// `x`, `x_1`, `x_2`, and nothing else tells that they are parts. Row splits and dense shapes are lists of integers.
-    fn may_take_parts(&self) -> bool {
+    /// `x`, `x_1`, `x_2`, behind other inputs of a list `x_3`, `x_4`, and nothing else tells that they are parts. Row splits and dense
+    /// shapes are lists of integers.
+    pub(crate) fn may_take_parts(&self) -> bool {
         let is_integer_list = |spec: &TensorSpec| {
             matches!(spec.dtype, DType::Int64 | DType::Int32) && spec.shape.dims().is_some_and(|dims| dims.len() == 1)
         };
         let is_later_part = |spec: &&TensorSpec| {
             let (first, number) = spec.name.rsplit_once('_').unwrap_or_default();
-            matches!(number, "1" | "2") && is_integer_list(spec) && self.input_index(first).is_some()
+            number.parse::<u32>().is_ok() && is_integer_list(spec) && self.input_index(first).is_some()
         };
         self.inputs.iter().any(|spec| is_later_part(&spec))
     }
@@ -198,7 +199,9 @@ mod tests {
         assert!(!of(&[("x", float), ("x_1", int)]).is_batchable(), "a ragged tensor, as TensorFlow 2 declares it");
         assert!(!of(&[("x", float), ("x_1", int), ("x_2", int)]).is_batchable(), "and one of two ragged dimensions");
         assert!(!of(&[("x", int), ("x_1", float), ("x_2", int)]).is_batchable(), "a sparse tensor");
+        assert!(!of(&[("x", float), ("x_1", float), ("x_2", float), ("x_3", int)]).is_batchable(), "a ragged tensor behind others");
         assert!(of(&[("x", float), ("x_1", float)]).is_batchable());
+        assert!(of(&[("x", float), ("x_y", int)]).is_batchable());
         assert!(of(&[("x", float), ("z_1", int)]).is_batchable());
         let mut composite = of(&[("x.values", float), ("x.row_splits", int)]);
         assert!(composite.is_batchable());

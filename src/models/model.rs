@@ -14,7 +14,7 @@ use crate::observe::metrics::{SignatureMeter, VersionMetrics};
 const LISTED_MAX: usize = 50;
 
 /// The warning for a model that nobody can call.
-const NO_SIGNATURE: &str = "the model has no signature, so it cannot be called; save it with \
+const NO_SIGNATURE: &str = "it has no signature, so it cannot be called; save it with \
     tf.saved_model.save(model, directory, signatures=model.call.get_concrete_function(tf.TensorSpec([None, 4], tf.float32))), or a \
     Keras model with model.export(directory)";
 

@@ -80,7 +80,7 @@ impl SupplyLog {
             tracing::debug!("model {model:?}, signature {:?}", servable.handle.signature().name);
         }
         for warning in version.warnings() {
-            tracing::warn!("model {model:?}, {}", one_line(&warning));
+            tracing::warn!("model {model:?}: {}", one_line(&warning));
         }
     }
 

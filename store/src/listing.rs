@@ -152,7 +152,8 @@ impl Listing {
         let mut versions: Vec<Version> = directories.into_iter().filter_map(version).collect();
         // Of `7` and `007`, a complete one counts. If both are complete, the order of names decides, so that the choice stays the
         // same.
-        versions.sort_by_key(|version| (version.number, version.fault.is_some()));
+        // Of `1` and `01` the plain name counts, unless it has a fault.
+        versions.sort_by_key(|version| (version.number, version.fault.is_some(), version.directory != version.number.to_string()));
         versions.dedup_by_key(|version| version.number);
         if versions.is_empty() {
             let unreadable = own.fault.map(|error| Error::new(error.code, format!("`{origin}`: {}", error.message)));

@@ -136,6 +136,7 @@ impl From<Refusal> for Failure {
             | Refusal::Address(_)
             | Refusal::Unresolved(_)
             | Refusal::Downgrade
+            | Refusal::Redirect(_)
             | Refusal::Redirects(_) => Code::FailedPrecondition,
         };
         Self { reason: Some(refusal.to_string()), ..Self::new(Outcome::Refused, code, refusal.tell()) }

@@ -128,6 +128,8 @@ pub enum Refusal {
     Unresolved(String),
     /// The URL redirects from https to http.
     Downgrade,
+    /// The URL redirects to one that is refused.
+    Redirect(Box<Self>),
     /// The text is no URL.
     Malformed(String),
     /// The URL has this many bytes, more than [`URL_BYTES_MAX`].
@@ -145,6 +147,7 @@ impl fmt::Display for Refusal {
             Self::Address(address) => write!(f, "{address} is not public, and not opened by --url_allow"),
             Self::Unresolved(error) => write!(f, "its host has no address: {error}"),
             Self::Downgrade => f.write_str("it redirects from https to http"),
+            Self::Redirect(refusal) => write!(f, "it redirects to a URL that is refused: {refusal}"),
             Self::Malformed(error) => write!(f, "it is not a URL: {error}"),
             Self::TooLong(bytes) => write!(f, "it has {bytes} bytes, limit {URL_BYTES_MAX}"),
             Self::Redirects(max) => write!(f, "it redirects more than {max} times"),
@@ -165,6 +168,7 @@ impl Refusal {
             Self::Redirects(max) => format!("redirects more than {max} times"),
             Self::Scheme => "is not allowed; its scheme must be http, https or data".to_owned(),
             Self::Credentials => "is not allowed; it must have no user and no password".to_owned(),
+            Self::Redirect(refusal) => format!("redirects to a URL that {}", refusal.tell()),
             Self::Downgrade => "is not allowed; it redirects from https to http".to_owned(),
             Self::Domain | Self::Address(_) | Self::Unresolved(_) => HOST_NOT_ALLOWED.to_owned(),
         }
@@ -206,7 +210,11 @@ impl Rules {
         if from.scheme() == "https" && to.scheme() == "http" {
             return Err(Refusal::Downgrade);
         }
-        self.check(to)
+        // The text of the target tells the reason, as that of the URL itself would.
+        self.check(to).map_err(|refusal| match refusal {
+            Refusal::Scheme | Refusal::Credentials => Refusal::Redirect(Box::new(refusal)),
+            other => other,
+        })
     }
 
     fn check(&self, mut url: Url) -> Result<Url, Refusal> {

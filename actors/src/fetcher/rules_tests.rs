@@ -170,10 +170,13 @@ fn each_redirect_is_checked_anew() {
     assert_eq!(go("https://example.org/", "http://example.org/", 0), Err(Refusal::Downgrade));
     assert_eq!(go("http://example.org/", "http://127.1/", 0), Err(address("127.0.0.1")));
     assert_eq!(go("http://example.org/", "//0x7f.1/", 0), Err(address("127.0.0.1")));
-    assert_eq!(go("http://example.org/", "file:///etc/passwd", 0), Err(Refusal::Scheme));
-    assert_eq!(go("http://example.org/", "data:,x", 0), Err(Refusal::Scheme));
-    assert_eq!(go("http://example.org/", "http://u:p@example.org/", 0), Err(Refusal::Credentials));
+    let redirects = |refusal| Err(Refusal::Redirect(Box::new(refusal)));
+    assert_eq!(go("http://example.org/", "file:///etc/passwd", 0), redirects(Refusal::Scheme));
+    assert_eq!(go("http://example.org/", "data:,x", 0), redirects(Refusal::Scheme));
+    assert_eq!(go("http://example.org/", "http://u:p@example.org/", 0), redirects(Refusal::Credentials));
 }
+    let text = Refusal::Redirect(Box::new(Refusal::Scheme)).tell();
+    assert_eq!(text, "redirects to a URL that is not allowed; its scheme must be http, https or data");
 
 #[test]
 fn refusals_tell_what_the_urls_own_text_tells() {

@@ -72,7 +72,7 @@ pub(super) fn probe(
 /// only read or change the model's state, or if made-up values may end the process.
 fn trial_inputs(signature: &Signature) -> Vec<Vec<Tensor>> {
     // Zeros are no parts of a ragged or sparse tensor: some operations trust parts that fit together.
-    let takes_parts = signature.composites.iter().any(|whole| whole.side == Side::Input);
+    let takes_parts = signature.may_take_parts() || signature.composites.iter().any(|whole| whole.side == Side::Input);
     let is_run = !signature.inputs.is_empty() && !signature.outputs.is_empty() && signature.check_served(Some(&|_| false)).is_ok();
     let is_safe = signature.inputs.iter().all(|spec| spec.feed.may_be_tried());
     if !is_run || takes_parts || !is_safe {

@@ -44,7 +44,7 @@ impl Lookout {
         let events = FuturesUnordered::new();
         events.push(closing(closing_signal).map(|()| Event::Told).boxed_local());
         let this = Self { activity: Rc::clone(activity), timeouts, begun, closes: None, events };
-        this.look_at(begun + timeouts.head);
+        this.look_at(begun + timeouts.head.min(timeouts.keep_alive));
         this
     }
 

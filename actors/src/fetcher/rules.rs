@@ -210,10 +210,14 @@ impl Rules {
         if from.scheme() == "https" && to.scheme() == "http" {
             return Err(Refusal::Downgrade);
         }
-        // The text of the target tells the reason, as that of the URL itself would.
-        self.check(to).map_err(|refusal| match refusal {
-            Refusal::Scheme | Refusal::Credentials => Refusal::Redirect(Box::new(refusal)),
-            other => other,
+        // Other refusals sound like those of the URL itself: they could tell about the network inside.
+        self.check(to).map_err(|refusal| {
+            let is_in_its_text = matches!(refusal, Refusal::Scheme | Refusal::Credentials);
+            if is_in_its_text {
+                Refusal::Redirect(Box::new(refusal))
+            } else {
+                refusal
+            }
         })
     }
 

@@ -174,9 +174,9 @@ fn each_redirect_is_checked_anew() {
     assert_eq!(go("http://example.org/", "file:///etc/passwd", 0), redirects(Refusal::Scheme));
     assert_eq!(go("http://example.org/", "data:,x", 0), redirects(Refusal::Scheme));
     assert_eq!(go("http://example.org/", "http://u:p@example.org/", 0), redirects(Refusal::Credentials));
-}
     let text = Refusal::Redirect(Box::new(Refusal::Scheme)).tell();
     assert_eq!(text, "redirects to a URL that is not allowed; its scheme must be http, https or data");
+}
 
 #[test]
 fn refusals_tell_what_the_urls_own_text_tells() {

@@ -35,7 +35,7 @@ use actix_web::dev::AppConfig;
 use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{watch, Barrier};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -46,7 +46,7 @@ use activity::Activity;
 use client_stream::ClientStream;
 use connections::Connections;
 use handler::{Handler, Shared};
-use timeouts::{closed, Timeouts};
+use timeouts::{closed, closing, Timeouts};
 
 pub use settings::ListenerSettings;
 
@@ -66,9 +66,11 @@ const STOP_STALL_WAIT: Duration = Duration::from_secs(5);
 const AGE_MAX: Duration = Duration::from_secs(3600);
 /// Connections that a worker accepts beyond its limit. Each of them ends one that waits for its client.
 const CONNECTIONS_SPARE: usize = 64;
-/// How long workers may take to begin with the connections that were accepted. actix drops those with which a worker has not
-/// begun when it is told to stop.
-const SETTLE: Duration = Duration::from_millis(250);
+/// How long a client that has just connected may take for its handshake and its first byte when the server stops.
+const BEGIN_WAIT: Duration = Duration::from_secs(2);
+/// The turns after which a worker has begun with all connections that were accepted. tokio lets it begin with 128 in a turn, and the
+/// system queues 4,096. When actix stops a worker, it drops the others.
+const TURNS: usize = 64;
 
 /// A server on one host and port.
 pub struct Listener {
@@ -78,6 +80,7 @@ pub struct Listener {
     ended: JoinHandle<io::Result<()>>,
     drain: watch::Sender<bool>,
     close: watch::Sender<bool>,
+    begun: Arc<Barrier>,
 }
 
 impl Listener {
@@ -89,8 +92,9 @@ impl Listener {
         let sockets = sockets::listen(host, port)?;
         let address = sockets[0].local_addr()?;
         let (drain, close) = (watch::Sender::new(false), watch::Sender::new(false));
-        let signals = Signals { draining: drain.subscribe(), closing: close.subscribe() };
         let workers = settings.workers.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let begun = Arc::new(Barrier::new(sockets.len() * workers + 1));
+        let signals = Signals { draining: drain.subscribe(), closing: close.subscribe(), begun: Arc::clone(&begun) };
         let (connections_max, spare) = share(settings.connections_max, workers);
         let settings = ListenerSettings { connections_max, ..settings.clone() };
         let mut builder = Server::build()
@@ -102,7 +106,7 @@ impl Listener {
             builder = serve(builder, socket, settings.clone(), services.clone(), signals.clone())?;
         }
         let server = builder.run();
-        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), drain, close })
+        Ok(Self { sockets, address, handle: server.handle(), ended: actix::spawn(server), drain, close, begun })
     }
 
     /// The address of the first socket.
@@ -126,7 +130,8 @@ impl Listener {
         sockets::until_accepted(&self.sockets, limit).await;
         self.close.send_replace(true);
         // If there is little time, most of it belongs to running requests.
-        tokio::time::sleep(SETTLE.min(limit.saturating_duration_since(Instant::now()) / 4)).await;
+        let wait = limit.saturating_duration_since(Instant::now()) / 4;
+        let _ = tokio::time::timeout(wait, self.begun.wait()).await;
         // The accepting thread ends now and closes them too. To close them before would be a failure in its log.
         drop(self.sockets);
         self.handle.stop(true).await;
@@ -148,6 +153,8 @@ impl Listener {
 struct Signals {
     draining: watch::Receiver<bool>,
     closing: watch::Receiver<bool>,
+    /// Where workers say that they have begun with all connections.
+    begun: Arc<Barrier>,
 }
 
 /// How many connections each worker has, and how many more it accepts.
@@ -169,7 +176,7 @@ fn serve(
     let idle = HeaderValue::from_str(&format!("timeout={}", settings.keep_alive.as_secs()));
     let idle = idle.expect("a number is a header's value; this is a bug");
     builder.listen(name, socket.try_clone()?, move || {
-        let (acceptor, Signals { mut draining, closing }) = (acceptor.clone(), signals.clone());
+        let (acceptor, Signals { mut draining, closing: closing_signal, begun }) = (acceptor.clone(), signals.clone());
         let shared = Shared {
             timeouts: timeouts(settings.keep_alive),
             ledger: Arc::clone(&services.answers.bodies.ledger),
@@ -179,13 +186,18 @@ fn serve(
         };
         let connections_max = settings.connections_max;
         let handlers = handlers(services.clone());
-        let parts = Rc::new((acceptor, closing, shared, Connections::new(connections_max)));
+        let parts = Rc::new((acceptor, closing_signal, shared, Connections::new(connections_max)));
         let drained = Rc::clone(&parts);
         actix::spawn(async move {
             // An error means that the listener was dropped.
             if draining.wait_for(|draining| *draining).await.is_ok() {
                 drained.3.end_with_next_answers();
             }
+            closing(drained.1.clone()).await;
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            begun.wait().await;
         });
         fn_factory(move || {
             let (handler, parts) = (handlers.new_service(()), Rc::clone(&parts));
@@ -234,7 +246,7 @@ async fn connection(
 ) {
     let peer = tcp.peer_addr().ok();
     // At a stop, a client that has just connected has a moment for its handshake and its first bytes.
-    let closed = closed(closing_signal.clone(), shared.timeouts.linger);
+    let closed = closed(closing_signal.clone(), BEGIN_WAIT);
     let Some(acceptor) = acceptor else {
         // An error only means that small answers come later.
         let _ = tcp.set_nodelay(true);

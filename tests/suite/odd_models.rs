@@ -1,8 +1,9 @@
 //! Models with a signature that cannot be served whole, of `tests/models/odd`. A fault of a signature, an input or an output hurts
 //! nothing else. Ragged and sparse tensors are served as their parts.
 
+use std::path::Path;
 use std::sync::Barrier;
-use std::thread;
+use std::{fs, thread};
 
 use serde_json::{json, Value};
 
@@ -56,6 +57,26 @@ fn every_odd_model_loads_and_serves_its_other_signature() {
     assert_eq!(native("complex/turn", &json!({"x": [1, 2]})), (200, turned));
     let real = rest("complex", &json!({"signature_name": "turn", "inputs": [1, 2], "output_filter": ["y"]}));
     assert_eq!(real, (200, json!({"outputs": [2.0, 3.0]})));
+}
+
+#[test]
+fn a_malformed_name_of_a_tensor_hurts_its_signature_alone() {
+    let place = tempfile::tempdir().expect("a directory");
+    let (from, to) = (Path::new("tests/models/odd/missing_node/1"), place.path().join("1"));
+    fs::create_dir_all(to.join("variables")).expect("a directory");
+    for entry in fs::read_dir(from.join("variables")).expect("the variables").map(|entry| entry.expect("a file")) {
+        fs::copy(entry.path(), to.join("variables").join(entry.file_name())).expect("a file");
+    }
+    let mut model = fs::read(from.join("saved_model.pb")).expect("the model");
+    let name = b"PartitionedCall_2:10";
+    let at = model.windows(name.len()).position(|window| window == name).expect("the name of a tensor");
+    model[at..at + name.len()].copy_from_slice(b"PartitionedCall_2:xx");
+    fs::write(to.join("saved_model.pb"), model).expect("a file");
+    let server = RunningServer::start(&format!("--model m={}", place.path().display()));
+    assert_eq!(answer(server.post("/models/m/plain", r#"{"x": [1, 2]}"#)), (200, json!({"y": [2.0, 4.0]})));
+    let (status, error) = answer(server.post("/models/m/output", r#"{"x": [1, 2]}"#));
+    let expect = r#"output "z" names "PartitionedCall_2:xx", which is no tensor"#;
+    assert!(status == 501 && error.as_str().is_some_and(|error| error.starts_with(expect)), "{status} {error}");
 }
 
 #[test]
@@ -212,6 +233,6 @@ fn a_model_whose_asset_is_gone_says_so_and_hurts_no_other() {
     let says = |text: &str| assert!(process.stderr().iter().any(|line| line.contains(text)), "{text}: {:#?}", process.stderr());
     says("assets/words.txt");
     says("WARN");
-    says(r#"model "quantised", signature "quantise": output "z" is quint8, which is not served"#);
+    says(r#"model "quantised": signature "quantise": output "z" is quint8, which is not served"#);
     says("no signature");
 }

@@ -26,6 +26,7 @@ mod free_memory;
 mod library;
 mod memory;
 mod probe;
+mod readable;
 mod registry;
 mod resolve;
 mod run_options;

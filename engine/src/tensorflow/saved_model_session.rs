@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tensorflow::{Code as TfCode, FetchToken, Graph, Operation, Output, SavedModelBundle, SessionOptions, SessionRunArgs, Status};
 
 use super::free_memory;
 use super::probe::{probe, InterOp};
+use super::readable;
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
@@ -71,7 +73,9 @@ impl SavedModelSession {
         let mut options = SessionOptions::new();
         options.set_config(&SESSION_CONFIG).map_err(failed)?;
         let mut graph = Graph::new();
-        let bundle = SavedModelBundle::load(&options, tags, &mut graph, directory).map_err(failed)?;
+        let copy = readable::copy(directory, declared.as_ref())?;
+        let readable = copy.as_ref().map_or(directory, TempDir::path);
+        let bundle = SavedModelBundle::load(&options, tags, &mut graph, readable).map_err(failed)?;
         let mut declared = declared.unwrap_or_else(|| from_binding(bundle.meta_graph_def()));
         declared.remove(INIT_OP_SIGNATURE);
         let known = read_graph(&graph, directory);
@@ -130,7 +134,10 @@ impl SavedModelSession {
             }
             let tokens: Vec<FetchToken> =
                 method.operations().map(|(operation, index)| run.request_fetch(operation, index)).collect();
-            self.session.run(&mut run).map_err(|status| error_of(&status))?;
+            // TensorFlow refuses to run nothing. Of outputs that are inputs there is nothing to run.
+            if !(tokens.is_empty() && !method.fetches.is_empty()) {
+                self.session.run(&mut run).map_err(|status| error_of(&status))?;
+            }
             let taken = tokens.into_iter().enumerate().map(|(index, token)| take_output(&mut run, index, token));
             taken.collect::<Result<Vec<_>, _>>()?.into_iter()
         };

@@ -25,8 +25,8 @@ const CLIENTS: usize = 64;
 /// The variable that says how often each test stops a server, and the number without it.
 const STOPS_VARIABLE: &str = "SUITE_STOPS";
 const STOPS: usize = 2;
-/// The answers after which a server is told to stop: every client has had some.
-const ANSWERED: usize = 1000;
+/// The answers after which a server is told to stop: the clients are at work.
+const ANSWERED: usize = 300;
 
 /// The answers of all clients, the calls that the server sent elsewhere, and the connections that ended without an answer.
 #[derive(Default)]
@@ -112,9 +112,11 @@ fn check(flags: &str, address: impl Fn(&Process) -> SocketAddr, client: impl Fn(
     let stops = std::env::var(STOPS_VARIABLE).map_or(STOPS, |stops| stops.parse().expect("a number"));
     let (mut answered, mut sent_elsewhere, mut lost) = (0, 0, Vec::new());
     for _ in 0..stops {
-        let mut process = Process::serve(&format!("{HALF_PLUS_TWO} {flags}"));
+        let process = Process::serve(&format!("{HALF_PLUS_TWO} {flags}"));
         let (tally, address) = (Tally::default(), address(&process));
         let (status, stderr) = thread::scope(|scope| {
+            // Where the test fails, the server ends, and the clients with it.
+            let mut process = process;
             for _ in 0..CLIENTS {
                 scope.spawn(|| client(address, &tally));
             }

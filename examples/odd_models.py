@@ -58,14 +58,15 @@ def ragged_out() -> None:
 def ragged_in() -> None:
     """Take a ragged tensor as TensorFlow 2 saves it, and as 1 did."""
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None])])
-    def share(rows):
-        numbers = rows.value_rowids()
-        sums = tf.math.segment_sum(rows.flat_values, numbers)
-        return {"shares": rows.flat_values / tf.gather(sums, numbers)}
+    def ratio(rows):
+        """Divide each value by the first of its row."""
+        first = tf.gather(rows.row_starts(), rows.value_rowids())
+        values = rows.flat_values
+        return {"ratios": values / tf.gather(values, first)}
 
     def as_declared_in_1(graph):
         definition = graph.signature_def["declared"]
-        definition.CopyFrom(graph.signature_def["share"])
+        definition.CopyFrom(graph.signature_def["ratio"])
         values, splits = definition.inputs["rows"], definition.inputs["rows_1"]
         rows = meta_graph_pb2.TensorInfo()
         rows.composite_tensor.type_spec.type_spec_class = 3  # ragged
@@ -75,7 +76,7 @@ def ragged_in() -> None:
         del definition.inputs["rows_1"]
         definition.inputs["rows"].CopyFrom(rows)
 
-    make("ragged_in", as_declared_in_1, share=share)
+    make("ragged_in", as_declared_in_1, ratio=ratio)
 
 
 def sparse_out() -> None:

@@ -147,9 +147,9 @@ fn ragged_and_sparse_tensors_are_their_parts() {
     assert_eq!(rest("ragged_out", &json!({"signature_name": "split", "inputs": text})), (200, json!({"outputs": words})));
     let above = json!({"above.indices": [[0, 1], [2, 0]], "above.values": [3.0, 5.0], "above.dense_shape": [3, 2], "sum": 7.0});
     assert_eq!(native("sparse_out/where", &json!({"x": [[0, 3], [-1, 0], [5, 0]]})), (200, above));
-    let shares = (200, json!({"shares": [0.25, 0.75, 1.0]}));
-    assert_eq!(native("ragged_in/declared", &json!({"rows.values": [1, 3, 5], "rows.row_splits": [0, 2, 3]})), shares);
-    assert_eq!(native("ragged_in/share", &json!({"rows": [1, 3, 5], "rows_1": [0, 2, 3]})), shares);
+    let ratios = (200, json!({"ratios": [1.0, 3.0, 1.0]}));
+    assert_eq!(native("ragged_in/declared", &json!({"rows.values": [1, 3, 5], "rows.row_splits": [0, 2, 3]})), ratios);
+    assert_eq!(native("ragged_in/ratio", &json!({"rows": [1, 3, 5], "rows_1": [0, 2, 3]})), ratios);
     let dense = (200, json!({"dense": [[0.0, 4.0, 0.0], [0.0, 0.0, 6.0]]}));
     let parts = [json!([[0, 1], [1, 2]]), json!([4, 6]), json!([2, 3])];
     let [indices, values, shape] = &parts;
@@ -167,15 +167,15 @@ fn rows_of_parts_are_no_rows() {
     assert_eq!(status, 400, "{error}");
 }
 
-/// Three values with three row splits look like three rows. Requests of this kind must not be stacked: the sum of a row would be
-/// that of another request.
+/// Three values with three row splits look like three rows. Requests of this kind must not be stacked: the row splits of one
+/// would point at the values of another.
 #[test]
 fn parts_of_a_ragged_tensor_share_no_run_with_others() {
     const CLIENTS: u32 = 8;
     const REQUESTS: u32 = 50;
     let start = Barrier::new(CLIENTS.try_into().expect("few clients"));
     let (names, server, start) =
-        ([("declared", ["rows.values", "rows.row_splits"]), ("share", ["rows", "rows_1"])], server(), &start);
+        ([("declared", ["rows.values", "rows.row_splits"]), ("ratio", ["rows", "rows_1"])], server(), &start);
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             scope.spawn(move || {
@@ -187,7 +187,7 @@ fn parts_of_a_ragged_tensor_share_no_run_with_others() {
                     let body = json!({values: [first, 3.0 * first, 5], splits: [0, 2, 3]}).to_string();
                     let answer =
                         connection.call(&Request::post(&format!("/models/ragged_in/{signature}"), body)).expect("an answer");
-                    assert_eq!(answer.json(), json!({"shares": [0.25, 0.75, 1.0]}), "{signature}");
+                    assert_eq!(answer.json(), json!({"ratios": [1.0, 3.0, 1.0]}), "{signature}");
                 }
             });
         }

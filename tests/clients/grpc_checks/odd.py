@@ -34,8 +34,8 @@ def odd_parts():
     same(tf.sparse.to_dense(sparse).numpy().tolist(), [[0, 3], [0, 0], [5, 0]])
     # As TensorFlow 1 declares inputs, and as TensorFlow 2 does.
     values, splits = np.float32([1, 3, 5]), np.int64([0, 2, 3])
-    same(predict("ragged_in", "declared", **{"rows.values": values, "rows.row_splits": splits})["shares"].tolist(), [.25, .75, 1])
-    same(predict("ragged_in", "share", rows=values, rows_1=splits)["shares"].tolist(), [.25, .75, 1])
+    same(predict("ragged_in", "declared", **{"rows.values": values, "rows.row_splits": splits})["ratios"].tolist(), [1, 3, 1])
+    same(predict("ragged_in", "ratio", rows=values, rows_1=splits)["ratios"].tolist(), [1, 3, 1])
     parts = np.int64([[0, 1], [1, 2]]), np.float32([4, 6]), np.int64([2, 3])
     named = dict(zip(("table.indices", "table.values", "table.dense_shape"), parts))
     same(predict("sparse_in", "declared", **named)["dense"].tolist(), [[0, 4, 0], [0, 0, 6]])

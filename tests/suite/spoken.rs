@@ -93,6 +93,15 @@ fn a_request_without_its_one_host_is_refused_in_tfwebs_form() {
 }
 
 #[test]
+fn a_path_without_its_slash_is_refused_in_tfwebs_form() {
+    let server = fake("");
+    let mut connection = send(&server, format!("GET models HTTP/1.1\r\nHost: a\r\n\r\n{GET}").as_bytes());
+    let refusal = connection.receive().unwrap();
+    check_form(&refusal, 400, "INVALID_ARGUMENT", "expected a path that begins with `/`", "no slash");
+    assert_eq!(connection.receive().unwrap().status, 200, "the connection goes on");
+}
+
+#[test]
 fn a_body_that_cannot_be_read_is_the_clients_fault() {
     let server = fake("");
     for (chunks, words) in [

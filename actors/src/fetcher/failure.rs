@@ -8,7 +8,7 @@ use awc::error::{PayloadError, SendRequestError};
 use awc::http::StatusCode;
 use tfweb_engine::Code;
 use tfweb_limits::NoRoom;
-use tokio_rustls::rustls::Error;
+use tokio_rustls::rustls::{CertificateError, Error};
 
 use super::counters::Outcome;
 use super::malformed::Malformed;
@@ -106,7 +106,7 @@ impl Failure {
     /// Makes the failure of an origin that cannot be dialled. A fetch has `limit` for all that it does.
     pub(super) fn of_connecting(error: &io::Error, limit: Duration) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(Error::InvalidCertificate(what)) => Self::failed(format!("has no certificate to trust: {what}")),
+            Some(Error::InvalidCertificate(what)) => Self::failed(format!("has no certificate to trust: {}", words(what))),
             Some(error) => Self::failed(format!("failed its TLS handshake: {error}")),
             None if error.kind() == io::ErrorKind::TimedOut => Self::timed_out(limit),
             None => Self::passing(format!("could not be reached: {}", io_text(error))),
@@ -182,6 +182,19 @@ fn size(bytes: u64) -> String {
         format!("{} {name}", tenths / 10)
     } else {
         format!("{}.{} {name}", tenths / 10, tenths % 10)
+    }
+}
+
+/// What is wrong with a certificate. The names in it are not told: they may be names of the network inside.
+fn words(error: &CertificateError) -> &'static str {
+    if matches!(error, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        "it has expired"
+    } else if matches!(error, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) {
+        "it is one for another name"
+    } else if matches!(error, CertificateError::UnknownIssuer) {
+        "no authority that this server trusts has issued it"
+    } else {
+        "it is not valid"
     }
 }
 

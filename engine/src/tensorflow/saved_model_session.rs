@@ -135,7 +135,7 @@ impl SavedModelSession {
             let tokens: Vec<FetchToken> =
                 method.operations().map(|(operation, index)| run.request_fetch(operation, index)).collect();
             // TensorFlow refuses to run nothing. Of outputs that are inputs there is nothing to run.
-            if !(tokens.is_empty() && !method.fetches.is_empty()) {
+            if !tokens.is_empty() || method.fetches.is_empty() {
                 self.session.run(&mut run).map_err(|status| error_of(&status))?;
             }
             let taken = tokens.into_iter().enumerate().map(|(index, token)| take_output(&mut run, index, token));

@@ -42,11 +42,15 @@ pub(super) fn request_bytes(parts: &request::Parts) -> usize {
     REQUEST_BYTES + texts + texts / 4 + parts.headers.len() * HEADER_BYTES
 }
 
-/// Checks what a parser leaves unchecked: the number of Host headers (RFC 9112, section 3.2).
+/// Checks what a parser leaves unchecked: the form of the path and the number of Host headers (RFC 9112, section 3.2).
 ///
 /// # Errors
 /// `InvalidArgument`.
 pub(super) fn check(parts: &request::Parts) -> Result<(), Error> {
+    // hyper takes `GET models HTTP/1.1` for a request to the host `models`.
+    if parts.uri.scheme().is_none() && parts.uri.authority().is_some() && parts.method != ::http::Method::CONNECT {
+        return Err(Error::invalid("malformed HTTP request: expected a path that begins with `/`"));
+    }
     let count = parts.headers.get_all(HOST.as_str()).iter().count();
     if count == 1 || (count == 0 && parts.version != ::http::Version::HTTP_11) {
         return Ok(());

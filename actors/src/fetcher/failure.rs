@@ -185,7 +185,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// What is wrong with a certificate. The names in it are not told: they may be names of the network inside.
+/// The fault of a certificate. The text has none of the names in it, which may be names of the network inside.
 fn words(error: &CertificateError) -> &'static str {
     if matches!(error, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
         "it has expired"

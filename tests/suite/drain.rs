@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -57,14 +58,17 @@ fn call_until_refused(address: SocketAddr, tally: &Tally, serve: impl Fn(TcpStre
 /// Posts until an answer says that the connection closes.
 fn post<S: io::Read + io::Write>(stream: S, tally: &Tally) -> io::Result<()> {
     let mut connection = Connection::over(stream);
-    loop {
-        let response = connection.call(&Request::post("/", r#"{"x": [1]}"#))?;
+    for number in 1.. {
+        let begun = Instant::now();
+        let response = connection.call(&Request::post("/", r#"{"x": [1]}"#));
+        let response = response.map_err(|error| io::Error::other(format!("request {number}, {:?}: {error}", begun.elapsed())))?;
         assert_eq!((response.status, response.text()), (200, r#"{"y":[2.5]}"#.into()));
         tally.answered.fetch_add(1, Ordering::Relaxed);
         if response.header("connection") == Some("close") {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// Predicts until the server says that it takes no more calls on the connection.
@@ -110,7 +114,7 @@ async fn predict_once(calls: &mut SendRequest<Bytes>, message: Bytes) -> Result<
 #[track_caller]
 fn check(flags: &str, address: impl Fn(&Process) -> SocketAddr, client: impl Fn(SocketAddr, &Tally) + Sync) {
     let stops = std::env::var(STOPS_VARIABLE).map_or(STOPS, |stops| stops.parse().expect("a number"));
-    let (mut answered, mut sent_elsewhere, mut lost) = (0, 0, Vec::new());
+    let (mut answered, mut sent_elsewhere, mut lost, mut slowest) = (0, 0, Vec::new(), Duration::ZERO);
     for _ in 0..stops {
         let process = Process::serve(&format!("{HALF_PLUS_TWO} {flags}"));
         let (tally, address) = (Tally::default(), address(&process));
@@ -122,14 +126,20 @@ fn check(flags: &str, address: impl Fn(&Process) -> SocketAddr, client: impl Fn(
             }
             until("the clients are at work", || tally.answered.load(Ordering::Relaxed) >= ANSWERED);
             process.signal("TERM");
-            process.ended()
+            let begun = Instant::now();
+            let ended = process.ended();
+            slowest = slowest.max(begun.elapsed());
+            ended
         });
         assert_eq!(status.code(), Some(0), "{stderr:#?}");
         answered += tally.answered.into_inner();
         sent_elsewhere += tally.sent_elsewhere.into_inner();
         lost.extend(tally.lost.into_inner().expect("no client panics"));
     }
-    eprintln!("{stops} stops, {answered} answers, {sent_elsewhere} sent elsewhere, {} lost", lost.len());
+    eprintln!(
+        "{stops} stops, {answered} answers, {sent_elsewhere} sent elsewhere, {} lost; the slowest took {slowest:?}",
+        lost.len()
+    );
     assert!(lost.is_empty(), "{} of {answered} lost in {stops} stops: {:#?}", lost.len(), &lost[..lost.len().min(5)]);
 }
 
@@ -143,7 +153,11 @@ fn who_connects_again_during_a_stop_is_answered_over_https() {
     let files = Files::new();
     let config: Arc<ClientConfig> = files.authority.client(b"http/1.1", None);
     let client = |address, tally: &Tally| {
-        call_until_refused(address, tally, |stream| post(https::shake_hands(stream, &config)?, tally));
+        call_until_refused(address, tally, |stream| {
+            let begun = Instant::now();
+            let stream = https::shake_hands(stream, &config);
+            post(stream.map_err(|error| io::Error::other(format!("handshake, {:?}: {error}", begun.elapsed())))?, tally)
+        });
     };
     check(&files.flags(), Process::address, client);
 }

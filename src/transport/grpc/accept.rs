@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{self, closed, stopped, Timeouts};
+use super::connection::{self, stopped, Timeouts};
 use super::connections::{Connections, OpenConnection};
 use super::exchange::CallServices;
 use crate::transport::tls;
@@ -45,10 +45,10 @@ pub(super) async fn accept_tcp(listener: TcpListener, acceptor: Option<TlsAccept
                     accepting.serve(tcp, client, open).await;
                 }
                 Some(acceptor) => {
+                    // A handshake has its own time limit, also at a stop.
                     let handshake = tokio::select! {
                         handshake = tls::handshake(&acceptor, tcp) => handshake,
                         () = open.must_close() => return,
-                        () = closed(accepting.stopping.clone(), accepting.timeouts.linger) => return,
                     };
                     match handshake {
                         Ok(stream) => accepting.serve(stream, client, open).await,

@@ -131,7 +131,7 @@ pub(super) async fn stopped(mut stopping: watch::Receiver<bool>) {
 }
 
 /// Waits until connections close that have not begun to speak: a while after the server stops.
-pub(super) async fn closed(stopping: watch::Receiver<bool>, linger: Duration) {
+async fn closed(stopping: watch::Receiver<bool>, linger: Duration) {
     stopped(stopping).await;
     tokio::time::sleep(linger).await;
 }

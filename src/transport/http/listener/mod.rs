@@ -66,7 +66,7 @@ const STOP_STALL_WAIT: Duration = Duration::from_secs(5);
 const AGE_MAX: Duration = Duration::from_secs(3600);
 /// Connections that a worker accepts beyond its limit. Each of them ends one that waits for its client.
 const CONNECTIONS_SPARE: usize = 64;
-/// How long a client that has just connected may take for its handshake and its first byte when the server stops.
+/// How long a client that has just connected may take for its first byte when the server stops.
 const BEGIN_WAIT: Duration = Duration::from_secs(2);
 /// The turns after which a worker has begun with all connections that were accepted. tokio lets it begin with 128 in a turn, and the
 /// system queues 4,096. When actix stops a worker, it drops the others.
@@ -245,8 +245,6 @@ async fn connection(
     activity: &Rc<Activity>,
 ) {
     let peer = tcp.peer_addr().ok();
-    // At a stop, a client that has just connected has a moment for its handshake and its first bytes.
-    let closed = closed(closing_signal.clone(), BEGIN_WAIT);
     let Some(acceptor) = acceptor else {
         // An error only means that small answers come later.
         let _ = tcp.set_nodelay(true);
@@ -254,16 +252,13 @@ async fn connection(
         let begun = tokio::select! {
             biased;
             begun = tokio::time::timeout(HEAD_WAIT, stream.begins_http2()) => begun,
-            () = closed => return,
+            () = closed(closing_signal.clone(), BEGIN_WAIT) => return,
         };
         let Ok(Ok(is_http2)) = begun else { return };
         return Box::pin(speak(stream, is_http2, peer, handler, shared, closing_signal)).await;
     };
-    let handshake = tokio::select! {
-        handshake = tls::handshake(acceptor, tcp) => handshake,
-        () = closed => return,
-    };
-    match handshake {
+    // A handshake has its own time limit. On a busy machine many begin at a stop, and a client that sees its end sends its request.
+    match tls::handshake(acceptor, tcp).await {
         Ok(stream) => {
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
             let stream = ClientStream::new(stream, &shared.timeouts, Rc::clone(activity));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::shape::Dims;
-use crate::storage::StringStorage;
+use crate::storage::PackedStrings;
 use crate::tensor::Tensor;
 use crate::values::{Scalar, Strings};
 use crate::with_scalar::with_scalar;
@@ -51,7 +51,7 @@ pub fn merge(requests: &[&[Tensor]], input: usize) -> Result<Tensor, Error> {
     let merged = with_scalar!(requests[0][input].dtype(), T => {
         Tensor::from_vec(&dims, concat_scalars::<T>(parts()))
     }, else {
-        Tensor::from_strings(&dims, Arc::new(PackedStrings::of(parts().filter_map(Tensor::as_strings))))
+        Tensor::from_strings(&dims, Arc::new(pack(parts().filter_map(Tensor::as_strings))))
     });
     Ok(merged)
 }
@@ -93,36 +93,13 @@ pub fn join(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
         .collect()
 }
 
-/// Byte strings behind each other in one block. Millions of short strings would take several times as much in blocks of their own.
-struct PackedStrings {
-    bytes: Vec<u8>,
-    /// Where each string ends.
-    ends: Vec<usize>,
-}
-
-impl PackedStrings {
-    /// Copies all strings of `parts`, in order.
-    fn of<'a>(parts: impl Iterator<Item = &'a Strings> + Clone) -> Self {
-        let (count, byte_count) =
-            parts.clone().fold((0, 0), |(count, bytes), part| (count + part.len(), bytes + part.byte_count()));
-        let mut packed = Self { bytes: Vec::with_capacity(byte_count), ends: Vec::with_capacity(count) };
-        for string in parts.flat_map(Strings::iter) {
-            packed.bytes.extend_from_slice(string);
-            packed.ends.push(packed.bytes.len());
-        }
-        packed
-    }
-}
-
-impl StringStorage for PackedStrings {
-    fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    fn get(&self, index: usize) -> &[u8] {
-        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start..self.ends[index]]
-    }
+/// Copies all strings of `parts`, in order.
+fn pack<'a>(parts: impl Iterator<Item = &'a Strings> + Clone) -> PackedStrings {
+    let (count, byte_count) = parts.clone().fold((0, 0), |(count, bytes), part| (count + part.len(), bytes + part.byte_count()));
+    let mut packed = PackedStrings::default();
+    packed.reserve(count, byte_count);
+    parts.flat_map(Strings::iter).for_each(|string| packed.push(string));
+    packed
 }
 
 #[cfg(test)]

@@ -32,6 +32,6 @@ pub use half::{bf16, f16};
 pub use session::{Session, Trial};
 pub use shape::{element_count, Dims, PartialShape, RANK_MAX};
 pub use signature::{Composite, Side, Signature, TensorSpec, Unserved};
-pub use storage::{Storage, StringStorage};
+pub use storage::{PackedStrings, Storage, StringStorage};
 pub use tensor::Tensor;
 pub use values::{Buffer, Scalar, Strings, Values};

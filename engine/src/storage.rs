@@ -45,3 +45,47 @@ impl StringStorage for Vec<Bytes> {
         &self[index]
     }
 }
+
+/// Byte strings behind each other in one block. Millions of short strings would take several times as much in blocks of their own.
+#[derive(Debug, Default)]
+pub struct PackedStrings {
+    bytes: Vec<u8>,
+    /// Where each string ends.
+    ends: Vec<usize>,
+}
+
+impl PackedStrings {
+    /// Makes room for `count` more strings of `byte_count` bytes together.
+    pub fn reserve(&mut self, count: usize, byte_count: usize) {
+        self.ends.reserve(count);
+        self.bytes.reserve(byte_count);
+    }
+
+    /// Appends a string.
+    #[inline]
+    pub fn push(&mut self, string: &[u8]) {
+        self.bytes.extend_from_slice(string);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Appends the string that `write` appends to the block.
+    ///
+    /// # Errors
+    /// That of `write`, which leaves the block as it was then.
+    pub fn push_with<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        write(&mut self.bytes)?;
+        self.ends.push(self.bytes.len());
+        Ok(())
+    }
+}
+
+impl StringStorage for PackedStrings {
+    fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn get(&self, index: usize) -> &[u8] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start..self.ends[index]]
+    }
+}

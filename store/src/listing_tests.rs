@@ -30,6 +30,7 @@ fn both_layouts_are_known() {
     check("m", "saved_model.pb 2/saved_model.pb README.md", r#"1="" 1"#);
     check("m", "7/saved_model.pb old/saved_model.pb -1/saved_model.pb note", r#"7="7" 1"#);
     check("m", "007/saved_model.pb 7/assets/a", r#"7="007" 1"#);
+    check("m", "007/saved_model.pb 7/saved_model.pb 07/saved_model.pb", r#"7="7" 1"#);
 }
 
 #[test]

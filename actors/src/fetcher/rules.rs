@@ -85,7 +85,6 @@ impl FromStr for Domain {
         // No host of a URL is like the names that are refused here, so they would match nothing.
         match &host {
             Host::Domain(name) if name.contains('*') => return Err(wrong(&"`*.` stands at the beginning only")),
-            Host::Domain(name) if name.contains(',') => return Err(wrong(&"a comma is part of no host name")),
             Host::Domain(name) if without_dot(name).split('.').any(str::is_empty) => return Err(wrong(&"empty label")),
             Host::Ipv4(_) | Host::Ipv6(_) if below => return Err(wrong(&"no name is below an address")),
             Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => {}

@@ -1,12 +1,12 @@
 //! The elements of one input while they are being read: a vector of the dtype's own type, or packed strings.
 
-use tfweb_engine::{bf16, f16, DType, Scalar};
+use tfweb_engine::{bf16, f16, DType, PackedStrings, Scalar, StringStorage};
 
+use super::base64_text::decode_base64;
 use super::context::Problem;
 use super::found::Found;
 use super::rules::ReadRules;
 use super::shape::SeenShape;
-use super::strings::{decode_base64, PackedStrings};
 
 /// Where an object such as `{"b64": "…"}` may stand for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,8 @@ impl<R: ReadRules, T: FromJson> Elements for Scalars<R, T> {
 pub(super) struct Texts<R> {
     pub(super) rules: R,
     pub(super) strings: PackedStrings,
+    /// The URLs of strings to be fetched, each with its string's position, in order. Until then the string is empty.
+    pub(super) urls: Vec<(usize, String)>,
 }
 
 impl<R: ReadRules> Elements for Texts<R> {
@@ -99,23 +101,24 @@ impl<R: ReadRules> Elements for Texts<R> {
     type Item = ();
 
     fn reserve(&mut self, count: usize) {
-        self.strings.reserve(count);
+        self.strings.reserve(count, 0);
     }
 
     #[inline(always)]
     fn make(&mut self, found: Found<'_>) -> Option<()> {
-        self.rules.text(found).map(|text| self.strings.push(text))
+        self.rules.text(found).map(|text| self.strings.push(text.as_bytes()))
     }
 
     fn append(&mut self, (): ()) {}
 
     fn push_base64(&mut self, text: &str, _: &mut SeenShape<'_>, _: usize) -> Result<(), Problem> {
-        self.strings.push_base64::<R>(text).map_err(not_base64)
+        self.strings.push_with(|bytes| decode_base64::<R>(text, bytes)).map_err(not_base64)
     }
 
     fn push_url(&mut self, text: &str) -> Result<(), Problem> {
         if R::URLS {
-            self.strings.push_url(text);
+            self.urls.push((self.strings.count(), text.to_owned()));
+            self.strings.push(b"");
             Ok(())
         } else {
             Err(Problem::expected(Self::EXPECTED, "an object with the key \"url\""))

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer};
-use tfweb_engine::{bf16, f16, DType, PartialShape, Tensor, TensorSpec};
+use tfweb_engine::{bf16, f16, DType, PackedStrings, PartialShape, Tensor, TensorSpec};
 
 use super::context::{Context, Problem};
 use super::elements::{Scalars, Texts};
 use super::rules::ReadRules;
 use super::scope::Scope;
 use super::shape::SeenShape;
-use super::strings::PackedStrings;
 use super::values::Value;
 
 /// The shape of every input, for dialects that do not check shapes.
@@ -80,7 +79,7 @@ macro_rules! collections {
                     $(DType::$variant => Some(Self::$variant(Scalars { rules, values: Vec::new() })),)*
                     DType::Complex64 => Some(Self::Complex64(Scalars { rules, values: Vec::new() })),
                     DType::Complex128 => Some(Self::Complex128(Scalars { rules, values: Vec::new() })),
-                    DType::String => Some(Self::String(Texts { rules, strings: PackedStrings::default() })),
+                    DType::String => Some(Self::String(Texts { rules, strings: PackedStrings::default(), urls: Vec::new() })),
                     DType::Other(_) => None,
                 }
             }
@@ -104,7 +103,7 @@ macro_rules! collections {
                 match self {
                     $(Self::$variant(_) => Vec::new(),)*
                     Self::Complex64(_) | Self::Complex128(_) => Vec::new(),
-                    Self::String(elements) => elements.strings.take_urls(),
+                    Self::String(elements) => std::mem::take(&mut elements.urls),
                 }
             }
 

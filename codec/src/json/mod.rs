@@ -5,6 +5,7 @@
 
 pub mod encode;
 
+mod base64_text;
 mod context;
 mod decode;
 mod elements;
@@ -18,7 +19,6 @@ mod rules;
 mod scope;
 mod shape;
 mod shortest;
-mod strings;
 mod values;
 mod wrappers;
 mod write;
@@ -34,11 +34,11 @@ mod tests;
 #[cfg(test)]
 mod value_tests;
 
+pub use base64_text::decode_base64;
 pub use decode::{decode, Decoded, Form};
 pub use found::Found;
 pub use inputs::{Inputs, Named, OneValue, OtherKeys, PendingUrl};
 pub use native::NativeRules;
 pub use numbers::{Float, Integer};
 pub use rules::{ReadRules, WriteRules};
-pub use strings::decode_base64;
 pub use write::{write_base64, write_tensor, write_text};

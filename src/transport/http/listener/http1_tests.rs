@@ -178,6 +178,18 @@ async fn who_has_had_a_request_and_sends_one_byte_is_not_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_young_connection_is_kept_no_longer_than_an_old_one() {
+    let begun = tokio::time::Instant::now();
+    meet(Timeouts { keep_alive: 2 * SECOND, ..PATIENT }, |mut io, _seen| async move {
+        io.write_all(GET).await.unwrap();
+        rest(&mut io).await
+    })
+    .await;
+    // The paused clock only moves to the next time at which something is due.
+    assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_old_connection_ends_with_its_next_answer() {
     let text = meet(Timeouts { age: 2 * LONG, keep_alive: 100 * LONG, ..PATIENT }, |mut io, _seen| async move {
         let mut text = vec![0; 1000];

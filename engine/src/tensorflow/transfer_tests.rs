@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::super::fake_c::{live, set_next, Next};
+use super::super::fake_c::{live, set_next, view, Next};
 use super::*;
 
 fn merged(requests: &[&[Tensor]]) -> Result<Tensor, Error> {
@@ -109,5 +109,18 @@ fn an_output_may_lie_at_any_address() {
     assert_eq!(tensor.bytes_of::<i32>().unwrap().as_ptr().align_offset(align_of::<i32>()), 3, "an odd address");
     assert_eq!(tensor.slice_rows(1, 1).as_slice::<i32>().unwrap(), [2]);
     drop(tensor);
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn strings_of_every_kind_are_read() {
+    let long = [b'x'; 100];
+    let mut elements = vec![StringElement::default(); 5];
+    for (element, bytes) in elements.iter_mut().zip([0, 1, 22, 23, 100].map(|len| &long[..len])) {
+        element.set(bytes);
+        assert_eq!(element.as_bytes(), bytes);
+        element.set(b"");
+    }
+    assert_eq!(StringElement(view(b"whose bytes are elsewhere")).as_bytes(), b"whose bytes are elsewhere");
     assert_eq!(live(), 0);
 }

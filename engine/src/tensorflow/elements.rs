@@ -7,7 +7,7 @@ use std::ptr;
 use std::slice;
 
 use bytes::Bytes;
-use tensorflow::{DataType, Status, TensorType};
+use tensorflow::{DataType, TensorType};
 
 use super::c as tf;
 use super::c::{TF_DataType, TF_TString_Type};
@@ -93,9 +93,10 @@ unsafe impl Send for StringElement {}
 // SAFETY: as above.
 unsafe impl Sync for StringElement {}
 
+/// The parts of the trait that tensors in place do not need.
 macro_rules! tensor_type {
-    () => {
-        type InnerType = Memory<Self>;
+    ($inner:ty) => {
+        type InnerType = $inner;
 
         fn zero() -> Self {
             Self::default()
@@ -109,18 +110,20 @@ macro_rules! tensor_type {
             true
         }
 
-        fn unpack(_data: &[u8], _count: usize) -> Result<Vec<Self>, Status> {
+        fn unpack(_data: &[u8], _count: usize) -> Result<Vec<Self>, tensorflow::Status> {
             unreachable!("elements are read in place; this is a bug")
         }
 
-        fn pack(_data: &[Self], _dims: &[u64]) -> Result<*mut tf::TF_Tensor, Status> {
+        fn pack(_data: &[Self], _dims: &[u64]) -> Result<*mut tf::TF_Tensor, tensorflow::Status> {
             unreachable!("elements are written in place; this is a bug")
         }
     };
 }
 
+pub(super) use tensor_type;
+
 impl<T: Scalar> TensorType for Element<T> {
-    tensor_type!();
+    tensor_type!(Memory<Self>);
 
     fn data_type() -> DataType {
         data_type_of(T::DTYPE).expect("every scalar dtype is served; this is a bug")
@@ -140,7 +143,7 @@ impl<T: Scalar> Allocate for Element<T> {
 }
 
 impl TensorType for StringElement {
-    tensor_type!();
+    tensor_type!(Memory<Self>);
 
     fn data_type() -> DataType {
         DataType::String

@@ -46,7 +46,8 @@ struct FakeTensor {
     bytes: usize,
     /// How far `data` is behind the start of the allocation.
     offset: usize,
-    deallocator: Option<Deallocator>,
+    /// The function that frees the data, and its argument.
+    deallocator: Option<(Deallocator, *mut c_void)>,
 }
 
 /// TensorFlow aligns its tensors so.
@@ -54,7 +55,13 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes.max(1), 64).unwrap()
 }
 
-fn tensor(dtype: TF_DataType, dims: &[i64], data: *mut c_void, bytes: usize, deallocator: Option<Deallocator>) -> *mut TF_Tensor {
+fn tensor(
+    dtype: TF_DataType,
+    dims: &[i64],
+    data: *mut c_void,
+    bytes: usize,
+    deallocator: Option<(Deallocator, *mut c_void)>,
+) -> *mut TF_Tensor {
     LIVE.set(LIVE.get() + 1);
     let count = dims.iter().product();
     Box::into_raw(Box::new(FakeTensor { dtype, count, data, bytes, offset: 0, deallocator })).cast()
@@ -88,8 +95,9 @@ pub(super) unsafe fn TF_NewTensor(
     data: *mut c_void,
     bytes: usize,
     deallocator: Option<Deallocator>,
-    _: *mut c_void,
+    argument: *mut c_void,
 ) -> *mut TF_Tensor {
+    let deallocator = deallocator.map(|deallocator| (deallocator, argument));
     // SAFETY: the contract of the C function.
     tensor(dtype, unsafe { slice::from_raw_parts(dims, rank as usize) }, data, bytes, deallocator)
 }
@@ -100,7 +108,7 @@ pub(super) unsafe fn TF_DeleteTensor(tensor: *mut TF_Tensor) {
     let FakeTensor { data, bytes, offset, deallocator, .. } = *unsafe { Box::from_raw(tensor.cast::<FakeTensor>()) };
     match deallocator {
         // SAFETY: the maker of the tensor gave this function for its data.
-        Some(deallocator) => unsafe { deallocator(data, bytes, ptr::null_mut()) },
+        Some((deallocator, argument)) => unsafe { deallocator(data, bytes, argument) },
         None if data.is_null() => {}
         // SAFETY: `allocated` made it with this layout.
         None => unsafe { dealloc(data.cast::<u8>().sub(offset), layout(offset + bytes)) },
@@ -177,9 +185,11 @@ pub(super) unsafe fn TF_StringDealloc(string: *mut TF_TString) {
             let TF_TString_Large { size, ptr, .. } = (*string).u.large;
             drop(Box::from_raw(ptr::slice_from_raw_parts_mut(ptr, size >> 2)));
         }
+        TF_StringInit(string);
     }
 }
 
+/// Asked only for strings that the engine does not read by itself.
 pub(super) unsafe fn TF_StringGetSize(string: *const TF_TString) -> usize {
     // SAFETY: the caller gives an initialised string, whose kind is checked here.
     unsafe {
@@ -188,13 +198,11 @@ pub(super) unsafe fn TF_StringGetSize(string: *const TF_TString) -> usize {
     }
 }
 
-        TF_StringInit(string);
+/// As above.
 pub(super) unsafe fn TF_StringGetDataPointer(string: *const TF_TString) -> *const c_char {
     // SAFETY: the caller gives an initialised string, whose kind is checked here.
     unsafe {
         assert_eq!(kind(&*string), TF_TString_Type::TF_TSTR_VIEW);
         (*string).u.view.ptr
     }
-/// Asked only for strings that the engine does not read by itself.
 }
-/// As above.

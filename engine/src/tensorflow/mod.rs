@@ -6,6 +6,7 @@
 //! - `c`: the functions of the C API on tensors; in tests those of `fake_c`.
 //! - `memory`: tensors in TensorFlow's memory.
 //! - `elements`: scalars and strings as TensorFlow lays them out.
+//! - `lent`: the memory of a request that runs alone, lent to TensorFlow for the run.
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
 //! - `probe`: tries each signature when a model is loaded.
 //! - `registry`: which of TensorFlow's operations have no state.
@@ -26,6 +27,7 @@ mod free_memory;
 mod library;
 mod memory;
 mod probe;
+mod lent;
 mod readable;
 mod registry;
 mod resolve;

@@ -12,6 +12,7 @@
 //! - `registry`: which of TensorFlow's operations have no state.
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
+//! - `session_config`: how many threads TensorFlow has.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
 //! - `free_memory`: gives memory back that TensorFlow has freed.
 //! - `exit`: ends the process under TensorFlow's threads.
@@ -35,8 +36,10 @@ mod run_options;
 mod saved_model_session;
 mod transfer;
 
+mod session_config;
 pub use abort::delay_abort;
 pub use exit::exit_at_once;
 pub use library::{load_library, version};
 pub use probe::InterOp;
 pub use saved_model_session::SavedModelSession;
+pub use session_config::set_intra_op_threads;

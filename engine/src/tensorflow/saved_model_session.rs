@@ -14,6 +14,7 @@ use super::readable;
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
+use super::session_config::session_config;
 use super::transfer::{input, take_output, Feed};
 use crate::batch::merged_dims;
 use crate::error::{Code, Error};
@@ -27,10 +28,6 @@ use crate::tensor::Tensor;
 
 /// The signature that TensorFlow 2 adds to every SavedModel for its own use.
 const INIT_OP_SIGNATURE: &str = "__saved_model_init_op";
-
-/// `ConfigProto { gpu_options { allow_growth: true } }` (tensorflow/core/protobuf/config.proto): the session does not take the
-/// whole memory of a GPU.
-const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
 
 /// The largest SavedModel file whose graph is read for the demands of its operations. A larger file holds its weights as constants.
 /// Its inputs take only the shapes that TensorFlow inferred, and its signatures are not tried at load.
@@ -71,7 +68,7 @@ impl SavedModelSession {
             Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()))
         };
         let mut options = SessionOptions::new();
-        options.set_config(&SESSION_CONFIG).map_err(failed)?;
+        options.set_config(&session_config()).map_err(failed)?;
         let mut graph = Graph::new();
         let copy = readable::copy(directory, declared.as_ref())?;
         let readable = copy.as_ref().map_or(directory, TempDir::path);

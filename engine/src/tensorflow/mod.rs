@@ -9,34 +9,36 @@
 //! - `lent`: the memory of a request that runs alone, lent to TensorFlow for the run.
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
 //! - `probe`: tries each signature when a model is loaded.
+//! - `comparison`: lets comparisons of run times take turns.
 //! - `registry`: which of TensorFlow's operations have no state.
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
-//! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `session_config`: how many threads TensorFlow has.
+//! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
 //! - `free_memory`: gives memory back that TensorFlow has freed.
 //! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
 mod c;
+mod comparison;
 mod dtypes;
 mod elements;
 mod exit;
 #[cfg(test)]
 mod fake_c;
 mod free_memory;
+mod lent;
 mod library;
 mod memory;
 mod probe;
-mod lent;
 mod readable;
 mod registry;
 mod resolve;
 mod run_options;
 mod saved_model_session;
+mod session_config;
 mod transfer;
 
-mod session_config;
 pub use abort::delay_abort;
 pub use exit::exit_at_once;
 pub use library::{load_library, version};

@@ -136,7 +136,7 @@ impl TfServing {
     ) -> Result<(usize, Outputs), Error> {
         let inputs = examples.inputs.clone()?;
         measurement.note(Stage::Decode, examples.begun, examples.time);
-        let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline };
+        let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline, request_id: String::new() };
         Ok((examples.rows, serving::predict(&self.state, servable, run, measurement).await?))
     }
 }

@@ -46,8 +46,8 @@ impl TfServing {
         let wanted = wanted(signature, &request.output_filter)?;
         let inputs = self.inputs(servable, request.inputs, &mut head.memory)?;
         measurement.took(Stage::Decode, start);
-        let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline };
-        let outputs = serving::predict(&self.state, servable, run, measurement).await?;
+        let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline, request_id: String::new() };
+        let mut outputs = serving::predict(&self.state, servable, run, measurement).await?;
         let start = Instant::now();
         let outputs = signature.outputs.iter().zip(&*outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let encode = if self.tensor_content { AnswerTensor::of_content } else { AnswerTensor::of_values };

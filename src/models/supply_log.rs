@@ -131,11 +131,18 @@ fn faults(uri: &ModelUri, listing: &Listing) -> Vec<Error> {
         Some(fault(uri, version.number, error))
     });
     let beside = (!listing.passed_over.is_empty()).then(|| {
-        let text = format!(
-            "`{uri}` has a saved_model.pb, which is served alone; the versions in its directories {} are not served; move \
-             saved_model.pb into a directory of its own",
-            listing.passed_over.join(", ")
-        );
+        let directories = listing.passed_over.join(", ");
+        let text = if listing.is_versioned {
+            format!(
+                "`{uri}`: the directories {directories} are not served: another directory has the same number; of these `7` counts \
+                 before `007`"
+            )
+        } else {
+            format!(
+                "`{uri}` has a saved_model.pb, which is served alone; the versions in its directories {directories} are not served; \
+                 move saved_model.pb into a directory of its own"
+            )
+        };
         Error::new(Code::FailedPrecondition, text)
     });
     unreadable.chain(beside).collect()

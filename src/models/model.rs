@@ -231,7 +231,8 @@ impl Version {
         let of_servable = |servable: &Servable| {
             let signature = servable.handle.signature();
             let unserved = signature.unserved.iter().map(ToString::to_string);
-            let all = servable.trial.warning().map(str::to_owned).into_iter().chain(unserved);
+            let of_whole = servable.trial.warning().into_iter().chain(signature.fault()).map(str::to_owned);
+            let all = of_whole.chain(unserved);
             all.map(|warning| format!("signature {:?}: {warning}", signature.name)).collect::<Vec<_>>()
         };
         self.servables.iter().flat_map(of_servable).collect()

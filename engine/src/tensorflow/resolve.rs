@@ -75,7 +75,24 @@ fn resolve_side(
         }
     }
     tensors.sort_by(|(left, _), (right, _)| left.name.cmp(&right.name));
-    tensors
+    match side {
+        Side::Input => fed_once(tensors, signature),
+        Side::Output => tensors,
+    }
+}
+
+/// Takes out inputs whose tensor an earlier input feeds too: TensorFlow refuses to feed a tensor twice.
+fn fed_once(tensors: Vec<(TensorSpec, Place)>, signature: &mut Signature) -> Vec<(TensorSpec, Place)> {
+    let mut once: Vec<(TensorSpec, Place)> = Vec::new();
+    for (spec, place) in tensors {
+        if let Some((first, _)) = once.iter().find(|(first, _)| first.tensor == spec.tensor) {
+            let reason = format!("names the tensor {:?}, and so does input {:?}: a run cannot take both", spec.tensor, first.name);
+            signature.unserved.push(Unserved { side: Side::Input, spec, reason });
+        } else {
+            once.push((spec, place));
+        }
+    }
+    once
 }
 
 /// Finds a tensor in the graph.
@@ -92,8 +109,12 @@ fn find(graph: &Graph, mut spec: TensorSpec) -> Result<(TensorSpec, Place), Stri
     let operation = graph.operation_by_name(name).map_err(|_| no_name())?;
     let operation = operation.ok_or_else(|| format!("names the operation {name:?}, which is not in the graph"))?;
     let outputs = operation.num_outputs();
-    if usize::try_from(index).map_or(true, |index| index >= outputs) {
+    let Some(output) = usize::try_from(index).ok().filter(|output| *output < outputs) else {
         return Err(format!("names output {index} of the operation {name:?}, which has {outputs} outputs"));
+    };
+    let dtype = dtype_of(operation.output_type(output));
+    if dtype != spec.dtype {
+        return Err(format!("is declared as {}, and its tensor {:?} in the graph is {dtype}", spec.dtype, spec.tensor));
     }
     spec.tensor = format!("{name}:{index}");
     Ok((spec, (operation, index)))

@@ -2,11 +2,12 @@
 //! so that it hurts neither other signatures nor other outputs.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use tensorflow::{Graph, MetaGraphDef, Operation};
 
 use super::dtypes::dtype_of;
-use crate::saved_model::Signatures;
+use crate::meta_graph::Signatures;
 use crate::shape::PartialShape;
 use crate::signature::{Composite, Side, Signature, TensorSpec, Unserved};
 use crate::signature_def::{declared, Declared, Form, SignatureDef, TensorInfo};
@@ -27,6 +28,26 @@ pub(super) struct Resolved {
     pub(super) signature: Signature,
     pub(super) feeds: Vec<Place>,
     pub(super) fetches: Vec<Fetch>,
+}
+
+impl Resolved {
+    /// Takes those outputs out of what is served for which `reason` has a reason. It gets the name of the operation that computes the
+    /// output.
+    pub(super) fn withdraw(&mut self, reason: impl Fn(&str) -> Option<String>) {
+        let outputs = mem::take(&mut self.signature.outputs).into_iter().zip(mem::take(&mut self.fetches));
+        for (spec, fetch) in outputs {
+            let reason = match fetch {
+                Fetch::Output(..) => reason(spec.tensor.split(':').next().unwrap_or_default()),
+                Fetch::Input(_) => None,
+            };
+            if let Some(reason) = reason {
+                self.signature.unserved.push(Unserved { side: Side::Output, spec, reason });
+            } else {
+                self.signature.outputs.push(spec);
+                self.fetches.push(fetch);
+            }
+        }
+    }
 }
 
 /// Looks up the inputs and outputs of a signature.

@@ -110,6 +110,22 @@ impl Signature {
         self.described(Side::Output).next().is_none().then_some(NO_OUTPUTS)
     }
 
+    /// An input or output that is not served, although `before` served it or could do without it.
+    #[must_use]
+    pub fn loses(&self, before: &Self) -> Option<&Unserved> {
+        let runs = before.check_served(Some(&|_| false)).is_ok();
+        let served_by = |unserved: &&Unserved| match unserved.side {
+            Side::Input => runs,
+            Side::Output => runs && before.serves_output(&unserved.spec.name),
+        };
+        self.unserved.iter().find(served_by)
+    }
+
+    fn serves_output(&self, name: &str) -> bool {
+        let is_whole = |whole: &Composite| whole.side == Side::Output && whole.name == name;
+        self.outputs.iter().any(|spec| spec.name == name) || self.composites.iter().any(is_whole)
+    }
+
     /// The tensors that are declared on a side: those that are served, and then the others.
     pub fn described(&self, side: Side) -> impl Iterator<Item = &TensorSpec> {
         let served = match side {
@@ -216,6 +232,25 @@ mod tests {
         signature.unserved.clear();
         assert_eq!(check(&signature), Err("signature \"s\" has no outputs, so it cannot run".into()));
         assert_eq!(signature.fault(), Some("has no outputs, so it cannot run"));
+    }
+
+    #[test]
+    fn what_was_served_before_is_lost() {
+        let with = |side, name: &str| {
+            let spec = TensorSpec { name: name.into(), ..spec(PartialShape::UNKNOWN) };
+            let unserved = vec![Unserved { side, spec, reason: "is variant".into() }];
+            Signature { unserved, ..signature(&["a"]) }
+        };
+        let lost = |new: &Signature, old: &Signature| new.loses(old).map(|unserved| unserved.spec.name.clone());
+        let (whole, y, z, b) = (signature(&["a"]), with(Side::Output, "y"), with(Side::Output, "z"), with(Side::Input, "b"));
+        assert_eq!(lost(&whole, &z), None);
+        assert_eq!(lost(&z, &whole), None, "nobody had it");
+        assert_eq!(lost(&y, &whole), Some("y".into()));
+        assert_eq!(lost(&b, &whole), Some("b".into()), "a run needs all inputs");
+        assert_eq!(lost(&y, &b), None, "it did not run");
+        let parts = vec!["y.values".to_owned()];
+        let ragged = Composite { side: Side::Output, name: "z".into(), kind: String::new(), parts };
+        assert_eq!(lost(&z, &Signature { composites: vec![ragged], ..whole }), Some("z".into()));
     }
 
     #[test]

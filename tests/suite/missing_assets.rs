@@ -7,7 +7,7 @@ use serde_json::{json, Value};
 use tfweb_engine::tensorflow::{InterOp, SavedModelSession};
 
 use crate::client::Request;
-use crate::keeping::{Shelf, POLL};
+use crate::keeping::{models, Shelf, POLL};
 use crate::process::Process;
 use crate::support::{session, until, RunningServer};
 
@@ -122,6 +122,25 @@ fn with_its_asset_a_model_serves_everything() {
     }
     let outputs = json!({"found": [-1, -1], "local": [5.0, 10.0], "scaled": [3.0, 6.0]});
     assert_eq!(both(&server, &["found", "local", "scaled"]), (200, json!({"outputs": outputs})));
+}
+
+#[test]
+fn a_version_without_its_asset_does_not_take_over_until_the_asset_comes() {
+    let shelf = Shelf::new();
+    let from = Path::new(OF_2).join("1");
+    copy(&from, &shelf.version(1), true);
+    let server = RunningServer::kept(&shelf.flags(POLL));
+    let find = || native(&server, "/models/m/find", &json!({"x": ["b"]}));
+    until("version 1 answers", || find() == (200, json!({"y": [1]})));
+    copy(&from, &shelf.version(2), false);
+    let two = || models(&mut server.connect())[0]["versions"][1].clone();
+    let expect = "the asset \"assets/words.txt\" is missing; version 1 serves it and stays";
+    until("version 2 is judged whole", || two()["error"].as_str().is_some_and(|error| error.contains(expect)));
+    assert_eq!(two()["state"], "END");
+    assert_eq!(find(), (200, json!({"y": [1]})));
+    add_asset(&shelf.version(2));
+    until("version 2 takes over", || two()["state"] == "AVAILABLE");
+    assert_eq!(find(), (200, json!({"y": [1]})));
 }
 
 #[test]

@@ -21,7 +21,8 @@
     feeding           tests/models/feeding/1, operations that write into their
                       input, keep it, or put their output in its place
     odd               tests/models/odd, models with a signature that cannot be
-                      served whole: ragged, sparse, quantised, not there
+                      served whole: ragged, sparse, quantised, not there,
+                      impossible, without an asset
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 

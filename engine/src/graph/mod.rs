@@ -3,15 +3,21 @@
 //!
 //! - `demands`: follows a fed tensor through the graph and gathers the demands on its shape.
 //! - `effects`: which operations may change state.
+//! - `initialised`: what a model's initialiser sets up, and which fetches need it.
 //! - `nodes`: the nodes of a graph or a function, and which node takes the outputs of which.
 //! - `operations`: the lists of operations by the shapes that they take.
 //! - `proto`: the fields of a GraphDef that are read.
+//! - `text`: graphs written as text, for tests.
 
 mod demands;
 mod effects;
+mod initialised;
 mod nodes;
 mod operations;
 mod proto;
+#[cfg(test)]
+mod text;
 
 pub(crate) use demands::{Demands, Graph};
 pub(crate) use effects::stateless_operations;
+pub(crate) use initialised::Initialised;

@@ -12,10 +12,13 @@
 //! - `comparison`: lets comparisons of run times take turns.
 //! - `registry`: which of TensorFlow's operations have no state.
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
+//! - `open`: opens a SavedModel in a session, if need be without its initialiser. `readable` makes the copy for it.
+//! - `resolve`: finds the tensors of a signature in the graph.
 //! - `session_config`: how many threads TensorFlow has.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
+//! - `status`: makes errors of TensorFlow's statuses.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
-//! - `free_memory`: gives memory back that TensorFlow has freed.
+//! - `free_memory`: gives memory back that was freed.
 //! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
@@ -30,6 +33,7 @@ mod free_memory;
 mod lent;
 mod library;
 mod memory;
+mod open;
 mod probe;
 mod readable;
 mod registry;
@@ -37,10 +41,12 @@ mod resolve;
 mod run_options;
 mod saved_model_session;
 mod session_config;
+mod status;
 mod transfer;
 
 pub use abort::delay_abort;
 pub use exit::exit_at_once;
+pub use free_memory::give_back_memory;
 pub use library::{load_library, version};
 pub use probe::InterOp;
 pub use saved_model_session::SavedModelSession;

@@ -137,16 +137,16 @@ fn a_request_alone_lends_its_memory() {
 
 #[test]
 fn what_cannot_be_lent_is_copied() {
-    let aligned = floats_at(0, &[1.0, 2.0]);
+    let aligned = [floats_at(0, &[1.0, 2.0])];
     let check = |requests: &[&[Tensor]], lends| {
         let fed = input(requests, 0, lends).unwrap().into_tensor();
         assert_ne!(address(&fed), address(&requests[0][0]));
         assert_eq!(fed.slice_rows(0, 2), requests[0][0]);
     };
-    check(&[&[aligned.clone()]], false);
+    check(&[&aligned], false);
     check(&[&[floats_at(4, &[1.0, 2.0])]], true);
     check(&[&[floats_at(32, &[1.0, 2.0])]], true);
-    check(&[&[aligned.clone()], &[aligned]], true);
+    check(&[&aligned, &aligned], true);
     assert_eq!(live(), 0);
 }
 
@@ -175,7 +175,7 @@ fn strings_and_no_elements_are_not_lent() {
 #[test]
 fn strings_of_every_kind_are_read() {
     let long = [b'x'; 100];
-    let mut elements = vec![StringElement::default(); 5];
+    let mut elements = [StringElement::default(); 5];
     for (element, bytes) in elements.iter_mut().zip([0, 1, 22, 23, 100].map(|len| &long[..len])) {
         element.set(bytes);
         assert_eq!(element.as_bytes(), bytes);

@@ -95,9 +95,8 @@ pub fn join(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
 
 /// Copies all strings of `parts`, in order.
 fn pack<'a>(parts: impl Iterator<Item = &'a Strings> + Clone) -> PackedStrings {
-    let (count, byte_count) = parts.clone().fold((0, 0), |(count, bytes), part| (count + part.len(), bytes + part.byte_count()));
     let mut packed = PackedStrings::default();
-    packed.reserve(count, byte_count);
+    packed.reserve(parts.clone().map(Strings::len).sum(), parts.clone().map(Strings::byte_count).sum());
     parts.flat_map(Strings::iter).for_each(|string| packed.push(string));
     packed
 }

@@ -86,3 +86,30 @@ impl Trial {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Behaviour, FakeSession};
+
+    #[test]
+    fn a_session_that_says_nothing_of_itself_may_be_tried_and_runs_to_the_end() {
+        let session = FakeSession::new(Behaviour::HalfPlusTwo);
+        let x = [Tensor::from_vec(&[1], vec![1.0_f32])];
+        let within = session.run_within(0, &[&x], Duration::ZERO).unwrap();
+        assert_eq!(within, session.run(0, &[&x]).unwrap());
+        assert_eq!(within, [Tensor::from_vec(&[1], vec![2.5_f32])]);
+        assert!(session.may_be_tried(0));
+        assert_eq!(session.trial(0), Trial::NotTried);
+    }
+
+    #[test]
+    fn only_a_failure_of_the_models_own_is_a_warning() {
+        let why = "no kernel".to_owned();
+        let told = |trial: Trial| (trial.warning().map(str::to_owned), trial.failure().map(str::to_owned));
+        assert_eq!(told(Trial::NotTried), (None, None));
+        assert_eq!(told(Trial::Passed), (None, None));
+        assert_eq!(told(Trial::Refused(why.clone())), (None, Some(why.clone())));
+        assert_eq!(told(Trial::Failed(why.clone())), (Some(why.clone()), Some(why)));
+    }
+}

@@ -153,6 +153,24 @@ async fn a_request_does_not_wait_for_itself() {
 }
 
 #[actix::test]
+async fn a_request_waits_for_those_that_have_given_way() {
+    let memory = memory();
+    let mut requests = [Request::new(&memory, 2, 100).await, Request::new(&memory, 2, 100).await];
+    let wanted = Rc::clone(&requests[0].wanted[1]);
+    let mut room = memory.room();
+    let mut take = Box::pin(memory.grow(&mut room, &wanted, 156));
+    assert!(poll!(&mut take).is_pending());
+    assert_eq!(requests.each_mut().map(Request::is_refused), [false, true], "all that is free then is just enough");
+    // Another request comes before the one that was refused has left.
+    let other = Request::new(&memory, 1, 0).await;
+    assert!(!requests[0].is_refused());
+    let [first, second] = requests;
+    drop((second, other));
+    assert!(take.await.is_ok());
+    drop(first);
+}
+
+#[actix::test]
 async fn of_bodies_that_grow_side_by_side_some_go_on_to_their_end() {
     let memory = memory();
     let mut growing = Vec::new();

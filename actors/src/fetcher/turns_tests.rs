@@ -114,6 +114,25 @@ async fn a_fetch_starts_in_the_turn_of_whoever_waits_for_it() {
 }
 
 #[actix::test]
+async fn figures_show_who_waits_and_who_has_a_turn() {
+    for (kind, in_flight) in [(Kind::Fetches, 1), (Kind::LookUps, 0)] {
+        let counters = Arc::<Counters>::default();
+        let (turns, hosts) = (Turns::new(kind, 1, 512, &counters), Hosts::new(1));
+        let all = named(&hosts, 2);
+        let (_request, wanted) = request(2);
+        let figures = || (counters.in_flight.load(Ordering::Relaxed), counters.waiting.load(Ordering::Relaxed));
+        let mut taking = take(&turns, &wanted, &all);
+        let held = taken(&mut taking).await;
+        assert_eq!(figures(), (in_flight, 1), "{kind:?}");
+        drop(held);
+        let held = taken(&mut taking).await;
+        assert_eq!(figures(), (in_flight, 0), "{kind:?}");
+        drop(held);
+        assert_eq!(figures(), (0, 0), "{kind:?}");
+    }
+}
+
+#[actix::test]
 async fn who_leaves_takes_no_turn_and_no_place() {
     let (turns, hosts) = (turns(1, 2), Hosts::new(1));
     let all = named(&hosts, 4);

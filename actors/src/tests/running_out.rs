@@ -48,6 +48,13 @@ async fn a_run_that_was_ended_for_its_time_is_not_begun_again() {
 }
 
 #[actix::test]
+async fn a_model_that_gives_up_before_its_time_has_an_error_of_its_own() {
+    let own_error = || Error::new(Code::DeadlineExceeded, "the queue of the model gave nothing");
+    let (_, handle) = start_own(POLICY, move |_, _| Err(own_error()));
+    assert_eq!(handle.predict(column(&[1.0]), soon(), None).await.unwrap_err(), own_error());
+}
+
+#[actix::test]
 async fn a_run_that_nobody_waits_for_gives_its_place_to_another_thread() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);

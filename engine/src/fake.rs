@@ -196,8 +196,8 @@ mod tests {
         assert_eq!(run(Behaviour::FailsOnNegative), Err(Code::InvalidArgument));
         assert!(std::panic::catch_unwind(|| run(Behaviour::PanicsOnNegative)).is_err());
         for behaviour in [Behaviour::FailsOnNegative, Behaviour::PanicsOnNegative] {
-            let zero = [Tensor::from_vec(&[1], vec![0.0_f32])];
-            assert_eq!(FakeSession::new(behaviour).run(0, &[&zero]), Ok(zero.to_vec()), "zero is not negative");
+            let others = [Tensor::from_vec(&[2], vec![0.0_f32, 1.0])];
+            assert_eq!(FakeSession::new(behaviour).run(0, &[&others]), Ok(others.to_vec()), "zero is not negative");
         }
     }
 

@@ -27,28 +27,23 @@ pub trait Session: Send + Sync {
     ///
     /// # Errors
     /// Those of [`Session::run`]; `DeadlineExceeded` if it has ended the run.
-    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
-        let _ = time;
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], _time: Duration) -> Result<Vec<Tensor>, Error> {
         self.run(signature, requests)
     }
 
     /// Notes that a run of the signature goes on after its time. Later runs are begun so that they can be ended, if there is a way.
-    fn note_overdue(&self, signature: usize) {
-        let _ = signature;
-    }
+    fn note_overdue(&self, _signature: usize) {}
 
     /// Gives back memory that runs have left. Called when a thread has had no run for a while.
     fn rest(&self) {}
 
     /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
-    fn may_be_tried(&self, signature: usize) -> bool {
-        let _ = signature;
+    fn may_be_tried(&self, _signature: usize) -> bool {
         true
     }
 
     /// How the trial of the signature at load ended.
-    fn trial(&self, signature: usize) -> Trial {
-        let _ = signature;
+    fn trial(&self, _signature: usize) -> Trial {
         Trial::NotTried
     }
 }

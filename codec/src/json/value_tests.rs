@@ -59,6 +59,12 @@ fn floats_are_rounded_once() {
     // Halfway between two float16, and just above: by way of float32 both would round to even.
     check("x: float16 []", r#"{"x":1.00048828125}"#, "Columns x = [] 1.0");
     check("x: float16 []", r#"{"x":1.0004882812500002}"#, "Columns x = [] 1.001");
+    check("x: float16 []", r#"{"x":1.0004882812499998}"#, "Columns x = [] 1.0");
+    // Above the tie by a little more than one unit of float32.
+    check("x: float16 []", r#"{"x":1.0004884004592897}"#, "Columns x = [] 1.001");
+    check("x: float16 []", r#"{"x":-1.0014648437499998}"#, "Columns x = [] -1.001");
+    check("x: float16 []", r#"{"x":-1.00146484375}"#, "Columns x = [] -1.002");
+    check("x: bfloat16 []", r#"{"x":1.0039062499999998}"#, "Columns x = [] 1.0");
     check("x: bfloat16 []", r#"{"x":1.00390625}"#, "Columns x = [] 1.0");
     check("x: bfloat16 []", r#"{"x":1.0039062500000002}"#, "Columns x = [] 1.01");
     // One unit in the last place off without serde_json's feature `float_roundtrip`.

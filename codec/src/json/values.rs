@@ -212,6 +212,8 @@ mod tests {
     use tfweb_engine::{DType, PartialShape};
 
     use super::super::context::Context;
+    use super::super::elements::Scalars;
+    use super::super::native::NativeRules;
     use super::super::shape::SeenShape;
     use super::*;
 
@@ -267,5 +269,8 @@ mod tests {
             assert_eq!(counted.reserved, expected, "{shape} {json}");
             assert_eq!(counted.count, 2 * json.bytes().filter(u8::is_ascii_digit).count());
         }
+        let mut scalars = Scalars { rules: NativeRules, values: Vec::<f32>::new() };
+        scalars.reserve(7);
+        assert!(scalars.values.capacity() >= 7);
     }
 }

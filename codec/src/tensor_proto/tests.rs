@@ -134,6 +134,11 @@ fn what_does_not_fit_is_refused() {
     refused(content, "expected 16 bytes of tensor_content for complex64 of shape [2], got 8");
     let long = TensorProto { string_val: vec![Bytes::from(vec![0; ROOM / 2])], ..proto(DType::String, &[2]) };
     refused(long, "one value for 2 elements");
+    // Values that a message holds itself need no room.
+    let all = read(TensorProto { float_val: vec![1.0; ROOM], ..proto(DType::Float32, &[i64::try_from(ROOM).unwrap()]) }).unwrap();
+    assert_eq!(all.element_count(), ROOM);
+    let all = read(TensorProto { string_val: vec![Bytes::new(); ROOM], ..proto(DType::String, &[i64::try_from(ROOM).unwrap()]) });
+    assert_eq!(all.unwrap().element_count(), ROOM);
     // Strings of no bytes take memory too.
     let most = i64::try_from(ROOM / size_of::<Bytes>()).unwrap();
     assert!(read(proto(DType::String, &[most])).is_ok());

@@ -152,6 +152,7 @@ impl Session for FakeSession {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{mpsc, Arc};
 
     use super::*;
     use crate::error::Code;
@@ -169,18 +170,21 @@ mod tests {
     fn held_runs_end_once_they_are_released() {
         // Many times, for the thread could be late once.
         for _ in 0..100 {
-            let (session, is_released) = (FakeSession::new(Behaviour::Echo), AtomicBool::new(false));
+            let (session, is_released) = (Arc::new(FakeSession::new(Behaviour::Echo)), Arc::new(AtomicBool::new(false)));
             session.hold();
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
+            let (ended, end) = mpsc::channel();
+            std::thread::spawn({
+                let (session, is_released) = (Arc::clone(&session), Arc::clone(&is_released));
+                move || {
                     session.run(0, &[&[Tensor::from_vec(&[1, 1], vec![1.0_f32])]]).unwrap();
-                    assert!(is_released.load(Ordering::SeqCst), "the run was held");
-                });
-                session.wait_for_runs(1);
-                assert_eq!(session.run_rows(), [1]);
-                is_released.store(true, Ordering::SeqCst);
-                session.release();
+                    ended.send(is_released.load(Ordering::SeqCst)).unwrap();
+                }
             });
+            session.wait_for_runs(1);
+            assert_eq!(session.run_rows(), [1]);
+            is_released.store(true, Ordering::SeqCst);
+            session.release();
+            assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(true), "the run was held until then");
         }
     }
 

@@ -250,26 +250,6 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_tensorflows_names() {
-        let ragged = |splits: usize| {
-            let splits = (0..splits).map(|split| named(&format!("s:{split}"), DType::Int64));
-            composite(TypeSpec::RAGGED, [named("v:0", DType::String)].into_iter().chain(splits).collect())
-        };
-        let of_string = "ragged tensor of string".to_owned();
-        assert_eq!(read(ragged(1), &[]), Ok((of_string.clone(), vec!["w.values v:0".into(), "w.row_splits s:0".into()])));
-        let parts = ["w.values v:0", "w.row_splits_0 s:0", "w.row_splits_1 s:1"].map(str::to_owned).to_vec();
-        assert_eq!(read(ragged(2), &[]), Ok((of_string, parts)));
-        let parts = ["w.indices i:0", "w.values v:0", "w.dense_shape d:0"].map(str::to_owned).to_vec();
-        let sparse = CooSparse { values: "v:0".into(), indices: "i:0".into(), dense_shape: "d:0".into() };
-        let encoding = Some(Encoding::CooSparse(sparse));
-        let of_float = "sparse tensor of float32".to_owned();
-        let coo = TensorInfo { encoding, ..named("", DType::Float32) };
-        assert_eq!(read(coo, &[]), Ok((of_float.clone(), parts.clone())));
-        let components = vec![named("i:0", DType::Int64), named("v:0", DType::Float32), named("d:0", DType::Int64)];
-        assert_eq!(read(composite(TypeSpec::SPARSE, components), &[]), Ok((of_float, parts)));
-    }
-
-    #[test]
     fn shapes_are_those_that_are_declared() {
         let sizes = [None, Some(0), Some(3)];
         for shape in [PartialShape::UNKNOWN, PartialShape::new([]), PartialShape::new(sizes)] {
@@ -296,6 +276,26 @@ mod tests {
         // A composite tensor declares neither dtype nor shape of its own. Its values have the dtype.
         let ragged = composite(TypeSpec::RAGGED, vec![named("v:0", DType::String), named("s:0", DType::Int64)]).declared("x").spec;
         assert_eq!((ragged.dtype, ragged.shape, ragged.tensor), (DType::String, PartialShape::UNKNOWN, String::new()));
+    }
+
+    #[test]
+    fn parts_have_tensorflows_names() {
+        let ragged = |splits: usize| {
+            let splits = (0..splits).map(|split| named(&format!("s:{split}"), DType::Int64));
+            composite(TypeSpec::RAGGED, [named("v:0", DType::String)].into_iter().chain(splits).collect())
+        };
+        let of_string = "ragged tensor of string".to_owned();
+        assert_eq!(read(ragged(1), &[]), Ok((of_string.clone(), vec!["w.values v:0".into(), "w.row_splits s:0".into()])));
+        let parts = ["w.values v:0", "w.row_splits_0 s:0", "w.row_splits_1 s:1"].map(str::to_owned).to_vec();
+        assert_eq!(read(ragged(2), &[]), Ok((of_string, parts)));
+        let parts = ["w.indices i:0", "w.values v:0", "w.dense_shape d:0"].map(str::to_owned).to_vec();
+        let sparse = CooSparse { values: "v:0".into(), indices: "i:0".into(), dense_shape: "d:0".into() };
+        let encoding = Some(Encoding::CooSparse(sparse));
+        let of_float = "sparse tensor of float32".to_owned();
+        let coo = TensorInfo { encoding, ..named("", DType::Float32) };
+        assert_eq!(read(coo, &[]), Ok((of_float.clone(), parts.clone())));
+        let components = vec![named("i:0", DType::Int64), named("v:0", DType::Float32), named("d:0", DType::Int64)];
+        assert_eq!(read(composite(TypeSpec::SPARSE, components), &[]), Ok((of_float, parts)));
     }
 
     #[test]

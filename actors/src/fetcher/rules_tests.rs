@@ -96,6 +96,17 @@ fn other_refusals() {
 }
 
 #[test]
+fn a_url_of_the_greatest_length_is_taken() {
+    let (rules, start) = (rules("", ""), "http://example.org/");
+    let of = |bytes: usize| format!("{start}{}", "x".repeat(bytes - start.len()));
+    check(&rules, &of(URL_BYTES_MAX), Ok(&of(URL_BYTES_MAX)));
+    check(&rules, &of(URL_BYTES_MAX + 1), Err(Refusal::TooLong(URL_BYTES_MAX + 1)));
+    let redirect = |bytes: usize| rules.redirect(&Url::parse(start).unwrap(), &of(bytes), 0).map(String::from);
+    assert_eq!(redirect(URL_BYTES_MAX), Ok(of(URL_BYTES_MAX)));
+    assert_eq!(redirect(URL_BYTES_MAX + 1), Err(Refusal::TooLong(URL_BYTES_MAX + 1)));
+}
+
+#[test]
 fn what_is_allowed_opens_just_that() {
     let open = rules("10.1.0.0/16 127.0.0.1:8000 fd00::/8 [::1]:8000 store minio.local:9000", "");
     for url in
@@ -157,6 +168,14 @@ fn only_the_domains_that_are_named() {
     ] {
         assert_eq!(rules.target(&format!("http://{host}/")).is_ok(), expect, "{host}");
     }
+}
+
+#[test]
+fn an_address_may_be_the_only_domain() {
+    let rules = rules("", "8.8.8.8 [2606:4700:4700::1111]");
+    check(&rules, "http://8.8.8.8/", Ok("http://8.8.8.8/"));
+    check(&rules, "http://[2606:4700:4700::1111]/", Ok("http://[2606:4700:4700::1111]/"));
+    check(&rules, "http://8.8.4.4/", Err(Refusal::Domain));
 }
 
 #[test]

@@ -129,3 +129,15 @@ async fn a_panic_outside_of_the_run_hurts_only_its_batch() {
     until_queued(&handle, 0).await;
     assert!(fake.run_rows().len() < 10, "the parts behind the lost one are left out: {:?}", fake.run_rows());
 }
+
+#[actix::test]
+async fn the_parts_behind_a_lost_one_are_not_run() {
+    let fake = Arc::new(FakeSession::new(Behaviour::Slow(Duration::from_millis(11))));
+    let handle = start_observed(&fake, POLICY, Arc::new(Panics::default())).remove(0);
+    handle.predict(column(&[1.0; 1000]), soon(), None).await.unwrap_err();
+    // Each of these would wait for a part.
+    for _ in 0..3 {
+        assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [2.0]);
+    }
+    assert_eq!(fake.run_rows(), [32, 32, 1, 1, 1], "the third part is lost before its run");
+}

@@ -48,6 +48,20 @@ async fn a_run_that_was_ended_for_its_time_is_not_begun_again() {
 }
 
 #[actix::test]
+async fn a_run_that_was_ended_for_its_time_says_so_to_a_caller_that_has_not_noticed() {
+    let ends = |_: &Tensor, time| {
+        std::thread::sleep(time);
+        Err(Error::new(Code::DeadlineExceeded, "Timed out waiting for notification"))
+    };
+    let (_, handle) = start_own(POLICY, ends);
+    let mut late = std::pin::pin!(handle.predict(column(&[1.0]), in_ms(50), None));
+    // Sent, and then not looked at until the run has answered.
+    assert!(futures::poll!(late.as_mut()).is_pending());
+    until(|| handle.queued_requests() == 0).await;
+    assert_eq!(late.await.unwrap_err().message, "the request's time ran out while it ran");
+}
+
+#[actix::test]
 async fn a_model_that_gives_up_before_its_time_has_an_error_of_its_own() {
     let own_error = || Error::new(Code::DeadlineExceeded, "the queue of the model gave nothing");
     let (_, handle) = start_own(POLICY, move |_, _| Err(own_error()));

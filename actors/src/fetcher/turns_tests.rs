@@ -98,6 +98,20 @@ async fn a_free_turn_goes_round_the_requests_and_then_round_their_hosts() {
 }
 
 #[actix::test]
+async fn a_request_that_came_after_anothers_turn_is_behind_it() {
+    let (turns, hosts) = (turns(1, 512), Hosts::new(1));
+    let all = named(&hosts, 3);
+    let (_first, first) = request(2);
+    let (_second, second) = request(1);
+    let mut taking = take(&turns, &first, &all[..2]);
+    let held = taken(&mut taking).await;
+    taking.extend(take(&turns, &second, &all[2..]).into_iter().map(|(_, take)| (10, take)));
+    assert_eq!((held[0].0, taken(&mut taking).await.len()), (0, 0));
+    drop(held);
+    assert_eq!(taken(&mut taking).await.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
+}
+
+#[actix::test]
 async fn a_fetch_starts_in_the_turn_of_whoever_waits_for_it() {
     let (turns, hosts) = (turns(8, 512), Hosts::new(1));
     let all = named(&hosts, 20);

@@ -153,6 +153,25 @@ async fn a_request_does_not_wait_for_itself() {
 }
 
 #[actix::test]
+async fn a_request_that_holds_nothing_is_in_nobodys_way() {
+    let memory = memory();
+    let running = memory.room_of(BYTES_MAX).await;
+    let mut requests = [Request::new(&memory, 1, 0).await, Request::new(&memory, 1, 0).await];
+    let wanted = requests.each_ref().map(|request| Rc::clone(&request.wanted[0]));
+    let mut rooms = [memory.room(), memory.room()];
+    let [first, second] = &mut rooms;
+    let mut takes = [Box::pin(memory.grow(first, &wanted[0], 16)), Box::pin(memory.grow(second, &wanted[1], 16))];
+    for take in &mut takes {
+        assert!(poll!(take).is_pending());
+    }
+    assert_eq!(requests.each_mut().map(Request::is_refused), [false, false]);
+    drop(running);
+    for take in takes {
+        assert!(take.await.is_ok());
+    }
+}
+
+#[actix::test]
 async fn a_request_waits_for_those_that_have_given_way() {
     let memory = memory();
     let mut requests = [Request::new(&memory, 2, 100).await, Request::new(&memory, 2, 100).await];

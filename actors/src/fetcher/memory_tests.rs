@@ -172,6 +172,20 @@ async fn a_request_that_holds_nothing_is_in_nobodys_way() {
 }
 
 #[actix::test]
+async fn who_needs_little_does_not_overtake_who_needs_much() {
+    let memory = memory();
+    let running = memory.room_of(BYTES_MAX - 16).await;
+    let (mut large, mut small) = (memory.room(), memory.room());
+    let (first, second) = (Wanted::new(), Wanted::new());
+    let mut much = Box::pin(memory.grow(&mut large, &first, 64));
+    assert!(poll!(&mut much).is_pending());
+    let mut little = Box::pin(memory.grow(&mut small, &second, 16));
+    assert!(poll!(&mut little).is_pending(), "16 bytes are free, and another waits");
+    drop(running);
+    assert!(much.await.is_ok() && little.await.is_ok());
+}
+
+#[actix::test]
 async fn a_request_waits_for_those_that_have_given_way() {
     let memory = memory();
     let mut requests = [Request::new(&memory, 2, 100).await, Request::new(&memory, 2, 100).await];

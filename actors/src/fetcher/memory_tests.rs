@@ -186,6 +186,16 @@ async fn who_needs_little_does_not_overtake_who_needs_much() {
 }
 
 #[actix::test]
+async fn a_request_that_ends_takes_off_nobody_else() {
+    let memory = memory();
+    let (first, second) = (Request::new(&memory, 1, 0).await, Request::new(&memory, 1, 0).await);
+    drop(first);
+    let known = memory.waiters.borrow();
+    assert!(known.len() == 1 && Rc::ptr_eq(&known[0], &second.admitted.waiter));
+    drop(known);
+}
+
+#[actix::test]
 async fn a_request_waits_for_those_that_have_given_way() {
     let memory = memory();
     let mut requests = [Request::new(&memory, 2, 100).await, Request::new(&memory, 2, 100).await];

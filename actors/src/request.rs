@@ -180,6 +180,7 @@ pub(crate) fn rows_of(inputs: &[Tensor], batchable: bool) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use futures::channel::oneshot;
@@ -189,7 +190,12 @@ mod tests {
 
     /// A request for batches of 32 rows.
     fn request(input: Tensor) -> Request {
-        let caller = Caller::new(oneshot::channel().0, Arc::default(), Admission::new(1, 0).try_acquire(0).unwrap());
+        request_of(input, &Arc::default())
+    }
+
+    /// Such a request, which notes in `started` that its first run begins.
+    fn request_of(input: Tensor, started: &Arc<AtomicBool>) -> Request {
+        let caller = Caller::new(oneshot::channel().0, Arc::clone(started), Admission::new(1, 0).try_acquire(0).unwrap());
         Request::new(vec![input], 0, 32, Deadline::after(Duration::from_secs(20)), None, caller, Arc::default())
     }
 
@@ -202,6 +208,15 @@ mod tests {
             [&front, &rest].map(|part| (part.rows(), part.exceeds(32), part.is_part())),
             [(32, true, true), (1, true, true)]
         );
+    }
+
+    #[test]
+    fn a_large_request_has_begun_with_its_first_part() {
+        let started = Arc::default();
+        let (mut front, _rest) = request_of(Tensor::from_vec(&[33], vec![0_u8; 33]), &started).split(32);
+        assert!(!started.load(Ordering::Relaxed));
+        front.mark_started(Instant::now());
+        assert!(started.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -70,15 +70,6 @@ async fn a_large_request_that_runs_in_one_part_teaches_the_size_of_the_next() {
 }
 
 #[actix::test]
-async fn a_large_request_that_has_begun_is_late_while_it_runs() {
-    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
-    fake.hold();
-    let late = handle.predict(column(&[1.0; 100]), Deadline::after(Duration::from_millis(40)), None).await.unwrap_err();
-    assert_eq!((late.code, late.message.as_str()), (Code::DeadlineExceeded, "the request's time ran out while it ran"));
-    fake.release();
-}
-
-#[actix::test]
 async fn with_batches_of_one_a_request_runs_whole() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { batch_rows_max: 1, ..POLICY });
     let requests = vec![handle.predict(column(&[1.0; 500]), soon(), None), handle.predict(column(&[2.0]), soon(), None)];

@@ -1,7 +1,10 @@
 use super::*;
 
+/// Tells why a request was refused.
+type Refused = oneshot::Receiver<(usize, Failure)>;
+
 /// A request whose bodies may have 100 bytes together, and the fetches of its URLs.
-fn request(urls: usize) -> (Rc<Waiter>, Vec<Rc<Wanted>>, oneshot::Receiver<(usize, Failure)>) {
+fn request(urls: usize) -> (Rc<Waiter>, Vec<Rc<Wanted>>, Refused) {
     let (waiter, refused) = Waiter::new(urls, 100);
     let wanted: Vec<_> = (0..urls).map(|_| Wanted::new()).collect();
     wanted.iter().enumerate().for_each(|(index, wanted)| waiter.waits_for(index, wanted));
@@ -9,7 +12,7 @@ fn request(urls: usize) -> (Rc<Waiter>, Vec<Rc<Wanted>>, oneshot::Receiver<(usiz
 }
 
 /// The URL that a request fails with and the words for it, if it was refused.
-fn refusal(refused: &mut oneshot::Receiver<(usize, Failure)>) -> Option<(usize, String)> {
+fn refusal(refused: &mut Refused) -> Option<(usize, String)> {
     refused.try_recv().ok().flatten().map(|(index, failure)| (index, failure.told))
 }
 

@@ -98,3 +98,45 @@ def engine_v1() -> None:
             for name, y in outputs.items()
         })
         builder.save()
+
+
+def feeding() -> None:
+    """What operations may do with the memory of an input."""
+    module = tf.Module()
+    module.kept = tf.Variable([0.0], shape=[None])
+
+    def add_in_place(x):
+        """Write into the input, which TensorFlow lets this operation do."""
+        row, one = tf.constant([0]), tf.constant([1.0])
+        return {"y": tf.raw_ops.InplaceAdd(x=x, i=row, v=one)}
+
+    def keep(x):
+        """Keep the input until the next run."""
+        before = module.kept.read_value()
+        with tf.control_dependencies([before]):
+            module.kept.assign(x)
+        return {"before": before}
+
+    def loop(x):
+        return {"y": tf.while_loop(
+            lambda i, _: i < 3, lambda i, y: (i + 1, 2 * y), [0, x])[1]}
+
+    floats = ([None], tf.float32)
+    # Each of the last ones may write its output over its input.
+    save(module, TEST_MODELS / "feeding" / "1", {
+        name: signature(function, x=floats) for name, function in {
+            "add_in_place": add_in_place,
+            "in_a_branch": lambda x: tf.cond(
+                x[0] > 0, lambda: add_in_place(x), lambda: {"y": x}),
+            "keep": keep,
+            "same": lambda x: {"y": tf.reshape(x, [-1, 1])},
+            "add": lambda x: {"y": x + 1},
+            "negate": lambda x: {"y": -x},
+            "relu": lambda x: {"y": tf.nn.relu(x)},
+            "softmax": lambda x: {"y": tf.nn.softmax(x)},
+            "scatter": lambda x: {
+                "y": tf.tensor_scatter_nd_update(x, [[0]], [9.0])},
+            "sort": lambda x: {"y": tf.sort(x)},
+            "loop": loop,
+        }.items()
+    })

@@ -18,6 +18,8 @@
     engine            tests/models/engine/1, signatures that change state, take
                       long, or give bytes that are no bools
     engine_v1         tests/models/engine_v1/1, a variable of TensorFlow 1
+    feeding           tests/models/feeding/1, operations that write into their
+                      input, keep it, or put their output in its place
     odd               tests/models/odd, models with a signature that cannot be
                       served whole: ragged, sparse, quantised, not there,
                       impossible, without an asset
@@ -35,7 +37,7 @@ it runs outside Python (broken_variables shows this).
 import shutil
 import sys
 
-from engine_models import engine, engine_v1
+from engine_models import engine, engine_v1, feeding
 from odd_models import odd
 from operation_models import operations
 from saving import EXAMPLES, SEED, save, signature
@@ -195,7 +197,7 @@ def digits() -> None:
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
                     examples, operations, odd, broken_variables, no_kernel,
-                    engine, engine_v1)}
+                    engine, engine_v1, feeding)}
 
 
 def main() -> None:

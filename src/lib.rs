@@ -31,7 +31,7 @@ use std::time::Instant;
 use futures::channel::oneshot;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tfweb_engine::tensorflow::{load_library, version};
+use tfweb_engine::tensorflow::{load_library, set_intra_op_threads, version};
 use tfweb_engine::Error;
 
 use config::Config;
@@ -50,6 +50,9 @@ pub fn serve(config: &Config) -> Result<u8, Error> {
     let start = Instant::now();
     let library = load_library(config.tensorflow_lib.as_deref())?;
     tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
+    if let Some(threads) = config.intra_op_threads {
+        set_intra_op_threads(threads);
+    }
     // Not dropped: the drop waits for tasks that block, such as reading a file on a network that does not answer.
     let actix_system = ManuallyDrop::new(actix::System::new());
     actix_system.block_on(async {

@@ -10,8 +10,8 @@ use super::values::{number, within, Usage};
 
 /// Run threads, unless the flag is given: past four, TensorFlow's own threads already fill most machines.
 const RUN_THREADS_MAX: usize = 4;
-/// The largest number of run threads that the flag takes: far past any use, and still a number that a system can start.
-const RUN_THREADS_LIMIT: usize = 256;
+/// The largest number of threads that a flag takes: far past any use, and still a number that a system can start.
+const THREADS_LIMIT: usize = 256;
 /// The longest time that a request can be given: a day.
 const REQUEST_TIMEOUT_MS_LIMIT: usize = 86_400_000;
 
@@ -34,6 +34,9 @@ pub struct RunFlags {
     /// Where TensorFlow executes the operations of a run. caller: in the thread of the run. pool: in TensorFlow's thread pool. auto: tfweb tries both at load and takes the faster
     #[structopt(long = "inter_op", env = "TFWEB_INTER_OP", value_name = "WHERE", default_value = "auto", possible_values = &["auto", "caller", "pool"])]
     pub inter_op: String,
+    /// Number of threads that share the work within one operation of TensorFlow, such as a large multiplication. All models have them together. Default: the number of cores
+    #[structopt(long = "intra_op_threads", env = "TFWEB_INTRA_OP_THREADS", value_name = "THREADS", parse(try_from_str = number))]
+    pub intra_op_threads: Option<usize>,
     /// libtensorflow, or the directory that contains it. Default: tfweb searches Python's environments and /usr/local/lib
     #[structopt(long = "tensorflow_lib", env = "TFWEB_TENSORFLOW_LIB", value_name = "PATH", parse(from_os_str))]
     pub tensorflow_lib: Option<PathBuf>,
@@ -49,7 +52,12 @@ impl RunFlags {
     /// The number of session runs side by side for each model, at least 1.
     pub(super) fn run_threads(&self) -> Result<usize, Usage> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        within("run_threads", self.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), RUN_THREADS_LIMIT)
+        within("run_threads", self.run_threads.unwrap_or(cores.min(RUN_THREADS_MAX)), THREADS_LIMIT)
+    }
+
+    /// The number of threads within operations, if the user has chosen it.
+    pub(super) fn intra_op_threads(&self) -> Result<Option<usize>, Usage> {
+        self.intra_op_threads.map(|threads| within("intra_op_threads", threads, THREADS_LIMIT)).transpose()
     }
 
     /// Where operations execute.

@@ -70,6 +70,8 @@ pub struct Config {
     pub run_threads: usize,
     /// Where operations execute.
     pub inter_op: InterOp,
+    /// The number of threads within operations, at least 1; none for the number of cores.
+    pub intra_op_threads: Option<usize>,
     /// The gRPC server; none where it is switched off.
     pub grpc: Option<grpc_listener::Settings>,
     /// The duration after which a run thread is taken to be stuck.
@@ -123,6 +125,7 @@ impl Config {
             request_timeout,
             run_threads: run.run_threads()?,
             inter_op: run.inter_op(),
+            intra_op_threads: run.intra_op_threads()?,
             tensorflow_lib: run.tensorflow_lib,
             grpc: grpc.settings()?,
             stuck_after: stuck_after(request_timeout),

@@ -50,6 +50,8 @@ fn wrong_flags_are_one_clear_line() {
     refused("--model m --queue_size 0", "--queue_size: expected at least 1");
     refused("--model m --request_timeout_ms 18446744073709551615", "--request_timeout_ms: expected at most 86400000");
     refused("--model m --run_threads 1000000", "--run_threads: expected at most 256");
+    refused("--model m --intra_op_threads 257", "--intra_op_threads: expected at most 256, got 257");
+    refused("--model m --intra_op_threads 0", "--intra_op_threads: expected at least 1, got 0");
     refused("--model m --batch_size many", "many");
     refused("--model m --colour", "--colour");
     refused("--model m --port 70000", "70000");

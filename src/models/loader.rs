@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tfweb_actors::{start_model, ModelHandle, Policy, SignatureFigures};
 use tfweb_engine::{Code, Error, Session, Tensor};
 use tfweb_limits::Ledger;
 use tfweb_store::{Cache, Env, Origin, Version as ListedVersion};
-use tokio::sync::{AcquireError, Semaphore};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::defaults::Defaults;
@@ -21,7 +22,7 @@ use crate::observe::log::one_line;
 use crate::observe::metrics::{Registry, RunCounter, SignatureMeter};
 use crate::observe::Tracer;
 
-/// How long a load is the only one that begins. Most models are loaded by then.
+/// How long a load keeps its turn. Most models are loaded by then.
 const TURN_TIME: Duration = Duration::from_secs(1);
 /// The most loads at the same time.
 const LOADS_MAX: usize = 8;
@@ -61,16 +62,36 @@ pub struct Loader {
     pub turns: Turns,
 }
 
-/// Lets loads begin one after another: side by side they would take the processors from the models that serve. A load that takes
-/// long keeps its turn only for a second, so that one slow model does not hold up the others.
+/// Lets loads begin side by side, one for each core, as long as no model serves. A load that is asked for later begins alone, for it
+/// would take the processors from the models that serve. A load that takes long keeps its turn only for a second, so that one slow
+/// model does not hold up the others.
 pub struct Turns {
+    /// A load takes one turn of these, or all of them to begin alone.
     beginning: Semaphore,
+    cores: u32,
+    has_served: AtomicBool,
     running: Arc<Semaphore>,
+}
+
+impl Turns {
+    /// Makes the turns of a machine with `cores` cores.
+    #[must_use]
+    pub fn new(cores: u32) -> Self {
+        let (beginning, running) = (Semaphore::new(cores as usize), Arc::new(Semaphore::new(LOADS_MAX)));
+        Self { beginning, cores, has_served: AtomicBool::new(false), running }
+    }
+
+    /// Waits until a load may begin. The turn ends when the permit is dropped.
+    async fn begin(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        let turns = if self.has_served.load(Ordering::Relaxed) { self.cores } else { 1 };
+        self.beginning.acquire_many(turns).await
+    }
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { beginning: Semaphore::new(1), running: Arc::new(Semaphore::new(LOADS_MAX)) }
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(LOADS_MAX));
+        Self::new(u32::try_from(cores).expect("at most the most loads; this is a bug"))
     }
 }
 
@@ -106,7 +127,7 @@ impl Loader {
     /// has put it into the catalog.
     async fn load(&self, model: &str, number: u64, directory: PathBuf) -> Result<Arc<Version>, Error> {
         let closed = |error: AcquireError| Error::internal(error.to_string());
-        let turn = self.turns.beginning.acquire().await.map_err(closed)?;
+        let turn = self.turns.begin().await.map_err(closed)?;
         let place = Arc::clone(&self.turns.running).acquire_owned().await.map_err(closed)?;
         let start = Instant::now();
         let (reply, mut loaded) = oneshot::channel();
@@ -124,7 +145,9 @@ impl Loader {
             Err(_) => loaded.await,
         };
         let loaded = loaded.map_err(|_| Error::internal("loading panicked; this is a bug"))??;
-        self.start(model, number, loaded, start.elapsed())
+        let version = self.start(model, number, loaded, start.elapsed())?;
+        self.turns.has_served.store(true, Ordering::Relaxed);
+        Ok(version)
     }
 
     /// Starts the actors of a version. The load took `load_time`.
@@ -151,5 +174,36 @@ impl Loader {
         };
         let servables = handles.into_iter().enumerate().map(servable).collect();
         Ok(Arc::new(Version { number, servables, lacks_assets: session.lacks_assets(), _metrics: metrics }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// The turn of a load, if it has come.
+    fn begun(turns: &Turns) -> Option<SemaphorePermit<'_>> {
+        turns.begin().now_or_never().map(|turn| turn.expect("never closed"))
+    }
+
+    #[test]
+    fn loads_begin_side_by_side_until_a_model_serves() {
+        let turns = Turns::new(2);
+        let (first, second) = (begun(&turns), begun(&turns));
+        assert!(first.is_some() && second.is_some() && begun(&turns).is_none(), "one for each core");
+        let mut at_start = Box::pin(turns.begin());
+        assert!(at_start.as_mut().now_or_never().is_none());
+        turns.has_served.store(true, Ordering::Relaxed);
+        let mut alone = Box::pin(turns.begin());
+        drop((first, second));
+        let at_start = at_start.now_or_never().expect("it was asked for at the start");
+        assert!(alone.as_mut().now_or_never().is_none(), "another load begins");
+        drop(at_start);
+        let alone = alone.now_or_never().expect("no other load begins");
+        assert!(begun(&turns).is_none(), "nor does a further one");
+        drop(alone);
+        assert!(begun(&turns).is_some());
     }
 }

@@ -3,12 +3,14 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::thread;
 
 use serde_json::json;
 use tfweb::config::Flags;
 
 use crate::client::Request;
 use crate::process::Process;
+use crate::support::until;
 
 const HALF_PLUS_TWO: &str = "--model tests/models/half_plus_two";
 
@@ -21,6 +23,28 @@ fn check_refused(flags: &str, variables: &[(&str, &str)], exit_code: i32, expect
     assert!(ours.len() == 1 && stderr.last() == Some(ours[0]), "{flags}: one line, the last: {stderr:#?}");
     assert!(expect.iter().all(|text| ours[0].contains(text)), "{flags}: expected {expect:?}, got {:?}", ours[0]);
     assert!(!stderr.iter().any(|line| line.contains("panicked") || line.contains("stack backtrace")), "{flags}: {stderr:#?}");
+}
+
+/// How many threads of the process share the work within operations. They have a name of TensorFlow's, or that of the thread that
+/// has made them: the first one that loaded a model.
+fn intra_op_threads(process: &Process) -> usize {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("Linux's word on this process");
+    let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.contains("Eigen") || name.trim() == "tfweb-load").count()
+}
+
+#[test]
+fn tensorflow_has_as_many_threads_as_the_flag_says() {
+    for (flag, variables, expect) in [
+        ("--intra_op_threads 1", &[][..], 1),
+        ("--intra_op_threads 3", &[("TF_NUM_INTRAOP_THREADS", "2")], 3),
+        ("", &[("TFWEB_INTRA_OP_THREADS", "4")], 4),
+        ("", &[("TF_NUM_INTRAOP_THREADS", "5")], 5),
+        ("", &[], thread::available_parallelism().map_or(1, usize::from)),
+    ] {
+        let process = Process::start(&format!("--host 127.0.0.1 {HALF_PLUS_TWO} {flag}"), variables).ready();
+        until(&format!("{flag} {variables:?}: {expect} threads"), || intra_op_threads(&process) == expect);
+    }
 }
 
 #[test]

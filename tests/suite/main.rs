@@ -25,7 +25,7 @@
 //! - `tokens`, `https`: which clients the ports accept.
 //! - `operations`: health checks, variables of platforms, the admin port.
 //! - `readme`: the examples of the README, by curl, Python and JavaScript, and its tables of flags.
-//! - `tensorflow`: sessions of the engine on libtensorflow.
+//! - `tensorflow`: sessions of the engine on libtensorflow; `feeding`: what they do with the memory of requests.
 //! - `tf_serving`: TensorFlow Serving's API, where a transcript does not suffice.
 //! - `shapes`: shapes and values that no model was made for, over every protocol.
 //! - `fuzz`: random bodies.
@@ -50,6 +50,7 @@ mod copies;
 mod damage;
 mod drain;
 mod exits;
+mod feeding;
 mod fetch_sharing;
 mod fetcher;
 mod frames;

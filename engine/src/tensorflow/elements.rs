@@ -7,14 +7,22 @@ use std::ptr;
 use std::slice;
 
 use bytes::Bytes;
-use tensorflow::{DataType, Status, TensorType};
+use tensorflow::{DataType, TensorType};
 
 use super::c as tf;
-use super::c::TF_DataType;
+use super::c::{TF_DataType, TF_TString_Type};
 use super::dtypes::{c_type_of, data_type_of};
 use super::memory::{Allocate, Memory};
 use crate::storage::StringStorage;
 use crate::values::Scalar;
+
+/// A string of at most 22 bytes, which are within the string itself.
+const SMALL: u8 = TF_TString_Type::TF_TSTR_SMALL as u8;
+/// A string with bytes of its own.
+const LARGE: u8 = TF_TString_Type::TF_TSTR_LARGE as u8;
+const KIND_MASK: u8 = TF_TString_Type::TF_TSTR_TYPE_MASK as u8;
+/// How far the size of a string is shifted to make room for its kind.
+const KIND_BITS: u32 = KIND_MASK.count_ones();
 
 /// The place of one scalar in TensorFlow's memory, at whatever address and with whatever bits: memory that nobody has written yet, or
 /// a bool that an operation made of any byte.
@@ -44,7 +52,7 @@ impl<T: Scalar> AsRef<[u8]> for Filled<T> {
 /// frees it. (`TensorType` requires `Clone`. Only empty strings are cloned, when a tensor is made.)
 #[repr(transparent)]
 #[derive(Clone, Copy)]
-pub(super) struct StringElement(tf::TF_TString);
+pub(super) struct StringElement(pub(super) tf::TF_TString);
 
 impl StringElement {
     /// Copies `bytes` into the string. A view would outlive them if an operation keeps the string.
@@ -55,17 +63,28 @@ impl StringElement {
 
     /// The bytes of the string.
     pub(super) fn as_bytes(&self) -> &[u8] {
-        // SAFETY: `self` lies in a string tensor's memory and was initialised by TensorFlow or by `Memory::new_inner`; pointer
-        // and size describe bytes that live as long as the tensor, which `&self` borrows.
+        // SAFETY: `self` lies in a string tensor's memory and was initialised by TensorFlow or by `Memory::new_inner`. Its kind says
+        // which member of the union it is. Pointer and size describe bytes that live as long as the tensor, which `&self` borrows.
         unsafe {
-            let size = tf::TF_StringGetSize(&self.0);
-            let data = tf::TF_StringGetDataPointer(&self.0);
+            let (data, size) = match self.kind() {
+                // A binding's call takes a lock, which costs several times as much as the rest of reading a label.
+                Some(SMALL) => (self.0.u.smll.str_.as_ptr(), usize::from(self.0.u.smll.size >> KIND_BITS)),
+                Some(LARGE) => (self.0.u.large.ptr.cast_const(), self.0.u.large.size >> KIND_BITS),
+                _ => (tf::TF_StringGetDataPointer(&self.0), tf::TF_StringGetSize(&self.0)),
+            };
             if size == 0 {
                 &[]
             } else {
                 slice::from_raw_parts(data.cast(), size)
             }
         }
+    }
+
+    /// The kind of string, in the lowest bits of its first byte (tensorflow/core/platform/ctstring_internal.h). `None` where the
+    /// lowest byte of a number is not its first one: there the kind lies elsewhere.
+    fn kind(&self) -> Option<u8> {
+        // SAFETY: `self` is initialised, and whatever kind of string it is, it has a first byte.
+        cfg!(target_endian = "little").then(|| unsafe { self.0.u.raw.raw[0] } & KIND_MASK)
     }
 }
 
@@ -74,9 +93,10 @@ unsafe impl Send for StringElement {}
 // SAFETY: as above.
 unsafe impl Sync for StringElement {}
 
+/// The parts of the trait that tensors in place do not need.
 macro_rules! tensor_type {
-    () => {
-        type InnerType = Memory<Self>;
+    ($inner:ty) => {
+        type InnerType = $inner;
 
         fn zero() -> Self {
             Self::default()
@@ -90,18 +110,20 @@ macro_rules! tensor_type {
             true
         }
 
-        fn unpack(_data: &[u8], _count: usize) -> Result<Vec<Self>, Status> {
+        fn unpack(_data: &[u8], _count: usize) -> Result<Vec<Self>, tensorflow::Status> {
             unreachable!("elements are read in place; this is a bug")
         }
 
-        fn pack(_data: &[Self], _dims: &[u64]) -> Result<*mut tf::TF_Tensor, Status> {
+        fn pack(_data: &[Self], _dims: &[u64]) -> Result<*mut tf::TF_Tensor, tensorflow::Status> {
             unreachable!("elements are written in place; this is a bug")
         }
     };
 }
 
+pub(super) use tensor_type;
+
 impl<T: Scalar> TensorType for Element<T> {
-    tensor_type!();
+    tensor_type!(Memory<Self>);
 
     fn data_type() -> DataType {
         data_type_of(T::DTYPE).expect("every scalar dtype is served; this is a bug")
@@ -121,7 +143,7 @@ impl<T: Scalar> Allocate for Element<T> {
 }
 
 impl TensorType for StringElement {
-    tensor_type!();
+    tensor_type!(Memory<Self>);
 
     fn data_type() -> DataType {
         DataType::String

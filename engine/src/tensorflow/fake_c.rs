@@ -4,10 +4,11 @@
 
 use std::alloc::{alloc, dealloc, Layout};
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::os::raw::{c_char, c_int, c_void};
-use std::{mem, ptr, slice};
+use std::{ptr, slice};
 
-use tensorflow_sys_runtime::{TF_DataType, TF_TString, TF_Tensor};
+use tensorflow_sys_runtime::{TF_DataType, TF_TString, TF_TString_Large, TF_TString_Type, TF_TString_View, TF_Tensor};
 
 /// The result of the next allocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ struct FakeTensor {
     bytes: usize,
     /// How far `data` is behind the start of the allocation.
     offset: usize,
-    deallocator: Option<Deallocator>,
+    /// The function that frees the data, and its argument.
+    deallocator: Option<(Deallocator, *mut c_void)>,
 }
 
 /// TensorFlow aligns its tensors so.
@@ -53,7 +55,13 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes.max(1), 64).unwrap()
 }
 
-fn tensor(dtype: TF_DataType, dims: &[i64], data: *mut c_void, bytes: usize, deallocator: Option<Deallocator>) -> *mut TF_Tensor {
+fn tensor(
+    dtype: TF_DataType,
+    dims: &[i64],
+    data: *mut c_void,
+    bytes: usize,
+    deallocator: Option<(Deallocator, *mut c_void)>,
+) -> *mut TF_Tensor {
     LIVE.set(LIVE.get() + 1);
     let count = dims.iter().product();
     Box::into_raw(Box::new(FakeTensor { dtype, count, data, bytes, offset: 0, deallocator })).cast()
@@ -87,8 +95,9 @@ pub(super) unsafe fn TF_NewTensor(
     data: *mut c_void,
     bytes: usize,
     deallocator: Option<Deallocator>,
-    _: *mut c_void,
+    argument: *mut c_void,
 ) -> *mut TF_Tensor {
+    let deallocator = deallocator.map(|deallocator| (deallocator, argument));
     // SAFETY: the contract of the C function.
     tensor(dtype, unsafe { slice::from_raw_parts(dims, rank as usize) }, data, bytes, deallocator)
 }
@@ -99,7 +108,7 @@ pub(super) unsafe fn TF_DeleteTensor(tensor: *mut TF_Tensor) {
     let FakeTensor { data, bytes, offset, deallocator, .. } = *unsafe { Box::from_raw(tensor.cast::<FakeTensor>()) };
     match deallocator {
         // SAFETY: the maker of the tensor gave this function for its data.
-        Some(deallocator) => unsafe { deallocator(data, bytes, ptr::null_mut()) },
+        Some((deallocator, argument)) => unsafe { deallocator(data, bytes, argument) },
         None if data.is_null() => {}
         // SAFETY: `allocated` made it with this layout.
         None => unsafe { dealloc(data.cast::<u8>().sub(offset), layout(offset + bytes)) },
@@ -121,49 +130,79 @@ pub(super) unsafe fn TF_TensorElementCount(tensor: *const TF_Tensor) -> i64 {
     unsafe { (*tensor.cast::<FakeTensor>()).count }
 }
 
-/// A string as the fake lays it out, in the place of a `TF_TString`.
-#[repr(C)]
-struct FakeString {
-    data: *mut u8,
-    bytes: usize,
-    unused: usize,
+/// The longest string that is kept within a `TF_TString`.
+const SMALL_BYTES_MAX: usize = 22;
+
+/// The kind of a string, in the lowest bits of its first byte.
+fn kind(string: &TF_TString) -> TF_TString_Type {
+    use TF_TString_Type::{TF_TSTR_LARGE, TF_TSTR_OFFSET, TF_TSTR_SMALL, TF_TSTR_VIEW};
+    // SAFETY: the caller has initialised the string.
+    let first = unsafe { string.u.raw.raw[0] };
+    [TF_TSTR_SMALL, TF_TSTR_LARGE, TF_TSTR_OFFSET, TF_TSTR_VIEW][usize::from(first & 3)]
 }
 
-const _: () = assert!(size_of::<FakeString>() == size_of::<TF_TString>() && align_of::<FakeString>() == align_of::<TF_TString>());
+/// Makes a string whose bytes belong to somebody else, as operations may.
+pub(super) fn view(bytes: &'static [u8]) -> TF_TString {
+    let mut string = MaybeUninit::<TF_TString>::uninit();
+    // SAFETY: `TF_StringInit` initialises the string, of which this is one member.
+    unsafe {
+        TF_StringInit(string.as_mut_ptr());
+        let mut string = string.assume_init();
+        let size = bytes.len() << 2 | TF_TString_Type::TF_TSTR_VIEW as usize;
+        string.u.view = TF_TString_View { size, ptr: bytes.as_ptr().cast() };
+        string
+    }
+}
 
 pub(super) unsafe fn TF_StringInit(string: *mut TF_TString) {
     // SAFETY: the caller gives memory for a string, initialised or not.
-    unsafe { string.cast::<FakeString>().write(FakeString { data: ptr::null_mut(), bytes: 0, unused: 0 }) }
+    unsafe { string.write_bytes(0, 1) }
 }
 
 pub(super) unsafe fn TF_StringCopy(string: *mut TF_TString, source: *const c_char, bytes: usize) {
     // SAFETY: the caller gives an initialised string and that many bytes.
     unsafe {
         TF_StringDealloc(string);
-        let copy: Box<[u8]> = slice::from_raw_parts(source.cast::<u8>(), bytes).into();
-        LIVE.set(LIVE.get() + 1);
-        string.cast::<FakeString>().write(FakeString { data: Box::into_raw(copy).cast(), bytes, unused: 0 });
-    }
-}
-
-pub(super) unsafe fn TF_StringDealloc(string: *mut TF_TString) {
-    // SAFETY: the caller gives an initialised string, whose data `TF_StringCopy` made if it has any.
-    unsafe {
-        let FakeString { data, bytes, .. } =
-            mem::replace(&mut *string.cast(), FakeString { data: ptr::null_mut(), bytes: 0, unused: 0 });
-        if !data.is_null() {
-            LIVE.set(LIVE.get() - 1);
-            drop(Box::from_raw(ptr::slice_from_raw_parts_mut(data, bytes)));
+        let source = slice::from_raw_parts(source, bytes);
+        if bytes <= SMALL_BYTES_MAX {
+            (*string).u.smll.size = (bytes << 2) as u8;
+            let small = &mut (*string).u.smll.str_;
+            small[..bytes].copy_from_slice(source);
+        } else {
+            LIVE.set(LIVE.get() + 1);
+            let size = bytes << 2 | TF_TString_Type::TF_TSTR_LARGE as usize;
+            let ptr = Box::into_raw(Box::<[c_char]>::from(source)).cast();
+            (*string).u.large = TF_TString_Large { size, cap: bytes, ptr };
         }
     }
 }
 
-pub(super) unsafe fn TF_StringGetSize(string: *const TF_TString) -> usize {
-    // SAFETY: the caller gives an initialised string.
-    unsafe { (*string.cast::<FakeString>()).bytes }
+pub(super) unsafe fn TF_StringDealloc(string: *mut TF_TString) {
+    // SAFETY: the caller gives an initialised string, whose data `TF_StringCopy` made if it is a long one.
+    unsafe {
+        if kind(&*string) == TF_TString_Type::TF_TSTR_LARGE {
+            LIVE.set(LIVE.get() - 1);
+            let TF_TString_Large { size, ptr, .. } = (*string).u.large;
+            drop(Box::from_raw(ptr::slice_from_raw_parts_mut(ptr, size >> 2)));
+        }
+        TF_StringInit(string);
+    }
 }
 
+/// Asked only for strings that the engine does not read by itself.
+pub(super) unsafe fn TF_StringGetSize(string: *const TF_TString) -> usize {
+    // SAFETY: the caller gives an initialised string, whose kind is checked here.
+    unsafe {
+        assert_eq!(kind(&*string), TF_TString_Type::TF_TSTR_VIEW);
+        (*string).u.view.size >> 2
+    }
+}
+
+/// As above.
 pub(super) unsafe fn TF_StringGetDataPointer(string: *const TF_TString) -> *const c_char {
-    // SAFETY: the caller gives an initialised string.
-    unsafe { (*string.cast::<FakeString>()).data.cast() }
+    // SAFETY: the caller gives an initialised string, whose kind is checked here.
+    unsafe {
+        assert_eq!(kind(&*string), TF_TString_Type::TF_TSTR_VIEW);
+        (*string).u.view.ptr
+    }
 }

@@ -6,12 +6,15 @@
 //! - `c`: the functions of the C API on tensors; in tests those of `fake_c`.
 //! - `memory`: tensors in TensorFlow's memory.
 //! - `elements`: scalars and strings as TensorFlow lays them out.
+//! - `lent`: the memory of a request that runs alone, lent to TensorFlow for the run.
 //! - `transfer`: merges requests into TensorFlow's memory, and makes outputs tensors that share it.
 //! - `probe`: tries each signature when a model is loaded.
+//! - `comparison`: lets comparisons of run times take turns.
 //! - `registry`: which of TensorFlow's operations have no state.
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
 //! - `open`: opens a SavedModel in a session, if need be without its initialiser. `readable` makes the copy for it.
 //! - `resolve`: finds the tensors of a signature in the graph.
+//! - `session_config`: how many threads TensorFlow has.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `status`: makes errors of TensorFlow's statuses.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
@@ -20,12 +23,14 @@
 
 mod abort;
 mod c;
+mod comparison;
 mod dtypes;
 mod elements;
 mod exit;
 #[cfg(test)]
 mod fake_c;
 mod free_memory;
+mod lent;
 mod library;
 mod memory;
 mod open;
@@ -35,6 +40,7 @@ mod registry;
 mod resolve;
 mod run_options;
 mod saved_model_session;
+mod session_config;
 mod status;
 mod transfer;
 
@@ -44,3 +50,4 @@ pub use free_memory::give_back_memory;
 pub use library::{load_library, version};
 pub use probe::InterOp;
 pub use saved_model_session::SavedModelSession;
+pub use session_config::set_intra_op_threads;

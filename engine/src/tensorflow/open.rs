@@ -12,15 +12,12 @@ use tensorflow::{Graph, SavedModelBundle, Session, SessionOptions, Status};
 use super::readable;
 use super::registry::stateless_operations;
 use super::resolve::from_binding;
+use super::session_config::session_config;
 use super::status::error_of;
 use crate::error::Error;
 use crate::graph::{self, Initialised};
 use crate::meta_graph::{Signatures, INITIALISER};
 use crate::saved_model::{self, Declaration};
-
-/// `ConfigProto { gpu_options { allow_growth: true } }` (tensorflow/core/protobuf/config.proto): the session does not take the
-/// whole memory of a GPU.
-const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
 
 /// The largest SavedModel file whose graph is read for the demands of its operations. A larger file holds its weights as constants.
 /// Its inputs take only the shapes that TensorFlow inferred, its signatures are not tried at load, and it does not load if its
@@ -91,7 +88,7 @@ fn open_without_initialisers(directory: &Path, tags: &[String], declaration: Dec
 fn load(directory: &Path, tags: &[String]) -> Result<(SavedModelBundle, Graph), Error> {
     let failed = |status: Status| error_of(&status);
     let mut options = SessionOptions::new();
-    options.set_config(&SESSION_CONFIG).map_err(failed)?;
+    options.set_config(&session_config()).map_err(failed)?;
     let mut graph = Graph::new();
     let bundle = SavedModelBundle::load(&options, tags, &mut graph, directory).map_err(failed)?;
     Ok((bundle, graph))

@@ -13,7 +13,7 @@ use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
 use super::status::error_of;
-use super::transfer::{merge, take_output, Feed};
+use super::transfer::{input, take_output, Feed};
 use crate::batch::merged_dims;
 use crate::error::Error;
 use crate::feed::FeedShape;
@@ -112,7 +112,10 @@ impl SavedModelSession {
         let dims: Vec<Dims> = inputs.map(|input| merged_dims(requests, input)).collect::<Result<_, _>>()?;
         // Below this line a shape for which the graph was not built may end the process.
         self.signatures[signature].check_feeds(dims.iter().map(|dims| &dims[..]))?;
-        let feeds: Vec<Box<dyn Feed>> = (0..method.feeds.len()).map(|input| merge(requests, input)).collect::<Result<_, _>>()?;
+        // A run that changes no state writes into none of its inputs and keeps none.
+        let lends = method.untried.is_none();
+        let feeds: Vec<Box<dyn Feed>> =
+            (0..method.feeds.len()).map(|number| input(requests, number, lends)).collect::<Result<_, _>>()?;
         let mut outputs = {
             let mut run = SessionRunArgs::new();
             run.set_run_options(&run_options(in_caller, time));

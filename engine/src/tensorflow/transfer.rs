@@ -1,4 +1,4 @@
-//! Copies the rows of requests into TensorFlow's memory, and makes outputs tensors that share TensorFlow's memory.
+//! Gives TensorFlow the inputs of a run, and makes outputs tensors that share TensorFlow's memory.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use tensorflow::{FetchToken, Operation, SessionRunArgs, Status, TensorType};
 
 use super::dtypes::dtype_of;
 use super::elements::{bytes, Element, StringElement};
+use super::lent::Lent;
 use crate::batch::merged_dims;
 use crate::dtype::DType;
 use crate::error::{Code, Error};
@@ -14,7 +15,7 @@ use crate::tensor::Tensor;
 use crate::values::Scalar;
 use crate::with_scalar::with_scalar;
 
-/// An input of a run in TensorFlow's memory.
+/// An input of a run as TensorFlow takes it.
 pub(super) trait Feed {
     /// Feeds the tensor to a run.
     fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32);
@@ -43,8 +44,29 @@ impl Feed for tensorflow::Tensor<StringElement> {
     }
 }
 
+impl Feed for Lent {
+    fn feed<'a>(&'a self, run: &mut SessionRunArgs<'a>, operation: &Operation, index: i32) {
+        run.add_feed(operation, index, &self.place);
+    }
+
+    fn into_tensor(self: Box<Self>) -> Tensor {
+        self.tensor.clone()
+    }
+}
+
+/// Takes input `input` of all `requests`. If `lends` is true, a request that runs alone lends its memory to TensorFlow where
+/// TensorFlow takes it as it is. Otherwise the rows are copied.
+pub(super) fn input(requests: &[&[Tensor]], input: usize, lends: bool) -> Result<Box<dyn Feed>, Error> {
+    if let ([only], true) = (requests, lends) {
+        if let Some(lent) = Lent::new(&only[input]) {
+            return Ok(Box::new(lent));
+        }
+    }
+    merge(requests, input)
+}
+
 /// Copies the rows of input `input` of all `requests` into one tensor in TensorFlow's memory. It is the only copy of an input.
-pub(super) fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed>, Error> {
+fn merge(requests: &[&[Tensor]], input: usize) -> Result<Box<dyn Feed>, Error> {
     let dims: Vec<u64> = merged_dims(requests, input)?.iter().map(|&dim| dim as u64).collect();
     let parts = requests.iter().map(|request| &request[input]);
     let dtype = requests[0][input].dtype();

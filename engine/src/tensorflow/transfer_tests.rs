@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::super::fake_c::{live, set_next, Next};
+use super::super::fake_c::{live, set_next, view, Next};
 use super::*;
+use crate::storage::Storage;
 
 fn merged(requests: &[&[Tensor]]) -> Result<Tensor, Error> {
     merge(requests, 0).map(Feed::into_tensor)
@@ -109,5 +110,77 @@ fn an_output_may_lie_at_any_address() {
     assert_eq!(tensor.bytes_of::<i32>().unwrap().as_ptr().align_offset(align_of::<i32>()), 3, "an odd address");
     assert_eq!(tensor.slice_rows(1, 1).as_slice::<i32>().unwrap(), [2]);
     drop(tensor);
+    assert_eq!(live(), 0);
+}
+
+/// A tensor of floats whose memory begins `offset` bytes behind an address that TensorFlow takes as it is.
+fn floats_at(offset: usize, values: &[f32]) -> Tensor {
+    let bytes: &[u8] = bytemuck::cast_slice(values);
+    let room = vec![0_u8; 64 + offset + bytes.len()];
+    let start = room.as_ptr().align_offset(64) + offset;
+    let mut room = room;
+    room[start..start + bytes.len()].copy_from_slice(bytes);
+    Tensor::from_bytes::<f32>(&[values.len()], Bytes::from(room).slice(start..start + bytes.len()))
+}
+
+fn address(tensor: &Tensor) -> *const u8 {
+    tensor.as_bytes().unwrap().as_ptr()
+}
+
+#[test]
+fn a_request_alone_lends_its_memory() {
+    let request = [floats_at(0, &[1.0, 2.0])];
+    let fed = input(&[&request], 0, true).unwrap().into_tensor();
+    assert_eq!((address(&fed), &fed), (address(&request[0]), &request[0]));
+    assert_eq!(live(), 0, "TensorFlow has given it back");
+}
+
+#[test]
+fn what_cannot_be_lent_is_copied() {
+    let aligned = [floats_at(0, &[1.0, 2.0])];
+    let check = |requests: &[&[Tensor]], lends| {
+        let fed = input(requests, 0, lends).unwrap().into_tensor();
+        assert_ne!(address(&fed), address(&requests[0][0]));
+        assert_eq!(fed.slice_rows(0, 2), requests[0][0]);
+    };
+    check(&[&aligned], false);
+    check(&[&[floats_at(4, &[1.0, 2.0])]], true);
+    check(&[&[floats_at(32, &[1.0, 2.0])]], true);
+    check(&[&aligned, &aligned], true);
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn a_lent_window_is_kept_until_tensorflow_gives_it_back() {
+    let storage: Arc<dyn Storage<u8>> = Arc::new(vec![7_u8; 256]);
+    let tensor = Tensor::from_storage(&[256], Arc::clone(&storage));
+    let start = address(&tensor).align_offset(64);
+    let request = [tensor.slice_rows(start, 10)];
+    let fed = input(&[&request], 0, true).unwrap();
+    drop((tensor, request));
+    assert_eq!((Arc::strong_count(&storage), live()), (3, 1), "here, in the input and in TensorFlow");
+    drop(fed);
+    assert_eq!((Arc::strong_count(&storage), live()), (1, 0));
+}
+
+#[test]
+fn strings_and_no_elements_are_not_lent() {
+    let strings = [Tensor::from_strings(&[1], Arc::new(vec![Bytes::from_static(b"a")]))];
+    assert_eq!(input(&[&strings], 0, true).unwrap().into_tensor(), strings[0]);
+    let none = floats(&[0, 3], &[]);
+    assert_eq!(input(&[&none], 0, true).unwrap().into_tensor(), none[0]);
+    assert_eq!(live(), 0);
+}
+
+#[test]
+fn strings_of_every_kind_are_read() {
+    let long = [b'x'; 100];
+    let mut elements = [StringElement::default(); 5];
+    for (element, bytes) in elements.iter_mut().zip([0, 1, 22, 23, 100].map(|len| &long[..len])) {
+        element.set(bytes);
+        assert_eq!(element.as_bytes(), bytes);
+        element.set(b"");
+    }
+    assert_eq!(StringElement(view(b"whose bytes are elsewhere")).as_bytes(), b"whose bytes are elsewhere");
     assert_eq!(live(), 0);
 }

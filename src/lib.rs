@@ -47,16 +47,11 @@ use server::{model_specs, Models, Server, Signals};
 /// One line about what cannot be found or listened on, or that no model can be loaded.
 pub fn serve(config: &Config) -> Result<u8, Error> {
     transport::descriptors::raise();
-    let start = Instant::now();
-    let library = load_library(config.tensorflow_lib.as_deref())?;
-    tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
-    if let Some(threads) = config.intra_op_threads {
-        set_intra_op_threads(threads);
-    }
     // Not dropped: the drop waits for tasks that block, such as reading a file on a network that does not answer.
     let actix_system = ManuallyDrop::new(actix::System::new());
     actix_system.block_on(async {
         let signals = Signals::listen().map_err(|error| Error::internal(error.to_string()))?;
+        open_tensorflow(config)?;
         let models = Models::new(config, signals.look_again.clone())?;
         let (set, catalog) = (Arc::new(models.set(config)), Arc::clone(&models.catalog));
         let specs = model_specs(config)?;
@@ -79,6 +74,16 @@ pub fn serve(config: &Config) -> Result<u8, Error> {
         }
         server.serve_until(signals, follow_start(updates, &catalog, &url)).await
     })
+}
+
+fn open_tensorflow(config: &Config) -> Result<(), Error> {
+    let start = Instant::now();
+    let library = load_library(config.tensorflow_lib.as_deref())?;
+    tracing::info!("TensorFlow {} from {} in {} ms", version(), library.display(), start.elapsed().as_millis());
+    if let Some(threads) = config.intra_op_threads {
+        set_intra_op_threads(threads);
+    }
+    Ok(())
 }
 
 /// Logs when the first model can be called, and when all have been tried. Ends only if nothing can be served, and gives the reason.

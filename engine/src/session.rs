@@ -42,9 +42,9 @@ pub trait Session: Send + Sync {
         true
     }
 
-    /// Whether the model was loaded without its initialiser, because an asset is missing.
-    fn lacks_assets(&self) -> bool {
-        false
+    /// What the model lacks, in words, if it was loaded without its initialiser.
+    fn lacks(&self) -> Option<String> {
+        None
     }
 
     /// How the trial of the signature at load ended.

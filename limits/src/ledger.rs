@@ -74,6 +74,11 @@ impl NoRoom {
     #[must_use]
     pub fn error(self) -> Error {
         let Self { asked, held, bytes_max } = self;
+        if asked > bytes_max {
+            let text =
+                format!("this request takes {asked} bytes more: expected at most {bytes_max} bytes for all requests; ask for less");
+            return Error::new(Code::ResourceExhausted, text);
+        }
         let text = format!(
             "the server has no room for {asked} bytes more of this request: it holds {held} of {bytes_max} bytes for all; retry \
              after 1 s"
@@ -204,6 +209,14 @@ mod tests {
         drop(received);
         answer.grow(60).unwrap();
         assert_eq!((answer.bytes(), ledger.bytes(Holding::Answers)), (100, 100));
+    }
+
+    #[test]
+    fn what_never_fits_is_not_to_be_tried_again() {
+        let ledger = Ledger::new(100);
+        let _held = ledger.take(Holding::Received, 60).unwrap();
+        let code = |bytes| ledger.take(Holding::Answers, bytes).unwrap_err().error().code;
+        assert_eq!([41, 100, 101].map(code), [Code::Unavailable, Code::Unavailable, Code::ResourceExhausted]);
     }
 
     #[test]

@@ -89,8 +89,8 @@ pub struct Version {
     pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
-    /// Whether it was loaded without its initialiser, because an asset is missing.
-    pub(super) lacks_assets: bool,
+    /// What it lacks, in words, if it was loaded without its initialiser.
+    pub(super) lacks: Option<String>,
     /// Kept as long as the version lives. The registry counts a version as ended when nobody else holds its metrics.
     pub(super) _metrics: Arc<VersionMetrics>,
 }

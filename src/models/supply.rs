@@ -14,6 +14,7 @@ use super::loader::Loader;
 use super::model::{Model, Version};
 use super::spec::ModelSpec;
 use super::supply_log::{self, SupplyLog};
+use super::version_policy::VersionPolicy;
 use super::versions::{lacks_files, Source, Versions};
 use crate::observe::log::one_line;
 
@@ -35,8 +36,8 @@ pub(super) struct Supply {
     versions: Versions,
     /// The versions that wait to be loaded. The first one is being loaded.
     pending: Vec<u64>,
-    /// A loaded version that lacks assets. It is served if no other one can be.
-    held: Option<(Source, Arc<Version>)>,
+    /// A version that was loaded in this time and lacks what its initialiser sets up. It is served if no other one can be.
+    held: Option<(Source, Arc<Version>, Duration)>,
     error: Option<Error>,
     log: SupplyLog,
 }
@@ -126,8 +127,8 @@ impl Supply {
             let is_pending = |number: &u64| !self.versions.is_up_to_date(&self.spec.uri, *number);
             self.pending = wanted.iter().copied().filter(is_pending).collect();
             let Some(&number) = self.pending.first() else {
-                if let Some((source, version)) = self.held.take().filter(|_| self.versions.serves_none()) {
-                    self.versions.mark_served(source, version);
+                if let Some((source, version, time)) = self.held.take().filter(|_| self.versions.serves_none()) {
+                    self.serve(source, version, time);
                 }
                 self.versions.unload_all_but(&wanted);
                 self.log.settled();
@@ -149,7 +150,7 @@ impl Supply {
         if let Some(error) = &self.error {
             return error.clone();
         }
-        if let Some(failure) = self.versions.failure() {
+        if let Some(failure) = self.versions.failure(&self.spec.uri) {
             return Error::new(Code::FailedPrecondition, failure.message.clone());
         }
         let uri = &self.spec.uri;
@@ -215,13 +216,13 @@ impl Supply {
         let loaded = self.loader.bring(&self.spec.name, origin, version).await;
         match loaded.and_then(|version| self.checked(version)) {
             Ok(version) => {
-                self.log.loaded(&self.spec.uri, &version, start.elapsed());
-                if version.lacks_assets && self.versions.serves_none() && self.held.is_none() {
-                    let text = format!("version {number} lacks an asset; it is served if no other version can be");
-                    self.versions.mark_failed(source.clone(), number, Error::new(Code::Aborted, text));
-                    self.held = Some((source, version));
-                } else {
-                    self.versions.mark_served(source, version);
+                let gives_way = self.spec.policy == VersionPolicy::default() && self.versions.serves_none() && self.held.is_none();
+                match version.lacks.clone().filter(|_| gives_way) {
+                    Some(lack) => {
+                        self.versions.mark_failed(source.clone(), number, Error::new(Code::Aborted, lack));
+                        self.held = Some((source, version, start.elapsed()));
+                    }
+                    None => self.serve(source, version, start.elapsed()),
                 }
             }
             Err(error) => {
@@ -237,6 +238,11 @@ impl Supply {
             }
         }
         Ok(())
+    }
+
+    fn serve(&mut self, source: Source, version: Arc<Version>, time: Duration) {
+        self.log.loaded(&self.spec.uri, &version, time);
+        self.versions.mark_served(source, version);
     }
 
     /// Refuses a version that cannot run where the version before it can.

@@ -144,9 +144,10 @@ impl Versions {
         self.entries.get(&number).is_some_and(|entry| entry.served.is_some())
     }
 
-    /// The error of the highest version that failed.
-    pub(super) fn failure(&self) -> Option<&Error> {
-        self.entries.values().rev().find_map(|entry| entry.failed.as_ref()).map(|(_, error)| error)
+    /// The error of the highest version from this origin that failed.
+    pub(super) fn failure(&self, uri: &ModelUri) -> Option<&Error> {
+        let mut failed = self.entries.values().rev().filter_map(|entry| entry.failed.as_ref());
+        failed.find(|(source, _)| source.uri == *uri).map(|(_, error)| error)
     }
 
     /// The listed versions that lack files.

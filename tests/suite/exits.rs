@@ -129,6 +129,24 @@ fn slow_to_load() -> tempfile::TempDir {
 }
 
 #[test]
+fn no_signal_kills_a_server_that_still_opens_tensorflow() {
+    let place = tempfile::tempdir().expect("a directory");
+    // A library that nobody writes is opened without end.
+    for library in ["libtensorflow.so.2", "libtensorflow_framework.so.2"] {
+        assert!(Command::new("mkfifo").arg(place.path().join(library)).status().expect("mkfifo").success());
+    }
+    let library = place.path().join("libtensorflow.so.2");
+    let process = Process::start(&format!("--port 0 --model m --tensorflow_lib {}", library.display()), &[]);
+    let (hangup, interrupt, terminate) = (1, 1 << 1, 1 << 14);
+    until("all three signals are caught", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", process.id())).expect("its status");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask");
+        u64::from_str_radix(caught.trim(), 16).expect("a number") & (hangup | interrupt | terminate)
+            == hangup | interrupt | terminate
+    });
+}
+
+#[test]
 fn sigterm_while_a_version_loads_exits_0() {
     let model = slow_to_load();
     for _ in 0..REPEATS {

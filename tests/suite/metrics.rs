@@ -1,14 +1,18 @@
 //! Figures: that each moves when it should and by how much, and that Prometheus itself takes them.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use prost::Message;
 use serde_json::Value;
 use tfweb_engine::fake::{Behaviour, FakeSession};
+use tfweb_proto::tensorflow::serving::{input, ExampleList, InferenceTask, Input, ModelSpec, MultiInferenceRequest};
+use tfweb_proto::tensorflow::Example;
 
 use crate::client::{Connection, Request};
+use crate::frames::{frame, post_head, Frames, DATA, END_STREAM, HEADERS};
 use crate::gated::Gated;
 use crate::grpc;
 use crate::origin::Origin;
@@ -157,6 +161,28 @@ fn names_that_nobody_knows_are_no_labels() {
         page.get("tfweb_requests_total", &labels)
     };
     assert_eq!((unknown("native"), unknown("tf_serving_rest")), (3.0, 1.0));
+}
+
+#[test]
+fn a_call_of_several_tasks_that_fails_is_counted_for_its_model() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let mut process = Process::serve(&format!("--model tests/models/examples --grpc_port {port}"));
+    process.until_says(&format!("gRPC on 127.0.0.1:{port}"));
+    let task = InferenceTask {
+        model_spec: Some(ModelSpec { name: "examples".into(), ..ModelSpec::default() }),
+        method_name: "tensorflow/serving/regress".into(),
+    };
+    // The signature classifies.
+    let examples = input::Kind::ExampleList(ExampleList { examples: vec![Example::default()] });
+    let message = MultiInferenceRequest { tasks: vec![task], input: Some(Input { kind: Some(examples) }) }.encode_to_vec();
+    let prefix = u32::try_from(message.len()).expect("a short message").to_be_bytes();
+    let mut frames = Frames::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let head = post_head(1, "/tensorflow.serving.PredictionService/MultiInference", &[("content-type", "application/grpc")]);
+    frames.send(&[head, frame(DATA, END_STREAM, 1, &[&[0], &prefix[..], &message].concat())].concat()).expect("an open connection");
+    frames.until(HEADERS);
+    let page = Page::of(process.address(), "");
+    let labels = r#"model="examples",version="1",signature="serving_default",protocol="tf_serving_grpc""#;
+    assert_eq!(page.get("tfweb_requests_total", &format!(r#"{labels},code="INVALID_ARGUMENT""#)), 1.0);
 }
 
 #[test]

@@ -188,12 +188,34 @@ fn a_missing_asset_excuses_no_other_fault() {
     fs::write(place.path().join("variables/variables.data-00000-of-00001"), "").expect("a file");
     let error = load().err().expect("no variables").message;
     assert!(error.contains("cannot be loaded") && !error.contains("initialiser"), "{error}");
-    // An initialiser that fails although its assets are there takes the whole model down.
+}
+
+#[test]
+fn an_initialiser_that_fails_for_another_reason_takes_nothing_else_down() {
     let place = tempfile::tempdir().expect("a directory");
     copy(&Path::new(OF_2).join("1"), place.path(), false);
-    fs::create_dir_all(place.path().join("assets/words.txt")).expect("a directory");
-    let load = SavedModelSession::load(place.path(), &["serve".to_owned()], InterOp::Auto);
-    assert!(load.err().expect("no table").message.contains("words.txt"));
+    fs::create_dir_all(place.path().join("assets")).expect("a directory");
+    for asset in ["words.txt", "others.txt"] {
+        fs::write(place.path().join("assets").join(asset), "").expect("a file");
+    }
+    let server = RunningServer::kept(&format!("--model m={}", place.path().display()));
+    assert_eq!(native(&server, "/models/m/plain", &json!({"x": [1, 2]})), (200, json!({"y": [2.0, 4.0]})));
+    let (status, error) = native(&server, "/models/m/find", &json!({"x": ["b"]}));
+    let error = error.as_str().expect("a text");
+    assert!(status == 501 && error.ends_with("needs the model's initialiser, which failed; the log says why"), "{status} {error}");
+}
+
+/// Neither version takes over from the other.
+#[test]
+fn a_version_without_its_asset_is_served_beside_others() {
+    let shelf = Shelf::new();
+    let from = Path::new(OF_2).join("1");
+    copy(&from, &shelf.version(1), true);
+    copy(&from, &shelf.version(2), false);
+    let server = RunningServer::kept(&shelf.flags("--version_policy all"));
+    let find = |number: u64| native(&server, &format!("/models/m/versions/{number}/find"), &json!({"x": ["b"]})).0;
+    until("both are served", || (find(1), find(2)) == (200, 501));
+    assert_eq!(native(&server, "/models/m/versions/2/plain", &json!({"x": [1]})).0, 200);
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn check_ended(connection: &mut Connection, case: &str) {
 fn a_head_that_cannot_be_read_is_refused_in_tfwebs_form() {
     let server = fake("");
     let malformed = (400, "INVALID_ARGUMENT", "malformed HTTP request: ");
+    let unknown = (501, "UNIMPLEMENTED", "the header Transfer-Encoding: expected chunked and nothing else");
     let large = (431, "OUT_OF_RANGE", "expected at most 32768 bytes and 100 headers");
     let get = |headers: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n").into_bytes();
     let headers: String = (0..110).map(|i| format!("x-{i}: 1\r\n")).collect();
@@ -61,6 +62,8 @@ fn a_head_that_cannot_be_read_is_refused_in_tfwebs_form() {
         ("a length below zero", get("Content-Length: -1\r\n"), malformed),
         ("two lengths", get("Content-Length: 1\r\nContent-Length: 2\r\n"), malformed),
         ("an unknown coding", get("Transfer-Encoding: gzip\r\n"), malformed),
+        ("a coding before chunked", get("Transfer-Encoding: gzip, chunked\r\n"), unknown),
+        ("chunked twice", get("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), unknown),
         ("many headers", get(&headers), large),
         ("a large header", get(&long), large),
         ("a large path", format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(300_000)).into_bytes(), large),

@@ -1,4 +1,4 @@
-//! Opens a SavedModel in a session of TensorFlow: as it is, or without its initialiser if an asset of it is missing.
+//! Opens a SavedModel in a session of TensorFlow: as it is, or without its initialiser if this fails, mostly for a missing asset.
 //!
 //! TensorFlow restores the variables of a model and then runs its initialiser, which fills tables from assets. It refuses the whole
 //! model if the initialiser fails. Without the initialiser, the model has its variables and none of its tables.
@@ -42,8 +42,8 @@ pub(super) struct Opened {
 /// Why a model was opened without its initialiser.
 pub(super) struct Lack {
     initialisers: Vec<String>,
-    /// The assets that are missing, in words.
-    assets: String,
+    /// The assets that are missing, in words. `None` if none is.
+    assets: Option<String>,
     /// TensorFlow's error.
     pub(super) error: Error,
 }
@@ -66,9 +66,8 @@ pub(super) fn open(directory: &Path, tags: &[String]) -> Result<Opened, Error> {
         }
         Err(Error { code, message }) => {
             let error = Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()));
-            let may_help =
-                |declaration: &Declaration| !declaration.missing_assets.is_empty() && !declaration.initialisers.is_empty();
-            let declaration = declaration.filter(may_help).ok_or_else(|| error.clone())?;
+            let declaration =
+                declaration.filter(|declaration| !declaration.initialisers.is_empty()).ok_or_else(|| error.clone())?;
             open_without_initialisers(directory, tags, declaration, &error).ok_or(error)
         }
     }
@@ -103,12 +102,15 @@ fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     graph::Graph::parse(&graph.graph_def().ok()?).ok()
 }
 
-fn in_words(assets: &[String]) -> String {
+fn in_words(assets: &[String]) -> Option<String> {
+    if assets.is_empty() {
+        return None;
+    }
     let named: Vec<String> = assets.iter().take(NAMED_MAX).map(|asset| format!("{asset:?}")).collect();
     let others = assets.len() - named.len();
     let more = if others == 0 { String::new() } else { format!(" and {others} more") };
     let (noun, verb) = if assets.len() == 1 { ("asset", "is") } else { ("assets", "are") };
-    format!("the {noun} {}{more} {verb} missing", named.join(", "))
+    Some(format!("the {noun} {}{more} {verb} missing", named.join(", ")))
 }
 
 impl Lack {
@@ -118,9 +120,15 @@ impl Lack {
         Initialised::new(graph, &initialisers, stateless_operations())
     }
 
+    /// What the model lacks. TensorFlow's error may name files of the server, so it is in the log alone.
+    pub(super) fn in_words(&self) -> String {
+        self.assets.clone().unwrap_or_else(|| "the model's initialiser failed; the log says why".to_owned())
+    }
+
     /// The reason why an output is not served that needs the initialiser for this operation.
     pub(super) fn reason(&self, operation: &str) -> String {
-        format!("is not served: its operation {operation} needs the model's initialiser, which failed; {}", self.assets)
+        let why = self.assets.as_deref().unwrap_or("the log says why");
+        format!("is not served: its operation {operation} needs the model's initialiser, which failed; {why}")
     }
 }
 
@@ -131,8 +139,9 @@ mod tests {
     #[test]
     fn few_missing_assets_are_named() {
         let names = |count: usize| (0..count).map(|asset| format!("assets/{asset}")).collect::<Vec<_>>();
-        assert_eq!(in_words(&names(1)), "the asset \"assets/0\" is missing");
-        assert_eq!(in_words(&names(3)), "the assets \"assets/0\", \"assets/1\", \"assets/2\" are missing");
-        assert_eq!(in_words(&names(5)), "the assets \"assets/0\", \"assets/1\", \"assets/2\" and 2 more are missing");
+        assert_eq!(in_words(&names(1)).unwrap(), "the asset \"assets/0\" is missing");
+        assert_eq!(in_words(&names(3)).unwrap(), "the assets \"assets/0\", \"assets/1\", \"assets/2\" are missing");
+        assert_eq!(in_words(&names(5)).unwrap(), "the assets \"assets/0\", \"assets/1\", \"assets/2\" and 2 more are missing");
+        assert_eq!(in_words(&[]), None);
     }
 }

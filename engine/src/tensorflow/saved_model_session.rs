@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tensorflow::{FetchToken, Graph, Operation, Output, SessionRunArgs, Status};
 
 use super::free_memory;
-use super::open::{open, Opened};
+use super::open::{open, Lack, Opened};
 use super::probe::{probe, InterOp};
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{partial_shape, resolve, Fetch, Place, Resolved};
@@ -28,7 +28,8 @@ pub struct SavedModelSession {
     session: tensorflow::Session,
     signatures: Vec<Signature>,
     methods: Vec<Method>,
-    initialiser_error: Option<Error>,
+    /// The reason, if it was opened without its initialiser.
+    lack: Option<Lack>,
 }
 
 /// The parts of the graph that a run of one signature feeds and fetches.
@@ -73,7 +74,7 @@ impl SavedModelSession {
             methods.push(method);
             signatures.push(signature);
         }
-        let mut this = Self { session, signatures, methods, initialiser_error: lack.map(|lack| lack.error) };
+        let mut this = Self { session, signatures, methods, lack };
         for index in 0..this.methods.len() {
             if this.methods[index].untried.is_some() || this.methods[index].trial != Trial::NotTried {
                 continue;
@@ -101,7 +102,7 @@ impl SavedModelSession {
     /// TensorFlow's error, if the model was loaded without its initialiser because this failed.
     #[must_use]
     pub fn initialiser_error(&self) -> Option<&Error> {
-        self.initialiser_error.as_ref()
+        self.lack.as_ref().map(|lack| &lack.error)
     }
 
     /// Runs a signature, in the calling thread if `in_caller` is true. Otherwise it runs in the pool, and TensorFlow ends it after
@@ -176,8 +177,8 @@ impl Session for SavedModelSession {
         self.methods[signature].untried.is_none()
     }
 
-    fn lacks_assets(&self) -> bool {
-        self.initialiser_error.is_some()
+    fn lacks(&self) -> Option<String> {
+        self.lack.as_ref().map(Lack::in_words)
     }
 
     fn trial(&self, signature: usize) -> Trial {

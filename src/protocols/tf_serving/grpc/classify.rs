@@ -89,18 +89,19 @@ impl TfServing {
             tasks.push((found, method_name));
         }
         let examples = Examples::of(message.input, &head);
-        let infer = async |(found, method): (Found, String), mut measurement: Measurement| {
+        let infer = async |(found, method): (Found, String), measurement: &mut Measurement| {
             let result = if method == CLASSIFY {
-                inference_result::Result::ClassificationResult(self.classify_found(&found, &examples, &mut measurement).await?)
+                inference_result::Result::ClassificationResult(self.classify_found(&found, &examples, measurement).await?)
             } else {
-                inference_result::Result::RegressionResult(self.regress_found(&found, &examples, &mut measurement).await?)
+                inference_result::Result::RegressionResult(self.regress_found(&found, &examples, measurement).await?)
             };
-            Ok::<_, Error>((InferenceResult { model_spec: Some(found.spec), result: Some(result) }, measurement))
+            Ok::<_, Error>(InferenceResult { model_spec: Some(found.spec), result: Some(result) })
         };
-        let infer = |task| infer(task, measurement.part());
-        let (results, parts): (Vec<_>, Vec<_>) = try_join_all(tasks.into_iter().map(infer)).await?.into_iter().unzip();
+        let mut parts: Vec<Measurement> = tasks.iter().map(|_| measurement.part()).collect();
+        let results = try_join_all(tasks.into_iter().zip(&mut parts).map(|(task, part)| infer(task, part))).await;
+        // The parts of a call that fails tell which model failed, and when.
         parts.iter().for_each(|part| measurement.join(part));
-        Ok(MultiInferenceResponse { results })
+        Ok(MultiInferenceResponse { results: results? })
     }
 
     async fn classify_found(
@@ -118,7 +119,7 @@ impl TfServing {
             let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
             Ok(ClassificationResult { classifications: classifications.collect() })
         };
-        examples.result(outputs, size_of::<Class>(), result).await
+        examples.result(outputs, size_of::<Class>(), result, measurement).await
     }
 
     async fn regress_found(
@@ -134,7 +135,7 @@ impl TfServing {
             let values = regressions(&signature, outputs, rows)?;
             Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
         };
-        examples.result(outputs, size_of::<Regression>(), result).await
+        examples.result(outputs, size_of::<Regression>(), result, measurement).await
     }
 
     /// Runs a signature on examples. Returns the number of examples and the outputs.
@@ -181,13 +182,18 @@ impl Examples {
         mut outputs: Outputs,
         each_bytes: usize,
         make: impl FnOnce(&[Tensor]) -> Result<T, Error> + Send + 'static,
+        measurement: &mut Measurement,
     ) -> Result<T, Error> {
+        let begun = Instant::now();
         let bytes = outputs.iter().map(|output| output.element_count() * each_bytes + output.held_bytes()).sum();
         self.memory.take_outputs(&mut outputs, bytes)?;
-        if bytes <= INLINE_BYTES_MAX {
-            return make(&outputs);
-        }
-        elsewhere(self.deadline, Late::WriteAnswer, move || make(&outputs)).await
+        let result = if bytes <= INLINE_BYTES_MAX {
+            make(&outputs)
+        } else {
+            elsewhere(self.deadline, Late::WriteAnswer, move || make(&outputs)).await
+        };
+        measurement.took(Stage::Encode, begun);
+        result
     }
 }
 

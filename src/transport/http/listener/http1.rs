@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use ::http::header::CONNECTION;
+use ::http::header::{CONNECTION, TRANSFER_ENCODING};
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use actix_http::ConnectionType;
 use actix_web::body::BodySize;
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tfweb_engine::{Code, Error};
+use tfweb_engine::{quoted, Code, Error};
 use tfweb_limits::Holding;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -92,7 +92,7 @@ async fn answer(
     let body = RequestBody::new(body, Rc::clone(activity));
     let keeps_open = keeps_open(parts.version, &parts.headers);
     let mut share = shared.ledger.empty(Holding::Heads);
-    let answer = match shared.admit(&mut share, &parts) {
+    let answer = match check_codings(&parts.headers).and_then(|()| shared.admit(&mut share, &parts)) {
         Err(error) => refusal::answer(&error, &parts.headers, &shared.request_ids),
         Ok(()) => match translate::request(parts, peer, body.payload()) {
             None => refusal::unreadable(&shared.request_ids),
@@ -116,6 +116,20 @@ async fn answer(
         head.headers.insert(translate::KEEP_ALIVE, shared.keep_alive.clone());
     }
     Ok(Response::from_parts(head, answer_body))
+}
+
+/// Refuses a body in a form that nobody here decodes. hyper takes every list of transfer codings that ends with `chunked`.
+fn check_codings(headers: &HeaderMap) -> Result<(), Error> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    let (first, others) = (codings.next(), codings.next());
+    match first.filter(|first| others.is_some() || !first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        None => Ok(()),
+        Some(first) => {
+            let found = quoted(&String::from_utf8_lossy(first.as_bytes()));
+            let text = format!("the header Transfer-Encoding: expected chunked and nothing else, got {found}");
+            Err(Error::new(Code::Unimplemented, text))
+        }
+    }
 }
 
 /// Whether the client wants its connection to stay open.

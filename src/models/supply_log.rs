@@ -211,7 +211,7 @@ mod tests {
         let check = |directories: &str, expect: &str| {
             let files = directories.split(' ').map(|directory| file(&format!("{directory}/saved_model.pb"))).collect();
             let listing = Listing::new("place", None, files).expect("a listing");
-            let found = faults(&"/place".parse().expect("a place"), &listing);
+            let found = faults(&ModelUri::parse("/place").expect("a place"), &listing);
             let [fault] = &found[..] else { panic!("{found:?}") };
             assert!(fault.message.ends_with(&format!("has the same number; {expect}")), "{}", fault.message);
         };

@@ -33,6 +33,7 @@ def odd() -> None:
     missing_asset()
     missing_asset_1()
     impossible()
+    unfed()
     input_as_output()
     text()
 
@@ -311,6 +312,40 @@ def impossible() -> None:
     make("impossible", change, no_outputs=two_outputs(), twice=two_inputs,
          input=two_outputs(), output=two_outputs(),
          no_splits=two_outputs(), one_split=two_outputs())
+
+
+def unfed() -> None:
+    """Declare not all the inputs that the outputs need."""
+    def some(x, p):
+        return {"y": 2 * x, "z": x + p}
+
+    @tf.function
+    def ignore(x, p):
+        return 2 * x
+
+    def change(graph):
+        named = graph.signature_def
+        nodes = {node.name: node for node in graph.graph_def.node}
+        named["nothing"].CopyFrom(named["needed"])
+        del named["nothing"].inputs["x"]
+        for name in ("needed", "nothing", "ignored", "default"):
+            del named[name].inputs["p"]
+        # An output beside the call that computes the other one.
+        total = graph.graph_def.node.add(name="total", op="AddV2")
+        total.input.extend(["apart_x", "needed_p"])
+        total.attr["T"].type = tf.float32.as_datatype_enum
+        named["apart"].outputs["z"].name = "total:0"
+        one = graph.graph_def.node.add(name="one", op="Const")
+        one.attr["dtype"].type = tf.float32.as_datatype_enum
+        one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([1.0]))
+        nodes["default_p"].op = "PlaceholderWithDefault"
+        nodes["default_p"].input.append("one")
+
+    make("unfed", change, needed=signature(some, x=FLOATS, p=FLOATS),
+         apart=two_outputs(),
+         ignored=signature(lambda x, p: {"y": ignore(x, p)},
+                           x=FLOATS, p=FLOATS),
+         default=signature(some, x=FLOATS, p=FLOATS))
 
 
 def input_as_output() -> None:

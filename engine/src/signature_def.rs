@@ -113,6 +113,8 @@ struct TypeSpec {
 struct State {
     #[prost(sint64, optional, tag = "12")]
     number: Option<i64>,
+    #[prost(uint32, optional, tag = "32")]
+    dtype: Option<u32>,
     #[prost(message, optional, tag = "52")]
     tuple: Option<States>,
 }
@@ -127,10 +129,26 @@ impl TypeSpec {
     const SPARSE: i32 = 1;
     const RAGGED: i32 = 3;
 
-    /// The number of ragged dimensions, if it is declared. The state of a `tf.RaggedTensorSpec` is shape, dtype, ragged rank, dtype of
-    /// the row splits.
+    /// The number of ragged dimensions, if it is declared.
     fn ragged_rank(&self) -> Option<i64> {
-        self.state.as_ref()?.tuple.as_ref()?.values.get(2)?.number
+        self.field(2)?.number
+    }
+
+    /// The dtypes that a part may have. The specs declare the dtype of the values. TensorFlow has the other parts of a sparse tensor as
+    /// int64, and row splits as int64 or int32.
+    fn part_dtypes(&self, part: &str, found: DType) -> Vec<DType> {
+        let declared = |field: usize| Some(DType::from_number(self.field(field)?.dtype?));
+        match (part, self.class) {
+            ("values", _) => vec![declared(1).unwrap_or(found)],
+            (_, Self::RAGGED) => declared(3).map_or(vec![DType::Int64, DType::Int32], |dtype| vec![dtype]),
+            _ => vec![DType::Int64],
+        }
+    }
+
+    /// A field of the state. That of a `tf.RaggedTensorSpec` is shape, dtype, ragged rank, dtype of the row splits; that of a
+    /// `tf.SparseTensorSpec` is shape, dtype.
+    fn field(&self, index: usize) -> Option<&State> {
+        self.state.as_ref()?.tuple.as_ref()?.values.get(index)
     }
 }
 
@@ -204,29 +222,44 @@ const SPARSE_PARTS: [&str; 3] = ["indices", "values", "dense_shape"];
 impl Composite {
     fn declared(&self, name: &str) -> Declared {
         let class = self.type_spec.as_ref().map_or(0, |spec| spec.class);
-        let (kind, suffixes, values) = match (class, self.components.len()) {
+        let (kind, suffixes, values): (_, Vec<String>, _) = match (class, self.components.len()) {
             (TypeSpec::SPARSE, 3) => ("sparse", SPARSE_PARTS.map(str::to_owned).to_vec(), 1),
             (TypeSpec::RAGGED, count @ 1..) => ("ragged", ragged_parts(count), 0),
             _ => return self.unknown(name),
         };
-        let parts = self.components.iter().zip(suffixes).map(|(info, suffix)| info.declared(&format!("{name}.{suffix}")));
+        let parts = self.components.iter().zip(&suffixes).map(|(info, suffix)| info.declared(&format!("{name}.{suffix}")));
         let dtype = DType::from_number(self.components[values].dtype);
         let kind = format!("{kind} tensor of {dtype}");
         let is_tensor = |part: &Declared| part.form == Form::Tensor;
         let (tensors, others): (Vec<Declared>, Vec<Declared>) = parts.partition(is_tensor);
-        let form = match (self.lack(), others.first()) {
-            (None, None) => Form::Parts { kind, parts: tensors.into_iter().map(|part| part.spec).collect() },
-            (None, Some(part)) => Form::Unknown(format!("is a {kind}, which is not served: {:?} is no tensor", part.spec.name)),
-            (Some(lack), _) => Form::Unknown(format!("is a {kind}, which is not served: {lack}")),
+        let no_tensor = others.first().map(|part| format!("{:?} is no tensor", part.spec.name));
+        let form = match self.lack().or(no_tensor).or_else(|| self.other_dtype(&suffixes)) {
+            None => Form::Parts { kind, parts: tensors.into_iter().map(|part| part.spec).collect() },
+            Some(fault) => Form::Unknown(format!("is a {kind}, which is not served: {fault}")),
         };
         Declared { spec: TensorSpec { dtype, ..TensorInfo::default().spec(name) }, form }
+    }
+
+    /// Says which part has a dtype that it cannot have. Its numbers would be taken for other ones.
+    fn other_dtype(&self, suffixes: &[String]) -> Option<String> {
+        let spec = self.type_spec.as_ref()?;
+        self.components.iter().zip(suffixes).find_map(|(info, part)| {
+            let found = DType::from_number(info.dtype);
+            let expected = spec.part_dtypes(part, found);
+            let words = || expected.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            (!expected.contains(&found)).then(|| format!("expected its {part} as {}, found {found}", words()))
+        })
     }
 
     /// Says which parts a ragged tensor lacks. Its values without their row splits would look like whole rows.
     fn lack(&self) -> Option<String> {
         let spec = self.type_spec.as_ref().filter(|spec| spec.class == TypeSpec::RAGGED)?;
         let found = self.components.len().saturating_sub(1);
-        let expected = spec.ragged_rank().unwrap_or(found as i64).max(1);
+        let rank = spec.ragged_rank().unwrap_or(found as i64);
+        if rank < 1 && found > 0 {
+            return Some(format!("expected a ragged rank of 1 or more, found {rank}"));
+        }
+        let expected = rank.max(1);
         (expected != found as i64).then(|| format!("expected {expected} tensors of row splits, found {found}"))
     }
 
@@ -257,113 +290,5 @@ impl ShapeProto {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn named(tensor: &str, dtype: DType) -> TensorInfo {
-        TensorInfo::tensor(tensor.into(), dtype, &PartialShape::new([None]))
-    }
-
-    fn composite(class: i32, components: Vec<TensorInfo>) -> TensorInfo {
-        let type_spec = Some(TypeSpec { class, class_name: "Spec".into(), ..TypeSpec::default() });
-        TensorInfo { encoding: Some(Encoding::Composite(Composite { type_spec, components })), ..TensorInfo::default() }
-    }
-
-    /// Declares `w` beside others. Gives its kind and its parts, each as `name tensor`, or why it is not served.
-    fn read(w: TensorInfo, others: &[&str]) -> Result<(String, Vec<String>), String> {
-        let others = others.iter().map(|name| ((*name).to_owned(), named("o:0", DType::Float32)));
-        let infos = others.chain([("w".to_owned(), w)]).collect();
-        let w = declared(&infos).into_iter().find(|declared| declared.spec.name == "w").unwrap();
-        match w.form {
-            Form::Tensor => Ok((String::new(), vec![w.spec.tensor])),
-            Form::Parts { kind, parts } => Ok((kind, parts.iter().map(|part| format!("{} {}", part.name, part.tensor)).collect())),
-            Form::Unknown(reason) => Err(reason),
-        }
-    }
-
-    #[test]
-    fn shapes_are_those_that_are_declared() {
-        let sizes = [None, Some(0), Some(3)];
-        for shape in [PartialShape::UNKNOWN, PartialShape::new([]), PartialShape::new(sizes)] {
-            let infos = BTreeMap::from([("x".to_owned(), TensorInfo::tensor("x:0".into(), DType::Int64, &shape))]);
-            let specs: Vec<TensorSpec> = declared(&infos).into_iter().map(|declared| declared.spec).collect();
-            assert_eq!(
-                specs,
-                [TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype: DType::Int64, shape, feed: FeedShape::ANY }]
-            );
-        }
-        // A sparse tensor declares the shape of the dense one.
-        let sparse = |shape: &PartialShape| {
-            let info = TensorInfo {
-                encoding: Some(Encoding::CooSparse(CooSparse::default())),
-                ..TensorInfo::tensor(String::new(), DType::Float32, shape)
-            };
-            match info.declared("x").form {
-                Form::Parts { parts, .. } => parts.iter().map(|part| part.shape.to_string()).collect::<Vec<_>>(),
-                form @ (Form::Tensor | Form::Unknown(_)) => panic!("{form:?}"),
-            }
-        };
-        assert_eq!(sparse(&PartialShape::new(sizes)), ["[-1, 3]", "[-1]", "[3]"]);
-        assert_eq!(sparse(&PartialShape::UNKNOWN), ["[-1, -1]", "[-1]", "[-1]"]);
-        // A composite tensor declares neither dtype nor shape of its own. Its values have the dtype.
-        let ragged = composite(TypeSpec::RAGGED, vec![named("v:0", DType::String), named("s:0", DType::Int64)]).declared("x").spec;
-        assert_eq!((ragged.dtype, ragged.shape, ragged.tensor), (DType::String, PartialShape::UNKNOWN, String::new()));
-    }
-
-    #[test]
-    fn parts_have_tensorflows_names() {
-        let ragged = |splits: usize| {
-            let splits = (0..splits).map(|split| named(&format!("s:{split}"), DType::Int64));
-            composite(TypeSpec::RAGGED, [named("v:0", DType::String)].into_iter().chain(splits).collect())
-        };
-        let of_string = "ragged tensor of string".to_owned();
-        assert_eq!(read(ragged(1), &[]), Ok((of_string.clone(), vec!["w.values v:0".into(), "w.row_splits s:0".into()])));
-        let parts = ["w.values v:0", "w.row_splits_0 s:0", "w.row_splits_1 s:1"].map(str::to_owned).to_vec();
-        assert_eq!(read(ragged(2), &[]), Ok((of_string, parts)));
-        let parts = ["w.indices i:0", "w.values v:0", "w.dense_shape d:0"].map(str::to_owned).to_vec();
-        let sparse = CooSparse { values: "v:0".into(), indices: "i:0".into(), dense_shape: "d:0".into() };
-        let encoding = Some(Encoding::CooSparse(sparse));
-        let of_float = "sparse tensor of float32".to_owned();
-        let coo = TensorInfo { encoding, ..named("", DType::Float32) };
-        assert_eq!(read(coo, &[]), Ok((of_float.clone(), parts.clone())));
-        let components = vec![named("i:0", DType::Int64), named("v:0", DType::Float32), named("d:0", DType::Int64)];
-        assert_eq!(read(composite(TypeSpec::SPARSE, components), &[]), Ok((of_float, parts)));
-    }
-
-    #[test]
-    fn a_ragged_tensor_without_all_its_row_splits_is_not_served() {
-        let read = |rank: Option<i64>, splits: usize| {
-            let number = |number| State { number, tuple: None };
-            let tuple = Some(States { values: vec![number(None), number(None), number(rank), number(None)] });
-            let state = rank.map(|_| State { number: None, tuple });
-            let type_spec = Some(TypeSpec { class: TypeSpec::RAGGED, state, ..TypeSpec::default() });
-            let components = vec![named("v:0", DType::String); splits + 1];
-            let encoding = Some(Encoding::Composite(Composite { type_spec, components }));
-            read(TensorInfo { encoding, ..TensorInfo::default() }, &[]).map(|(_, parts)| parts.len())
-        };
-        let lacks = |expected: usize, found: usize| {
-            let text = "is a ragged tensor of string, which is not served";
-            Err(format!("{text}: expected {expected} tensors of row splits, found {found}"))
-        };
-        assert_eq!((read(None, 1), read(None, 2), read(Some(1), 1), read(Some(2), 2)), (Ok(2), Ok(3), Ok(2), Ok(3)));
-        assert_eq!((read(None, 0), read(Some(1), 0), read(Some(0), 0)), (lacks(1, 0), lacks(1, 0), lacks(1, 0)));
-        assert_eq!((read(Some(2), 1), read(Some(1), 2)), (lacks(2, 1), lacks(1, 2)));
-    }
-
-    #[test]
-    fn what_has_no_parts_says_what_it_is() {
-        let part = || named("v:0", DType::Float32);
-        let refused = |w, others: &[&str], expect: &str| {
-            let reason = read(w, others).unwrap_err();
-            assert!(reason.contains(expect), "{reason}");
-        };
-        refused(composite(2, vec![part(), part()]), &[], "is a composite tensor (Spec of 2 tensors), which is not served");
-        refused(composite(TypeSpec::RAGGED, vec![]), &[], "Spec of 0 tensors");
-        refused(composite(TypeSpec::SPARSE, vec![part()]), &[], "Spec of 1 tensors");
-        refused(composite(TypeSpec::RAGGED, vec![part(), composite(2, vec![])]), &[], "\"w.row_splits\" is no tensor");
-        refused(composite(TypeSpec::RAGGED, vec![part(), part()]), &["w.values"], "\"w.values\" is declared too");
-        refused(TensorInfo::default(), &[], "names no tensor of the graph");
-        refused(named("", DType::Float32), &[], "names no tensor of the graph");
-        assert_eq!(read(part(), &["w.values"]), Ok((String::new(), vec!["v:0".into()])));
-    }
-}
+#[path = "signature_def_tests.rs"]
+mod tests;

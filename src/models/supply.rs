@@ -282,8 +282,10 @@ impl Supply {
     /// Removes the versions that have finished their last requests. Gives whether there were any.
     pub(super) fn remove_unloaded(&mut self) -> bool {
         let unloaded = self.versions.remove_unloaded();
-        for number in &unloaded {
-            tracing::info!("model {:?} version {number} unloaded", self.spec.name);
+        for &number in &unloaded {
+            // Files that were changed have been loaded under the same number.
+            let earlier = if self.versions.is_served(number) { "earlier files of " } else { "" };
+            tracing::info!("model {:?}: {earlier}version {number} unloaded", self.spec.name);
         }
         !unloaded.is_empty()
     }

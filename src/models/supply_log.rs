@@ -179,9 +179,10 @@ fn faults(uri: &ModelUri, listing: &Listing) -> Vec<Error> {
     let beside = (!listing.passed_over.is_empty()).then(|| {
         let directories = listing.passed_over.join(", ");
         let text = if listing.is_versioned {
+            let counts: Vec<String> = listing.passed_over.iter().filter_map(|name| counts_before(listing, name)).collect();
             format!(
-                "`{uri}`: the directories {directories} are not served: another directory has the same number; of these `7` counts \
-                 before `007`"
+                "`{uri}`: the directories {directories} are not served: another directory has the same number; {}",
+                counts.join(", ")
             )
         } else {
             format!(
@@ -192,4 +193,31 @@ fn faults(uri: &ModelUri, listing: &Listing) -> Vec<Error> {
         Error::new(Code::FailedPrecondition, text)
     });
     unreadable.chain(beside).collect()
+}
+
+/// Names the directory that counts for a number, and one that does not.
+fn counts_before(listing: &Listing, passed_over: &str) -> Option<String> {
+    let first = &listing.version(passed_over.parse().ok()?)?.directory;
+    Some(format!("`{first}` counts before `{passed_over}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_of_one_number_are_named_as_they_are() {
+        let file = |path: &str| tfweb_store::File { path: path.to_owned(), size: 1, stamp: String::new() };
+        let check = |directories: &str, expect: &str| {
+            let files = directories.split(' ').map(|directory| file(&format!("{directory}/saved_model.pb"))).collect();
+            let listing = Listing::new("place", None, files).expect("a listing");
+            let found = faults(&ModelUri::parse("/place").expect("a place"), &listing);
+            let [fault] = &found[..] else { panic!("{found:?}") };
+            assert!(fault.message.ends_with(&format!("has the same number; {expect}")), "{}", fault.message);
+        };
+        check("7 007 1", "`7` counts before `007`");
+        check("0 00", "`0` counts before `00`");
+        check("0 00 012 0012 12", "`0` counts before `00`, `12` counts before `0012`, `12` counts before `012`");
+        check("07 007", "`007` counts before `07`");
+    }
 }

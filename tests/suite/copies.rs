@@ -115,3 +115,15 @@ fn a_version_that_lacks_files_is_told_once_and_has_not_ended() {
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
     assert_eq!((told("waits for the rest"), told("WARN")), (1, 0), "{log:#?}");
 }
+
+#[test]
+fn the_log_tells_the_earlier_files_of_a_version_from_the_version() {
+    let shelf = Shelf::new();
+    shelf.put(1, TWO);
+    let mut process = Process::serve(&shelf.flags(POLL));
+    shelf.remove(1);
+    shelf.put(1, THREE);
+    process.until_says("INFO model \"m\": earlier files of version 1 unloaded");
+    shelf.put(2, TWO);
+    process.until_says("INFO model \"m\": version 1 unloaded");
+}

@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::support::RunningServer;
 
 /// The models that have the signature `plain` and can be loaded.
-const LOADED: [&str; 14] = [
+const LOADED: [&str; 15] = [
     "ragged_out",
     "ragged_in",
     "sparse_out",
@@ -27,6 +27,7 @@ const LOADED: [&str; 14] = [
     "missing_asset",
     "missing_asset_1",
     "impossible",
+    "unfed",
     "input_as_output",
 ];
 
@@ -260,6 +261,31 @@ fn what_can_never_run_says_so() {
     }
 }
 
+/// Its declared inputs lack one. TensorFlow says so too late: at each call.
+#[test]
+fn an_output_that_needs_what_is_no_input_says_so() {
+    let reason = r#"cannot be computed: it needs the placeholder "needed_p" of the graph, which is no input"#;
+    let ask = |signature: &str, inputs: &Value, output: &str| {
+        rest("unfed", &json!({"signature_name": signature, "inputs": inputs, "output_filter": [output]}))
+    };
+    for (signature, inputs) in [("needed", json!({"x": [1]})), ("nothing", json!({})), ("apart", json!({"x": [1]}))] {
+        let output = if signature == "apart" { "z" } else { "y" };
+        let expect = (501, json!(format!("output {output:?} {reason}")));
+        assert_eq!(native(&format!("unfed/{signature}"), &inputs), expect, "{signature}");
+        assert_eq!(described("unfed", signature)["outputs"][output]["unserved"], reason, "{signature}");
+        if signature != "nothing" {
+            assert_eq!(ask(signature, &inputs, output), expect, "{signature}");
+        }
+    }
+    // The other output of the signature needs the input alone.
+    assert_eq!(ask("apart", &json!({"x": [1]}), "y"), (200, json!({"outputs": [2.0]})));
+    // A function takes the placeholder and does not use it, or the placeholder has a value.
+    assert_eq!(native("unfed/ignored", &json!({"x": [1]})), (200, json!({"y": [2.0]})));
+    assert_eq!(native("unfed/default", &json!({"x": [1]})), (200, json!({"y": [2.0], "z": [2.0]})));
+    let models = server().call(&Request::get("/models")).text();
+    assert!(models.contains(&format!(r#"signature \"apart\": output \"z\" {}"#, reason.replace('"', "\\\""))), "{models}");
+}
+
 #[test]
 fn a_signature_without_outputs_says_so() {
     let fault = "has no outputs, so it cannot run";
@@ -292,6 +318,7 @@ fn warnings_name_what_is_not_served() {
         r#"signature "quantise": output "z" is quint8, which is not served"#,
         r#"signature "handle": output "z" is resource, which is not served"#,
         r#"signature "no_outputs": has no outputs"#,
+        r#"signature "needed": output "y" cannot be computed"#,
         r#"signature "find": output "y" is not served"#,
         "no signature",
     ] {

@@ -1,14 +1,16 @@
 //! URL inputs that lead to hostile, broken or old servers, or to servers whose certificates are not to be trusted.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use rustls::ServerConfig;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
-use tfweb_actors::fetcher::{FetchPolicy, Outcome};
+use tfweb_actors::fetcher::{FetchPolicy, Outcome, Resolve};
 use tfweb_engine::Code;
 
 use crate::client::Request;
@@ -228,5 +230,29 @@ fn a_name_that_is_allowed_and_not_found_is_told() {
         }
         let count = |outcome| fetcher.observe().count(outcome);
         assert_eq!((count(Outcome::Failed), count(Outcome::Refused)), (5, 3));
+    });
+}
+
+/// Name servers that do not answer.
+#[derive(Debug)]
+struct NoNameServer;
+
+impl Resolve for NoNameServer {
+    fn resolve(&self, _: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        Box::pin(async { Err(io::Error::new(io::ErrorKind::WouldBlock, "Temporary failure in name resolution")) })
+    }
+}
+
+#[test]
+fn a_lookup_that_fails_for_now_is_no_refusal() {
+    let flags = "--url_allow known.example";
+    with_fetcher(FetchPolicy { resolver: Arc::new(NoNameServer), ..policy(flags) }, async |fetcher| {
+        for host in ["known.example", "other.example"] {
+            let error = fetch(fetcher, &format!("http://{host}/a")).await.expect_err("no name server");
+            let told = error.message.ends_with(": could not be reached: looking up the name of its host failed for now");
+            assert!(error.code == Code::Aborted && told, "{host}: {error:?}");
+        }
+        let count = |outcome| fetcher.observe().count(outcome);
+        assert_eq!((count(Outcome::Failed), count(Outcome::Refused)), (2, 0));
     });
 }

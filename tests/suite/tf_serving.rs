@@ -250,7 +250,9 @@ fn versions_and_labels_choose_what_is_called() {
     let states = get("/v1/models/m");
     let [second, first] = ["\"2\"", "\"1\""].map(|number| states.find(number).expect("a version"));
     assert!(second < first, "highest first: {states}");
-    assert_eq!(get("/v1/models/m/labels/stable"), states, "a label is ignored");
+    for label in ["stable", "nosuch"] {
+        assert_eq!(get(&format!("/v1/models/m/labels/{label}")), states, "a label is ignored");
+    }
     assert!(get("/v1/models/m/labels/stable/metadata").contains("\"version\": \"1\""));
     assert!(!get("/v1/models/m/versions/1").contains("\"2\""));
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::{ready, Future};
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use actix_service::fn_service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::{header, Uri};
 use awc::{Client, Connector, SendClientRequest};
+use dns_lookup::{getaddrinfo, AddrInfoHints, LookupError, LookupErrorKind, SockType};
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -39,6 +40,10 @@ const TLS_SESSIONS_MAX: usize = 256;
 /// Finds the addresses of a host name.
 pub trait Resolve: fmt::Debug + Send + Sync {
     /// Finds all addresses of `host`, which is a name and not an address.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the look-up failed for now, so that nobody knows whether the name has addresses. Any other kind says that it has
+    /// none.
     fn resolve(&self, host: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
@@ -65,11 +70,24 @@ impl Resolve for SystemResolver {
             let place = lookups.acquire_owned().await.map_err(io::Error::other)?;
             let lookup = move || {
                 let _place = place;
-                let addresses = (host.as_str(), 0).to_socket_addrs()?;
-                Ok(addresses.map(|address| address.ip()).collect())
+                // One entry for each address, and not one for each type of socket. The standard library hides the code of an error.
+                let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+                let found = getaddrinfo(Some(&host), None, Some(hints)).map_err(error_of_lookup)?;
+                found.map(|address| Ok(address?.sockaddr.ip())).collect()
             };
             tokio::task::spawn_blocking(lookup).await.map_err(io::Error::other)?
         })
+    }
+}
+
+/// Tells a look-up that failed for now from a name without addresses.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of any other error nobody knows that it passes")]
+fn error_of_lookup(error: LookupError) -> io::Error {
+    match error.kind() {
+        LookupErrorKind::Again | LookupErrorKind::Memory | LookupErrorKind::System => {
+            io::Error::new(io::ErrorKind::WouldBlock, io::Error::from(error))
+        }
+        _ => io::Error::other(io::Error::from(error)),
     }
 }
 
@@ -106,7 +124,12 @@ impl Dialer {
             Ok(address) => Ok(vec![address]),
             Err(_) => {
                 let _turn = turn.await?;
-                self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))
+                match self.resolver.resolve(host.to_owned()).await {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return Err(Failure::lookup_failed(error.to_string()))
+                    }
+                    found => found.map_err(|error| Refusal::Unresolved(error.to_string())),
+                }
             }
         };
         let checked = found.and_then(|addresses| self.rules.check_addresses(host, port, &addresses).map(|()| addresses));
@@ -195,4 +218,35 @@ fn tls() -> TlsConnector {
     // With HTTP/2 a slow body would share its connection with other fetches.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers are those of the C libraries of Linux.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_lookup_that_may_pass_is_told_from_a_name_without_addresses() {
+        const AGAIN: i32 = -3;
+        const MEMORY: i32 = -10;
+        const SYSTEM: i32 = -11;
+        const NO_NAME: i32 = -2;
+        const NO_DATA: i32 = -5;
+        const FAIL: i32 = -4;
+        for (code, may_pass) in [(AGAIN, true), (MEMORY, true), (SYSTEM, true), (NO_NAME, false), (NO_DATA, false), (FAIL, false)] {
+            let error = error_of_lookup(LookupError::new(code));
+            assert_eq!(error.kind() == io::ErrorKind::WouldBlock, may_pass, "{code}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_system_finds_the_names_of_its_hosts_file_and_no_others() {
+        let resolver = SystemResolver::new(1);
+        let found = resolver.resolve("localhost".to_owned()).await.expect("an address");
+        assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
+        // No name server is asked for a name with an empty label.
+        let error = resolver.resolve("a..invalid".to_owned()).await.expect_err("no such name");
+        assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+    }
 }

@@ -47,6 +47,12 @@ impl Failure {
         Self { reason: Some(reason), ..Self::passing("could not be reached: the name of its host was not found") }
     }
 
+    /// Makes the failure of a look-up that says nothing about the name. All callers are told: it gives no name away. `reason` is the
+    /// resolver's.
+    pub(super) fn lookup_failed(reason: String) -> Self {
+        Self { reason: Some(reason), ..Self::passing("could not be reached: looking up the name of its host failed for now") }
+    }
+
     pub(super) fn timed_out(limit: Duration) -> Self {
         let told = format!("timed out after {} s", limit.as_secs_f64());
         Self { is_late: true, ..Self::new(Outcome::TimedOut, Code::DeadlineExceeded, told) }

@@ -10,6 +10,9 @@ use super::nodes::{Body, Function, Node};
 use super::operations::{needs_elements, shape_rule, ShapeRule};
 use super::proto::GraphDef;
 
+/// The operations that have no value unless they are fed. `PlaceholderWithDefault` has one.
+const PLACEHOLDERS: [&str; 2] = ["Placeholder", "PlaceholderV2"];
+
 /// A graph and the functions that it calls.
 #[derive(Debug)]
 pub(crate) struct Graph {
@@ -54,7 +57,7 @@ impl Graph {
 
     /// Finds the demands on a tensor that is fed in place of the node `feed`, when the nodes `fetches` are fetched.
     pub(crate) fn demands(&self, feed: &str, fetches: &[&str]) -> Demands {
-        let computed = self.main.computed_for(feed, fetches);
+        let computed = self.main.computed_for(&[feed], fetches);
         let mut demands = Demands { takes_any_shape: true, ..Demands::UNKNOWN };
         let mut waiting = vec![Place { function: None, name: feed, has_rank: true }];
         let mut seen = HashSet::new();
@@ -91,10 +94,18 @@ impl Graph {
         operations.filter(|operation| !self.functions.contains_key(*operation)).collect()
     }
 
+    /// The name of a placeholder before the node `fetch` that is none of the nodes `feeds`. TensorFlow cannot compute `fetch` without a
+    /// value for it, unless its optimizer finds that nothing needs the placeholder, such as an argument that a function does not use.
+    pub(crate) fn unfed(&self, fetch: &str, feeds: &[&str]) -> Option<&str> {
+        let computed = self.main.computed_for(feeds, &[fetch]);
+        let is_unfed = |node: &&Node| PLACEHOLDERS.contains(&node.op.as_str()) && computed.contains(node.name.as_str());
+        self.main.nodes.iter().find(is_unfed).map(|node| node.name.as_str())
+    }
+
     /// All nodes that may run when `fetches` are fetched: those before them, and the bodies of the functions that these call. Nodes
     /// before the feeds count too, since a feed replaces only one of a node's outputs.
     pub(super) fn running(&self, fetches: &[&str]) -> Vec<&Node> {
-        let computed = self.main.computed_for("", fetches);
+        let computed = self.main.computed_for(&[], fetches);
         let mut running: Vec<&Node> = self.main.nodes.iter().filter(|node| computed.contains(node.name.as_str())).collect();
         let (mut seen, mut next) = (HashSet::new(), 0);
         while let Some(node) = running.get(next).copied() {

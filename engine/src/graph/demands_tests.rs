@@ -128,3 +128,21 @@ fn functions_in_attributes_of_functions_are_found() {
     let graph = Graph::parse(&bytes).unwrap();
     assert_eq!(graph.state_change(&["y"], &HashSet::from(["Known".to_owned()])), Some("WriteFile"));
 }
+
+/// Feeds the nodes `feeds` and fetches `y`.
+#[test]
+fn a_placeholder_that_is_not_fed_is_found_before_a_fetch() {
+    let check = |main: &str, feeds: &[&str], expect: Option<&str>| {
+        assert_eq!(graph(main, &[]).unfed("y", feeds), expect, "{main} {feeds:?}");
+    };
+    let sum = "x = Placeholder()\n p = PlaceholderV2()\n y = Add(x, p:0)\n z = Placeholder()";
+    check(sum, &["x", "p"], None);
+    check(sum, &["x"], Some("p"));
+    check(sum, &[], Some("x"));
+    check("p = Placeholder()\n n = NoOp(^p)\n x = Identity()\n y = Add(x, ^n)", &["x"], Some("p"));
+    // Behind a feed nothing is computed.
+    check("p = Placeholder()\n x = Identity(p)\n y = Add(x)", &["x"], None);
+    check("c = Const()\n p = PlaceholderWithDefault(c)\n y = Add(x, p)", &["x"], None);
+    check("y = Placeholder()", &[], Some("y"));
+    check("a = Identity(b)\n b = Identity(a)\n y = Add(a)", &[], None);
+}

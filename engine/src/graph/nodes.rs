@@ -47,12 +47,12 @@ impl Body {
         Self { nodes, by_name, consumers }
     }
 
-    /// The nodes that are computed when `fetches` are fetched and `feed` is fed.
-    pub(super) fn computed_for<'a>(&'a self, feed: &str, fetches: &[&'a str]) -> HashSet<&'a str> {
+    /// The nodes that are computed when `fetches` are fetched and `feeds` are fed.
+    pub(super) fn computed_for<'a>(&'a self, feeds: &[&str], fetches: &[&'a str]) -> HashSet<&'a str> {
         let mut computed = HashSet::new();
         let mut waiting = fetches.to_vec();
         while let Some(name) = waiting.pop() {
-            if name != feed && computed.insert(name) {
+            if !feeds.contains(&name) && computed.insert(name) {
                 let node = self.by_name.get(name).map(|&index| &self.nodes[index]);
                 waiting.extend(node.into_iter().flat_map(|node| node.inputs.iter().chain(&node.controls)).map(String::as_str));
             }

@@ -1,5 +1,6 @@
 //! A SavedModel in a TensorFlow session.
 
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use tensorflow::{FetchToken, Graph, Operation, Output, SessionRunArgs, Status};
 
 use super::free_memory;
 use super::open::{open, Lack, Opened};
-use super::probe::{probe, InterOp};
+use super::probe::{probe, InterOp, Probe};
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
@@ -22,6 +23,9 @@ use crate::session::{Session, Trial};
 use crate::shape::Dims;
 use crate::signature::Signature;
 use crate::tensor::Tensor;
+
+/// TensorFlow's words for a placeholder without a value (tensorflow/core/kernels/constant_op.cc).
+const NOT_FED: &str = "You must feed a value for placeholder tensor";
 
 /// A SavedModel in a session of its own. Several threads may run it at once.
 pub struct SavedModelSession {
@@ -76,13 +80,9 @@ impl SavedModelSession {
         }
         let mut this = Self { session, signatures, methods, lack };
         for index in 0..this.methods.len() {
-            if this.methods[index].untried.is_some() || this.methods[index].trial != Trial::NotTried {
-                continue;
+            if this.methods[index].untried.is_none() && this.methods[index].trial == Trial::NotTried {
+                this.try_signature(index, inter_op, known.as_ref());
             }
-            let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller, Duration::MAX);
-            let found = probe(&this.signatures[index], inter_op, run);
-            this.methods[index].run_in_caller = found.run_in_caller;
-            this.methods[index].trial = found.trial;
         }
         free_memory::give_back_tensorflows();
         Ok(this)
@@ -103,6 +103,52 @@ impl SavedModelSession {
     #[must_use]
     pub fn initialiser_error(&self) -> Option<&Error> {
         self.lack.as_ref().map(|lack| &lack.error)
+    }
+
+    /// Tries a signature that changes no state. If the trial shows that outputs need a placeholder that is no input, it is repeated
+    /// without them.
+    fn try_signature(&mut self, index: usize, inter_op: InterOp, known: Option<&graph::Graph>) {
+        let mut found = self.probe(index, inter_op);
+        if known.is_some_and(|known| self.withdraw_unfed(index, known, &found.trial)) {
+            found = self.probe(index, inter_op);
+        }
+        self.methods[index].run_in_caller = found.run_in_caller;
+        self.methods[index].trial = found.trial;
+    }
+
+    fn probe(&self, index: usize, inter_op: InterOp) -> Probe {
+        let run = |inputs: &[Tensor], in_caller| self.run_in(index, &[inputs], in_caller, Duration::MAX);
+        probe(&self.signatures[index], inter_op, run)
+    }
+
+    /// Takes outputs out of what is served that need a placeholder that is no input. Gives whether there are any. The graph shows them,
+    /// and a run has to confirm it: TensorFlow's optimizer may find that nothing needs the placeholder.
+    fn withdraw_unfed(&mut self, index: usize, known: &graph::Graph, trial: &Trial) -> bool {
+        let name = |operation: &Operation| operation.name().unwrap_or_default();
+        let feeds: Vec<String> = self.methods[index].feeds.iter().map(|(operation, _)| name(operation)).collect();
+        let feeds: Vec<&str> = feeds.iter().map(String::as_str).collect();
+        if !self.methods[index].operations().any(|(operation, _)| known.unfed(&name(operation), &feeds).is_some()) {
+            return false;
+        }
+        let is_confirmed = match trial {
+            Trial::Refused(why) | Trial::Failed(why) => why.contains(NOT_FED),
+            // A signature without inputs gets no trial.
+            Trial::NotTried if feeds.is_empty() => {
+                self.run_in(index, &[&[]], false, Duration::MAX).is_err_and(|error| error.message.contains(NOT_FED))
+            }
+            Trial::NotTried | Trial::Passed => false,
+        };
+        if is_confirmed {
+            let Method { feeds: places, fetches, .. } = &mut self.methods[index];
+            let signature = mem::take(&mut self.signatures[index]);
+            let mut resolved = Resolved { signature, feeds: mem::take(places), fetches: mem::take(fetches) };
+            resolved.withdraw(|operation| {
+                let placeholder = known.unfed(operation, &feeds)?;
+                Some(format!("cannot be computed: it needs the placeholder {placeholder:?} of the graph, which is no input"))
+            });
+            (*places, *fetches, self.signatures[index]) = (resolved.feeds, resolved.fetches, resolved.signature);
+        }
+        is_confirmed
     }
 
     /// Runs a signature, in the calling thread if `in_caller` is true. Otherwise it runs in the pool, and TensorFlow ends it after

@@ -5,7 +5,7 @@ use super::super::proto::{ArgDef, AttrValue, FunctionDef, FunctionDefLibrary, Na
 use super::*;
 
 fn call_of(name: &str) -> AttrValue {
-    AttrValue { function: Some(NameAttrList { name: name.into(), ..NameAttrList::default() }), list: None }
+    AttrValue { function: Some(NameAttrList { name: name.into(), ..NameAttrList::default() }), ..AttrValue::default() }
 }
 
 fn node(line: &str) -> NodeDef {
@@ -25,7 +25,11 @@ fn nodes(text: &str) -> Vec<NodeDef> {
 fn function((head, body): &(&str, &str)) -> FunctionDef {
     let (name, arguments) = head.trim_end_matches(')').split_once('(').unwrap();
     let arguments = arguments.split(", ").map(|name| ArgDef { name: name.into(), ..ArgDef::default() }).collect();
-    FunctionDef { signature: Some(OpDef { name: name.into(), arguments, ..OpDef::default() }), nodes: nodes(body) }
+    FunctionDef {
+        signature: Some(OpDef { name: name.into(), arguments, ..OpDef::default() }),
+        nodes: nodes(body),
+        ..FunctionDef::default()
+    }
 }
 
 /// Feeds `x` and fetches `y`. Expects `any`, or the ranks as `least..greatest` and the smallest last dimension.
@@ -145,9 +149,9 @@ fn changes_of_state_are_found_in_functions() {
 #[test]
 fn functions_in_attributes_of_functions_are_found() {
     let inner = NameAttrList { name: "middle".into(), attributes: [("g".to_owned(), call_of("inner"))].into() };
-    let list = super::super::proto::ListValue { functions: vec![inner] };
+    let list = super::super::proto::ListValue { functions: vec![inner], ..Default::default() };
     let mut y = node("y = Known()");
-    y.attributes = [("branches".to_owned(), AttrValue { function: None, list: Some(list) })].into();
+    y.attributes = [("branches".to_owned(), AttrValue { list: Some(list), ..AttrValue::default() })].into();
     let functions = [("middle(a)", "k = Known(a)"), ("inner(a)", "w = WriteFile(a)")];
     let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
     let bytes = GraphDef { nodes: vec![y], library: Some(library) }.encode_to_vec();

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use tensorflow::{Code as TfCode, FetchToken, Graph, Operation, Output, SavedModelBundle, SessionOptions, SessionRunArgs, Status};
 
 use super::free_memory;
-use super::probe::{probe, InterOp};
+use super::probe::{probe, Clock, InterOp};
 use super::readable;
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
@@ -19,10 +20,11 @@ use crate::batch::merged_dims;
 use crate::error::{Code, Error};
 use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
+use crate::rows::Rows;
 use crate::saved_model;
 use crate::session::{Session, Trial};
 use crate::shape::Dims;
-use crate::signature::Signature;
+use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
 /// The signature that TensorFlow 2 adds to every SavedModel for its own use.
@@ -53,6 +55,7 @@ struct Method {
     trial: Trial,
     /// Why the signature was not tried at load, if a trial could have changed the model.
     untried: Option<String>,
+    rows: Rows,
 }
 
 impl SavedModelSession {
@@ -89,18 +92,22 @@ impl SavedModelSession {
             }
             method.untried = method.find_untried(known.as_ref()).map_err(failed)?;
             method.trial = method.without_kernel(known.as_ref()).map_err(failed)?;
+            method.rows = method.rows_by_graph(known.as_ref(), &signature).map_err(failed)?;
             methods.push(method);
             signatures.push(signature);
         }
         let mut this = Self { session: bundle.session, signatures, methods };
+        let is_tried = |method: &Method| method.untried.is_none() && method.trial == Trial::NotTried;
+        let mut clock = Clock::start(this.methods.iter().filter(|method| is_tried(method)).count());
         for index in 0..this.methods.len() {
-            if this.methods[index].untried.is_some() || this.methods[index].trial != Trial::NotTried {
+            if !is_tried(&this.methods[index]) {
                 continue;
             }
-            let run = |inputs: &[Tensor], in_caller| this.run_in(index, &[inputs], in_caller, Duration::MAX);
-            let found = probe(&this.signatures[index], inter_op, run);
-            this.methods[index].run_in_caller = found.run_in_caller;
-            this.methods[index].trial = found.trial;
+            let run = |inputs: &[Tensor], in_caller, time| this.run_in(index, &[inputs], in_caller, time);
+            let found = probe(&this.signatures[index], inter_op, &mut clock, run);
+            let method = &mut this.methods[index];
+            method.rows = found.rows.or_by_graph(method.rows.clone());
+            (method.run_in_caller, method.trial) = (found.run_in_caller, found.trial);
         }
         free_memory::give_back();
         Ok(this)
@@ -188,12 +195,17 @@ impl Session for SavedModelSession {
     fn trial(&self, signature: usize) -> Trial {
         self.methods[signature].trial.clone()
     }
+
+    fn rows(&self, signature: usize) -> Rows {
+        self.methods[signature].rows.clone()
+    }
 }
 
 impl Method {
     fn new(feeds: Vec<Place>, fetches: Vec<Fetch>, run_in_caller: bool) -> Self {
         let has_outlasted = AtomicBool::new(false);
-        Self { feeds, fetches, run_in_caller, has_outlasted, trial: Trial::NotTried, untried: None }
+        let rows = Rows::Unproven(String::new());
+        Self { feeds, fetches, run_in_caller, has_outlasted, trial: Trial::NotTried, untried: None, rows }
     }
 
     /// Finds the reason why a trial at load could change the model. `known` is `None` if the operations of the graph are not known.
@@ -205,6 +217,20 @@ impl Method {
         let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
         let change = graph.state_change(&fetches, stateless_operations());
         Ok(change.map(|operation| format!("its operation {operation} may change the model's state")))
+    }
+
+    /// Finds what the graph says of the rows of the signature.
+    fn rows_by_graph(&self, known: Option<&graph::Graph>, signature: &Signature) -> Result<Rows, Status> {
+        let why = self.untried.clone().unwrap_or_else(|| "it cannot be tried on made-up rows".to_owned());
+        let Some(graph) = known.filter(|_| signature.is_batchable()) else { return Ok(Rows::Unproven(why)) };
+        let place = |operation: &Operation, output: i32| Ok((operation.name()?, usize::try_from(output).unwrap_or_default()));
+        let feed = |((operation, output), spec): (&Place, &TensorSpec)| Ok((place(operation, *output)?, sizes(spec)));
+        let feeds = self.feeds.iter().zip(&signature.inputs).map(feed).collect::<Result<Vec<_>, Status>>()?;
+        let fetches = self.operations().map(|(operation, output)| place(operation, output)).collect::<Result<Vec<_>, Status>>()?;
+        let found = graph.rows(&feeds, &fetches);
+        // A run may read the state that it has written, and the graph does not follow such values.
+        let is_whole = self.untried.is_none();
+        Ok(found.filter(|rows| is_whole || *rows != Rows::Independent).unwrap_or(Rows::Unproven(why)))
     }
 
     /// Finds an operation that this TensorFlow cannot run. The trial on zeros would find it too, but not each signature gets one.
@@ -243,13 +269,21 @@ impl Method {
     }
 }
 
+/// The sizes of the dimensions that may be fed to an input, as many as the signature declares. -1 stands for any size.
+fn sizes(spec: &TensorSpec) -> Vec<i64> {
+    let declared = spec.shape.dims().unwrap_or_default();
+    let inferred = spec.feed.inferred().dims().filter(|dims| dims.len() == declared.len());
+    let size = |dim: &Option<usize>| dim.and_then(|dim| i64::try_from(dim).ok()).unwrap_or(-1);
+    inferred.map_or_else(|| vec![-1; declared.len()], |dims| dims.iter().map(size).collect())
+}
+
 /// Reads the operations of the graph. `None` if the graph cannot be read, or if its constants would take much memory.
 fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     let bytes = ["saved_model.pb", "saved_model.pbtxt"].iter().find_map(|name| fs::metadata(directory.join(name)).ok())?.len();
     if bytes > READ_BYTES_MAX {
         return None;
     }
-    graph::Graph::parse(&graph.graph_def().ok()?).ok()
+    graph::Graph::read(Bytes::from(graph.graph_def().ok()?)).ok()
 }
 
 /// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, `DataLoss` if it finds bytes damaged,

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tfweb_engine::{Side, Signature, TensorSpec, Unserved};
 
-use crate::models::{Model, ModelSummary, Version};
+use crate::models::{Model, ModelSummary, Servable, Version};
 
 #[derive(Serialize)]
 pub(super) struct SignatureJson<'a> {
     name: &'a str,
     inputs: BTreeMap<&'a str, SpecJson<'a>>,
     outputs: BTreeMap<&'a str, SpecJson<'a>>,
+    /// Why each request runs alone and whole although the signature has rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs_alone: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +47,9 @@ pub(super) struct ModelJson<'a> {
     labels: &'a BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// The signatures whose requests share runs although nobody knows whether their rows are independent, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unproven: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -55,9 +61,11 @@ struct VersionJson<'a> {
 }
 
 /// Describes a signature.
-pub(super) fn signature(signature: &Signature) -> SignatureJson<'_> {
+pub(super) fn signature(servable: &Servable) -> SignatureJson<'_> {
+    let signature = servable.handle.signature();
     let inputs = specs(signature, Side::Input, &signature.inputs);
-    SignatureJson { name: &signature.name, inputs, outputs: specs(signature, Side::Output, &signature.outputs) }
+    let outputs = specs(signature, Side::Output, &signature.outputs);
+    SignatureJson { name: &signature.name, inputs, outputs, runs_alone: servable.handle.runs_alone() }
 }
 
 /// Describes what is served of a side of a signature, and what is not.
@@ -81,7 +89,7 @@ fn spec_json(spec: &TensorSpec) -> SpecJson<'_> {
 
 /// Describes all signatures of a version.
 pub(super) fn version(version: &Version) -> Vec<SignatureJson<'_>> {
-    version.servables.iter().map(|servable| signature(servable.handle.signature())).collect()
+    version.servables.iter().map(signature).collect()
 }
 
 /// Describes a model, for the list of models.
@@ -99,5 +107,6 @@ pub(super) fn model(model: &Model) -> ModelJson<'_> {
         versions: versions.collect(),
         labels: &model.labels,
         warnings: newest.map(|version| version.warnings()).unwrap_or_default(),
+        unproven: newest.map(|version| version.unproven()).unwrap_or_default(),
     }
 }

@@ -168,7 +168,7 @@ fn models_and_signatures_say_how_their_rows_run() {
 
 #[test]
 fn the_log_names_signatures_that_run_alone_and_those_that_are_not_there() {
-    let process = Process::serve(&format!("--model tests/models/rows --batch_size rows/sums=32,rows/nowhere=1,other/sums=1"));
+    let process = Process::serve("--model tests/models/rows --batch_size rows/sums=32,rows/nowhere=1,other/sums=1");
     let says = |text: &str| process.stderr().iter().any(|line| line.contains("WARN") && line.contains(text));
     // The graph tells it, so that it takes no time.
     assert!(says(r#"signature "batch_norm_learns": each request runs alone and whole"#), "{:#?}", process.stderr());

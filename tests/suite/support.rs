@@ -18,15 +18,15 @@ use tfweb::server::{Models, Server, Stopped};
 use tfweb::watched_files::LookAgain;
 use tfweb_actors::{start_arbiter, ModelHandle};
 use tfweb_engine::tensorflow::{load_library, SavedModelSession};
-use tfweb_engine::{Error, Rows, Session};
+use tfweb_engine::Session;
 use tfweb_store::{list_directory, ModelUri};
 
 use crate::client::{Connection, Request, Response};
 
 /// The limit of every wait for something that will come soon. Only a wait for something that never comes reaches it.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// How often a model is loaded again until its trials had time enough.
-const LOADS_MAX: usize = 20;
+/// The limit of the trials of a model's signatures.
+const TRIALS_MAX: Duration = Duration::from_secs(600);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -108,25 +108,14 @@ pub(crate) fn load(config: &Config) -> Vec<Loaded> {
         let (version, session) = sessions.entry(path.clone()).or_insert_with(|| {
             let listing = list_directory(path).unwrap_or_else(|error| panic!("{error}"));
             let version = listing.newest().expect("a complete version");
-            let load = || SavedModelSession::load(&path.join(&version.directory), &config.tags, config.inter_op);
-            (version.number, Arc::new(tried(load).unwrap_or_else(|error| panic!("{error}"))))
+            // On a busy machine trials take longer, and no test is about their time.
+            let (directory, tags) = (path.join(&version.directory), &config.tags);
+            let session = SavedModelSession::load_within(&directory, tags, config.inter_op, TRIALS_MAX);
+            (version.number, Arc::new(session.unwrap_or_else(|error| panic!("{error}"))))
         });
         Loaded { name: spec.name.clone(), version: *version, session: Arc::clone(session) }
     };
     config.models.iter().map(load).collect()
-}
-
-/// Loads a model again until all its trials had time enough: on a busy machine they may not.
-pub(crate) fn tried(load: impl Fn() -> Result<SavedModelSession, Error>) -> Result<SavedModelSession, Error> {
-    let is_late = |rows: Rows| matches!(rows, Rows::Unproven(why) if why.contains("no more time"));
-    let mut session = load()?;
-    for _ in 0..LOADS_MAX {
-        if !(0..session.signatures().len()).any(|index| is_late(session.rows(index))) {
-            break;
-        }
-        session = load()?;
-    }
-    Ok(session)
 }
 
 /// The session of one real model.

@@ -15,9 +15,9 @@ use crate::signature::{Side, Signature, TensorSpec};
 use crate::tensor::Tensor;
 use crate::with_scalar::with_scalar;
 
-/// How long the trials of all signatures of a model may take, beside the first run of each, which takes what it takes. The time that
-/// one signature does not need is for those behind it. It is about what loading a large model takes.
-const TRIALS_TIME: Duration = Duration::from_secs(3);
+/// How long the trials of all signatures of a model may take, beside the first run of each, which takes as long as it takes. The time
+/// that one signature does not need is for those behind it. Loading a large model takes about as long.
+pub(super) const TRIALS_TIME: Duration = Duration::from_secs(3);
 /// How long the comparison for one signature may take, so that a model with many signatures still starts quickly.
 const COMPARE_TIME: Duration = Duration::from_millis(100);
 /// The most runs of each kind in a comparison. After this many, the time of the fastest no longer changes.
@@ -46,21 +46,25 @@ pub(super) struct Probe {
 
 /// The time for the trials of the signatures of a model.
 pub(super) struct Clock {
-    begun: Instant,
+    left: Duration,
     /// The signatures that are still to be tried.
-    left: u32,
+    signatures: usize,
 }
 
 impl Clock {
-    pub(super) fn start(signatures: usize) -> Self {
-        Self { begun: Instant::now(), left: signatures.try_into().unwrap_or(u32::MAX) }
+    pub(super) const fn new(time: Duration, signatures: usize) -> Self {
+        Self { left: time, signatures }
     }
 
-    /// Gives the end of the next signature's time: its share of what is left.
-    fn next_end(&mut self) -> Instant {
-        let share = TRIALS_TIME.saturating_sub(self.begun.elapsed()) / self.left.max(1);
-        self.left = self.left.saturating_sub(1);
-        Instant::now() + share
+    /// Lets the next signature be tried until the end of its time: half of what is left, and all of it for the last one. Most signatures
+    /// need little of theirs.
+    fn next<T>(&mut self, try_until: impl FnOnce(Instant) -> T) -> T {
+        let begun = Instant::now();
+        let share = if self.signatures > 1 { self.left / 2 } else { self.left };
+        let tried = try_until(begun + share);
+        self.signatures = self.signatures.saturating_sub(1);
+        self.left = self.left.saturating_sub(begun.elapsed());
+        tried
     }
 }
 
@@ -72,38 +76,35 @@ pub(super) fn probe(
     clock: &mut Clock,
     run: impl Fn(&[Tensor], bool, Duration) -> Result<Vec<Tensor>, Error>,
 ) -> Probe {
-    let end = clock.next_end();
-    let mut probe = on_zeros(signature, inter_op, end, |inputs, in_caller| run(inputs, in_caller, Duration::MAX));
-    if signature.is_batchable() && may_be_tried(signature) && probe.trial.warning().is_none() {
-        // In TensorFlow's pool, which can end a run.
-        probe.rows = rows::prove(signature, end, &|inputs, time| run(inputs, false, time));
-    }
-    probe
+    let (trial, inputs) = on_zeros(signature, |inputs| run(inputs, inter_op != InterOp::Pool, Duration::MAX));
+    clock.next(|end| {
+        let rows = if signature.is_batchable() && may_be_tried(signature) && trial.warning().is_none() {
+            // In TensorFlow's pool, which can end a run.
+            rows::prove(signature, end, &|inputs, time| run(inputs, false, time))
+        } else {
+            Rows::Unproven("it cannot be tried on made-up rows".to_owned())
+        };
+        let run_in_caller = match (inter_op, inputs) {
+            (InterOp::Caller, _) => true,
+            (InterOp::Auto, Some(inputs)) => caller_is_faster(end, |in_caller| run(&inputs, in_caller, Duration::MAX)),
+            (InterOp::Auto | InterOp::Pool, _) => false,
+        };
+        Probe { run_in_caller, trial, rows }
+    })
 }
 
-/// Tries one signature on zeros, and on an image if it takes strings.
-fn on_zeros(
-    signature: &Signature,
-    inter_op: InterOp,
-    end: Instant,
-    run: impl Fn(&[Tensor], bool) -> Result<Vec<Tensor>, Error>,
-) -> Probe {
-    let rows = Rows::Unproven("it cannot be tried on made-up rows".to_owned());
-    let mut probe = Probe { run_in_caller: inter_op == InterOp::Caller, trial: Trial::NotTried, rows };
+/// Tries one signature on zeros, and on an image if it takes strings. Gives the inputs on which it has run.
+fn on_zeros(signature: &Signature, run: impl Fn(&[Tensor]) -> Result<Vec<Tensor>, Error>) -> (Trial, Option<Vec<Tensor>>) {
+    let mut trial = Trial::NotTried;
     for inputs in trial_inputs(signature) {
-        match run(&inputs, inter_op != InterOp::Pool) {
-            Ok(_) => {
-                if inter_op == InterOp::Auto {
-                    probe.run_in_caller = caller_is_faster(end, |in_caller| run(&inputs, in_caller));
-                }
-                return Probe { trial: Trial::Passed, ..probe };
-            }
+        match run(&inputs) {
+            Ok(_) => return (Trial::Passed, Some(inputs)),
             // Of several failures, the first is about zeros and empty strings.
-            Err(error) if probe.trial == Trial::NotTried => probe.trial = failed(&error),
+            Err(error) if trial == Trial::NotTried => trial = failed(&error),
             Err(_) => {}
         }
     }
-    probe
+    (trial, None)
 }
 
 /// Makes the inputs to try, one set after another: zeros and empty strings, and for a signature with strings also an image.

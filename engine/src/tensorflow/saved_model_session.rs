@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tensorflow::{Code as TfCode, FetchToken, Graph, Operation, Output, SavedModelBundle, SessionOptions, SessionRunArgs, Status};
 
 use super::free_memory;
-use super::probe::{probe, Clock, InterOp};
+use super::probe::{probe, Clock, InterOp, TRIALS_TIME};
 use super::readable;
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
@@ -68,6 +68,14 @@ impl SavedModelSession {
     /// `NotFound` for a model without such a graph; `FailedPrecondition` for a model without its variables; otherwise TensorFlow's
     /// error. A fault of one signature is no error: its [`Signature::unserved`] says it.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
+        Self::load_within(directory, tags, inter_op, TRIALS_TIME)
+    }
+
+    /// Does the same, with another time for the trials of all signatures.
+    ///
+    /// # Errors
+    /// Those of [`SavedModelSession::load`].
+    pub fn load_within(directory: &Path, tags: &[String], inter_op: InterOp, trials_time: Duration) -> Result<Self, Error> {
         let declared = saved_model::signatures(directory, tags)?;
         let failed = |status: Status| {
             let Error { code, message } = error_of(&status);
@@ -98,7 +106,7 @@ impl SavedModelSession {
         }
         let mut this = Self { session: bundle.session, signatures, methods };
         let is_tried = |method: &Method| method.untried.is_none() && method.trial == Trial::NotTried;
-        let mut clock = Clock::start(this.methods.iter().filter(|method| is_tried(method)).count());
+        let mut clock = Clock::new(trials_time, this.methods.iter().filter(|method| is_tried(method)).count());
         for index in 0..this.methods.len() {
             if !is_tried(&this.methods[index]) {
                 continue;

@@ -73,7 +73,7 @@ fn version_of(path: &Path) -> Option<u64> {
 /// TensorFlow loads a graph without its variables. Each run then fails, so a copy that is not finished would look like a model.
 ///
 /// # Errors
-/// `NotFound` that lists the tag sets of the model; `FailedPrecondition` that names the missing file.
+/// `NotFound` that lists the tag sets of the model; `Aborted` that names the missing file, which may still come.
 pub(crate) fn signatures(directory: &Path, tags: &[String]) -> Result<Option<Signatures>, Error> {
     let mut graphs = graphs(directory);
     let has_tags = |graph: &MetaGraph| graph.tags().len() == tags.len() && tags.iter().all(|tag| graph.tags().contains(tag));
@@ -87,7 +87,7 @@ pub(crate) fn signatures(directory: &Path, tags: &[String]) -> Result<Option<Sig
         return Ok(Some(graph.signatures));
     }
     let text = format!("`{}` is not complete: its graph restores variables, and {VARIABLES} is missing", directory.display());
-    Err(Error::new(Code::FailedPrecondition, text))
+    Err(Error::new(Code::Aborted, text))
 }
 
 fn no_tags(directory: &Path, tags: &[String], graphs: &[MetaGraph]) -> Error {

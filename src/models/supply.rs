@@ -14,7 +14,7 @@ use super::loader::Loader;
 use super::model::{Model, Version};
 use super::spec::ModelSpec;
 use super::supply_log::{self, SupplyLog};
-use super::versions::{Source, Versions};
+use super::versions::{lacks_files, Source, Versions};
 use crate::observe::log::one_line;
 
 /// The pause before the next listing, after a listing that found changed files.
@@ -107,6 +107,14 @@ impl Supply {
         updated
     }
 
+    /// Logs what the model still waits for.
+    pub(super) fn log_waits(&mut self) {
+        self.log.lacking(&self.spec.uri, self.versions.incomplete());
+        if !self.versions.serves_none() {
+            self.log.labelled(self.spec.labels.iter().filter(|(_, &number)| !self.versions.is_served(number)));
+        }
+    }
+
     async fn list_and_load(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
         let listing = self.list().await?;
         loop {
@@ -135,7 +143,7 @@ impl Supply {
             return error.clone();
         }
         if let Some(failure) = self.versions.failure() {
-            return Error::new(Code::FailedPrecondition, failure.clone());
+            return Error::new(Code::FailedPrecondition, failure.message.clone());
         }
         let uri = &self.spec.uri;
         let fault = listing.versions.iter().rev().find_map(|version| Some((version.number, version.fault.as_ref()?)));
@@ -204,13 +212,15 @@ impl Supply {
                 self.versions.mark_served(source, version);
             }
             Err(error) => {
-                self.log.load_failed(&self.spec.uri, number, start.elapsed(), &error);
+                if !lacks_files(&error) {
+                    self.log.load_failed(&self.spec.uri, number, start.elapsed(), &error);
+                }
                 // Broken files stay broken. An origin that did not answer, or files that changed meanwhile, may work the next
                 // time.
                 if error.code == Code::Unavailable {
                     return Err(error);
                 }
-                self.versions.mark_failed(source, number, error.message);
+                self.versions.mark_failed(source, number, error);
             }
         }
         Ok(())

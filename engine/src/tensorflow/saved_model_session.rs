@@ -117,7 +117,7 @@ impl SavedModelSession {
             method.rows = found.rows.or_by_graph(method.rows.clone());
             (method.run_in_caller, method.trial) = (found.run_in_caller, found.trial);
         }
-        free_memory::give_back();
+        free_memory::give_back_tensorflows();
         Ok(this)
     }
 
@@ -193,7 +193,8 @@ impl Session for SavedModelSession {
     }
 
     fn rest(&self) {
-        free_memory::give_back();
+        free_memory::give_back_tensorflows();
+        free_memory::give_back_memory();
     }
 
     fn may_be_tried(&self, signature: usize) -> bool {

@@ -22,7 +22,7 @@ const REQUEST_TIMEOUT_MS_LIMIT: usize = 86_400_000;
 #[derive(StructOpt, Clone, Debug)]
 #[structopt(name = "Running and batching")]
 pub struct RunFlags {
-    /// Maximum number of rows in a batch that several requests share. With 1 each request runs alone and whole. 32,model/signature=1 gives a signature another number, and batches it without asking whether its rows are independent
+    /// Maximum number of rows in a batch that several requests share. With 1 each request runs alone and whole. 32,model/signature=1 gives one signature its own number, whether its rows are independent or not
     #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = batch_rows))]
     pub batch_size: BatchRows,
     /// Maximum number of requests that wait or run in one model. Further requests are answered with 503 and Retry-After

@@ -158,7 +158,7 @@ impl Loader {
             Servable { meter: metrics.signature(name), defaults, trial, handle }
         };
         let servables = handles.into_iter().enumerate().map(servable).collect();
-        Ok(Arc::new(Version { number, servables, _metrics: metrics }))
+        Ok(Arc::new(Version { number, servables, lacks_assets: session.lacks_assets(), _metrics: metrics }))
     }
 
     /// The signatures of a model that are chosen by name, and that are not there or have no rows.

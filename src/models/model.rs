@@ -89,6 +89,8 @@ pub struct Version {
     pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
+    /// Whether it was loaded without its initialiser, because an asset is missing.
+    pub(super) lacks_assets: bool,
     /// Kept as long as the version lives. The registry counts a version as ended when nobody else holds its metrics.
     pub(super) _metrics: Arc<VersionMetrics>,
 }
@@ -236,7 +238,8 @@ impl Version {
                 let flag = format!("--batch_size MODEL/{}=ROWS", signature.name);
                 format!("each request runs alone and whole, because its rows depend on each other: {why}; {flag} batches it all the same")
             });
-            let all = servable.trial.warning().map(str::to_owned).into_iter().chain(unserved).chain(alone);
+            let of_whole = servable.trial.warning().into_iter().chain(signature.fault()).map(str::to_owned);
+            let all = of_whole.chain(unserved).chain(alone);
             all.map(|warning| format!("signature {:?}: {warning}", signature.name)).collect::<Vec<_>>()
         };
         self.servables.iter().flat_map(of_servable).collect()

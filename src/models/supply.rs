@@ -35,6 +35,8 @@ pub(super) struct Supply {
     versions: Versions,
     /// The versions that wait to be loaded. The first one is being loaded.
     pending: Vec<u64>,
+    /// A loaded version that lacks assets. It is served if no other one can be.
+    held: Option<(Source, Arc<Version>)>,
     error: Option<Error>,
     log: SupplyLog,
 }
@@ -44,7 +46,8 @@ impl Supply {
     /// logged here.
     pub(super) fn new(loader: Arc<Loader>, spec: ModelSpec, is_alone: bool) -> Self {
         let log = SupplyLog::new(&spec.name, is_alone);
-        Self { loader, spec, origin: None, versions: Versions::default(), pending: Vec::new(), error: None, log }
+        let versions = Versions::default();
+        Self { loader, spec, origin: None, versions, pending: Vec::new(), held: None, error: None, log }
     }
 
     /// Makes the supply of the same model by another spec. It serves what this one serves, until an update finds versions at the
@@ -103,6 +106,7 @@ impl Supply {
     pub(super) async fn update(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
         let updated = self.list_and_load(show).await;
         self.pending.clear();
+        self.held = None;
         self.log.updated(updated.as_ref().err());
         updated
     }
@@ -122,6 +126,9 @@ impl Supply {
             let is_pending = |number: &u64| !self.versions.is_up_to_date(&self.spec.uri, *number);
             self.pending = wanted.iter().copied().filter(is_pending).collect();
             let Some(&number) = self.pending.first() else {
+                if let Some((source, version)) = self.held.take().filter(|_| self.versions.serves_none()) {
+                    self.versions.mark_served(source, version);
+                }
                 self.versions.unload_all_but(&wanted);
                 self.log.settled();
                 break;
@@ -209,7 +216,13 @@ impl Supply {
         match loaded.and_then(|version| self.checked(version)) {
             Ok(version) => {
                 self.log.loaded(&self.spec.uri, &version, start.elapsed());
-                self.versions.mark_served(source, version);
+                if version.lacks_assets && self.versions.serves_none() && self.held.is_none() {
+                    let text = format!("version {number} lacks an asset; it is served if no other version can be");
+                    self.versions.mark_failed(source.clone(), number, Error::new(Code::Aborted, text));
+                    self.held = Some((source, version));
+                } else {
+                    self.versions.mark_served(source, version);
+                }
             }
             Err(error) => {
                 if !lacks_files(&error) {

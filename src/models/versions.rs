@@ -106,18 +106,21 @@ impl Versions {
     }
 
     /// Finds a signature whose trial run at load failed, although the trial of the version that `version` would take over from did
-    /// not. Says both.
+    /// not, or of which less is served. Says both.
     pub(super) fn worse_than_served(&self, uri: &ModelUri, version: &Version) -> Option<String> {
         // Of the same origin, a version takes over from those below it. Numbers of two origins cannot be compared.
         let takes_over = |number: u64, source: &Source| source.uri != *uri || number <= version.number;
         let mut served = self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.served.as_ref()?)));
         let (_, (_, old)) = served.rfind(|(number, (source, _))| takes_over(*number, source))?;
         version.servables.iter().find_map(|servable| {
-            let (name, failure) = (&servable.handle.signature().name, servable.trial.failure()?);
+            let (signature, number) = (servable.handle.signature(), old.number);
+            let name = &signature.name;
             let before = old.servables.iter().find(|old| old.handle.signature().name == *name)?;
-            let number = old.number;
-            (before.trial == Trial::Passed)
-                .then(|| format!("signature {name:?}: {failure}; version {number} passed this trial and stays until it is removed"))
+            if let Some(lost) = signature.loses(before.handle.signature()) {
+                return Some(format!("signature {name:?}: {lost}; version {number} serves it and stays until it is removed"));
+            }
+            let failure = servable.trial.failure().filter(|_| before.trial == Trial::Passed)?;
+            Some(format!("signature {name:?}: {failure}; version {number} passed this trial and stays until it is removed"))
         })
     }
 

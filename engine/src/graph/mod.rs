@@ -5,19 +5,25 @@
 //! - `effects`: which operations may change state.
 //! - `rows`: follows the rows of a run; `row_rules`: which operations keep rows apart; `facts`: what the attributes of a node say;
 //!   `values`: what is known of a tensor.
+//! - `initialised`: what a model's initialiser sets up, and which fetches need it.
 //! - `nodes`: the nodes of a graph or a function, and which node takes the outputs of which.
 //! - `operations`: the lists of operations by the shapes that they take.
 //! - `proto`: the fields of a GraphDef that are read.
+//! - `text`: graphs written as text, for tests.
 
 mod demands;
 mod effects;
 mod facts;
+mod initialised;
 mod nodes;
 mod operations;
 mod proto;
 mod row_rules;
 mod rows;
+#[cfg(test)]
+mod text;
 mod values;
 
 pub(crate) use demands::{Demands, Graph};
 pub(crate) use effects::stateless_operations;
+pub(crate) use initialised::Initialised;

@@ -28,6 +28,8 @@ pub(super) struct Node {
     /// All functions that this node may run, such as the body of a loop.
     pub(super) functions: Vec<String>,
     pub(super) facts: Facts,
+    /// The name under which other nodes find what this node holds. Often empty.
+    pub(super) shared_name: String,
 }
 
 #[derive(Debug)]
@@ -76,11 +78,13 @@ impl Node {
         let (inputs, places) = inputs.into_iter().map(|input| named(input)).unzip();
         let controls = controls.into_iter().map(|control| control[1..].to_owned()).collect();
         let function = node.attributes.get("f").and_then(|value| value.function.as_ref()).map(|function| function.name.clone());
+        let shared_name = node.attributes.get("shared_name").map(|value| String::from_utf8_lossy(&value.text).into_owned());
         // TensorFlow's older graphs call a function by a node of its name.
         let mut functions = vec![node.op.clone()];
         let facts = Facts::of(&node.attributes);
         add_functions(node.attributes, &mut functions);
-        Self { name: node.name, op: node.op, inputs, places, controls, function, functions, facts }
+        let shared_name = shared_name.unwrap_or_default();
+        Self { name: node.name, op: node.op, inputs, places, controls, function, functions, facts, shared_name }
     }
 }
 

@@ -32,8 +32,8 @@ pub(super) struct NodeDef {
 pub(super) struct AttrValue {
     #[prost(message, optional, tag = "1")]
     pub(super) list: Option<ListValue>,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(super) text: Bytes,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) text: Vec<u8>,
     #[prost(int64, tag = "3")]
     pub(super) integer: i64,
     #[prost(bool, tag = "5")]

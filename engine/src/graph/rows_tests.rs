@@ -32,7 +32,7 @@ fn attribute(text: &str) -> (String, AttrValue) {
             let function = Some(NameAttrList { name: value.into(), ..NameAttrList::default() });
             ("f".into(), AttrValue { function, ..AttrValue::default() })
         }
-        "equation" => (name.into(), AttrValue { text: value.as_bytes().to_vec().into(), ..AttrValue::default() }),
+        "equation" => (name.into(), AttrValue { text: value.into(), ..AttrValue::default() }),
         "is_training" => (name.into(), AttrValue { switch: value == "1", ..AttrValue::default() }),
         _ => (name.into(), AttrValue { integer: value.parse().unwrap(), ..AttrValue::default() }),
     }

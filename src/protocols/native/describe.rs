@@ -15,6 +15,9 @@ pub(super) struct SignatureJson<'a> {
     /// Why each request runs alone and whole although the signature has rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     runs_alone: Option<&'a str>,
+    /// Why the signature as a whole is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unserved: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -65,7 +68,8 @@ pub(super) fn signature(servable: &Servable) -> SignatureJson<'_> {
     let signature = servable.handle.signature();
     let inputs = specs(signature, Side::Input, &signature.inputs);
     let outputs = specs(signature, Side::Output, &signature.outputs);
-    SignatureJson { name: &signature.name, inputs, outputs, runs_alone: servable.handle.runs_alone() }
+    let (unserved, runs_alone) = (signature.fault(), servable.handle.runs_alone());
+    SignatureJson { name: &signature.name, inputs, outputs, runs_alone, unserved }
 }
 
 /// Describes what is served of a side of a signature, and what is not.

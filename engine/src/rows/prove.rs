@@ -27,13 +27,15 @@ pub(crate) fn prove(signature: &Signature, deadline: Instant, run: Run<'_>) -> R
         let verdict = Proof::new(signature, kind, deadline, run).map(|proof| proof.verdict());
         match verdict {
             Some(Ok(verdict)) => return verdict,
-            Some(Err(Refused(error))) => {
-                refused.get_or_insert(format!("made-up rows were refused: {error}"));
-            }
+            // Another kind may run: words of one length, where the first have several.
+            Some(Err(Refused(verdict))) => match verdict {
+                Rows::Dependent(_) => refused = Some(verdict),
+                Rows::Independent | Rows::Unproven(_) => drop(refused.get_or_insert(verdict)),
+            },
             None => {}
         }
     }
-    Rows::Unproven(refused.unwrap_or_else(|| "its rows are too large to be made up".to_owned()))
+    refused.unwrap_or_else(|| Rows::Unproven("its rows are too large to be made up".to_owned()))
 }
 
 /// Runs of one kind of rows.
@@ -45,12 +47,14 @@ struct Proof<'a> {
     run: Run<'a>,
 }
 
-/// The signature takes no such rows.
-struct Refused(Error);
+/// The signature takes no such rows, at least not together. The verdict holds if it takes no others.
+struct Refused(Rows);
 
 /// Why a run gave no outputs that can be compared.
 enum Stop {
     Refused(Error),
+    /// It refused all rows together with this error, and takes each alone.
+    OnlyAlone(Error),
     Found(Rows),
 }
 
@@ -62,7 +66,11 @@ impl<'a> Proof<'a> {
     fn verdict(&self) -> Result<Rows, Refused> {
         match self.compare() {
             Ok(verdict) | Err(Stop::Found(verdict)) => Ok(verdict),
-            Err(Stop::Refused(error)) => Err(Refused(error)),
+            Err(Stop::Refused(error)) => Err(Refused(Rows::Unproven(format!("made-up rows were refused: {}", first_line(&error))))),
+            Err(Stop::OnlyAlone(error)) => {
+                let why = format!("it takes each of {ROWS} made-up rows alone, but not together: {}", first_line(&error));
+                Err(Refused(Rows::Dependent(why)))
+            }
         }
     }
 
@@ -126,13 +134,16 @@ impl<'a> Proof<'a> {
     /// All rows together were refused with this error. Finds out whether each of them would be taken alone.
     fn only_together(&self, error: Error) -> Stop {
         match ALL.iter().try_for_each(|row| self.run(&[*row]).map(|_| ())) {
-            Ok(()) => {
-                Stop::Found(Rows::Dependent(format!("it takes each of {ROWS} made-up rows alone, but not together: {error}")))
-            }
+            Ok(()) => Stop::OnlyAlone(error),
             Err(Stop::Found(verdict)) => Stop::Found(verdict),
-            Err(Stop::Refused(_)) => Stop::Refused(error),
+            Err(Stop::Refused(_) | Stop::OnlyAlone(_)) => Stop::Refused(error),
         }
     }
+}
+
+/// The first line of an error. TensorFlow adds further ones, with the names of nodes.
+fn first_line(error: &Error) -> &str {
+    error.message.lines().next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -110,10 +110,24 @@ fn outputs_that_are_not_the_rows_are_found() {
 
 #[test]
 fn a_signature_that_takes_only_one_row_is_found() {
-    let one = |x: &[f32]| if x.len() == 1 { Ok(x.to_vec()) } else { Err(Error::invalid("expected 1 row")) };
+    let one = |x: &[f32]| if x.len() == 1 { Ok(x.to_vec()) } else { Err(Error::invalid("expected 1 row\n\t [[node]]")) };
     let (verdict, _) = proved(one);
     let Rows::Dependent(why) = &verdict else { panic!("{verdict:?}") };
     assert_eq!(why, "it takes each of 5 made-up rows alone, but not together: expected 1 row");
+}
+
+#[test]
+fn rows_of_several_lengths_may_be_refused_together() {
+    let of_one_length = |inputs: &[Tensor], _: Duration| {
+        let strings = inputs[0].as_strings().unwrap();
+        let sums: Vec<f32> = strings.iter().map(|string| string.iter().map(|byte| f32::from(*byte)).sum()).collect();
+        let is_one = strings.iter().all(|string| string.len() == strings.get(0).len());
+        let output = || vec![Tensor::from_vec(&[sums.len()], sums.clone())];
+        is_one.then(output).ok_or_else(|| Error::invalid("expected strings of one length"))
+    };
+    let mut signature = column(DType::String);
+    signature.outputs[0].dtype = DType::Float32;
+    assert_eq!(prove(&signature, long(), &of_one_length), Rows::Independent);
 }
 
 #[test]

@@ -67,6 +67,10 @@ fn the_models_of_the_tests_and_examples_are_judged() {
     check("examples/digits", &[], &[]);
     check("tests/models/kitchen", &["batch_rows", "fewer_rows", "slow", "zero_rows"], &["nan", "stateful"]);
     check("tests/models/examples", &["one_row"], &[]);
+    let unproven = ["draw", "insert", "nested", "read", "write"];
+    check("tests/models/engine", &["busy"], &unproven);
+    let dependent = ["embedding_sum", "gather", "segments", "strings"];
+    check("tests/models/operations", &dependent, &["cosine", "inverse_fourier"]);
 }
 
 /// The numbers of 64 rows, some of them the same.

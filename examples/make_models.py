@@ -23,6 +23,8 @@
     odd               tests/models/odd, models with a signature that cannot be
                       served whole: ragged, sparse, quantised, not there,
                       impossible, without an asset
+    rows              tests/models/rows/1, signatures that keep rows apart, or
+                      do not
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 
@@ -40,6 +42,7 @@ import sys
 from engine_models import engine, engine_v1, feeding
 from odd_models import odd
 from operation_models import operations
+from row_models import rows
 from saving import EXAMPLES, SEED, save, signature
 from test_models import (
     broken_variables, examples, half_plus_three, half_plus_two, kitchen,
@@ -197,7 +200,7 @@ def digits() -> None:
 MODELS = {f.__name__: f
           for f in (digits, half_plus_two, half_plus_three, kitchen,
                     examples, operations, odd, broken_variables, no_kernel,
-                    engine, engine_v1, feeding)}
+                    engine, engine_v1, feeding, rows)}
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::{Addr, ArbiterHandle};
 use futures::channel::oneshot;
-use tfweb_engine::{Code, Error, Session, Signature, Tensor};
+use tfweb_engine::{Code, Error, Rows, Session, Signature, Tensor, TensorSpec};
 use tfweb_limits::{Admission, Deadline, Full, Ledger, Stage};
 
 use crate::caller::{Caller, Prediction};
@@ -55,6 +55,8 @@ pub struct ModelHandle {
     signature: Arc<Signature>,
     /// The most rows in one session run; 1 if no two requests share a run.
     batch_rows_max: usize,
+    /// The session's verdict on the rows, if it decides whether requests share runs.
+    rows: Option<Arc<Rows>>,
     /// Whether a [`Purge`] is on its way to the actor.
     purging: Arc<AtomicBool>,
     gauges: Arc<RowGauges>,
@@ -62,7 +64,8 @@ pub struct ModelHandle {
 }
 
 /// Starts the actors of a model in `arbiter`. Gives a handle for each of the session's signatures, in their order. `figures` gives
-/// the figures of the signature that it is asked for. `ledger` counts the outputs of requests that run in parts.
+/// the figures of the signature that it is asked for. `chosen` gives the most rows in one run of it, if somebody has chosen them for
+/// this signature, and then its rows count as independent. `ledger` counts the outputs of requests that run in parts.
 ///
 /// # Errors
 /// The system's error if it does not start another thread.
@@ -72,6 +75,7 @@ pub fn start_model(
     policy: Policy,
     ledger: &Arc<Ledger>,
     figures: impl Fn(&str) -> SignatureFigures,
+    chosen: impl Fn(&str) -> Option<usize>,
 ) -> io::Result<Vec<ModelHandle>> {
     let figures = session.signatures().iter().map(|signature| figures(&signature.name));
     let (gauges, observers): (Vec<_>, Vec<_>) = figures.map(|figures| (figures.gauges, figures.observer)).unzip();
@@ -82,20 +86,33 @@ pub fn start_model(
     let admission = Admission::new(policy.queue_requests_max, policy.queue_bytes_max);
     let handle = |((index, signature), gauges): ((usize, &Signature), Arc<RowGauges>)| {
         let purging = Arc::new(AtomicBool::new(false));
-        let (session, batch_rows_max) = (session_actor.clone(), policy.batch_rows_max);
-        let actor = ModelActor::start_in(arbiter, session, index, batch_rows_max, Arc::clone(&purging), Arc::clone(&gauges));
+        let (batch_rows_max, rows) = sharing(signature, policy, chosen(&signature.name), || session.rows(index));
+        let (session, purge) = (session_actor.clone(), Arc::clone(&purging));
+        let actor = ModelActor::start_in(arbiter, session, index, batch_rows_max, purge, Arc::clone(&gauges));
         ModelHandle {
             actor,
             admission: Arc::clone(&admission),
             signature: Arc::new(signature.clone()),
-            // In batches of one row every request runs whole and counts as one row.
-            batch_rows_max: if signature.is_batchable() { batch_rows_max } else { 1 },
+            batch_rows_max,
+            rows: rows.map(Arc::new),
             purging,
             gauges,
             watch: Arc::clone(&watch),
         }
     };
     Ok(session.signatures().iter().enumerate().zip(gauges).map(handle).collect())
+}
+
+/// Decides the most rows in one run of a signature. In batches of one row every request runs whole and counts as one row. Gives also
+/// what is known about its rows, if that has decided.
+fn sharing(signature: &Signature, policy: Policy, chosen: Option<usize>, rows: impl Fn() -> Rows) -> (usize, Option<Rows>) {
+    let batch_rows_max = if signature.is_batchable() { chosen.unwrap_or(policy.batch_rows_max) } else { 1 };
+    if batch_rows_max == 1 || chosen.is_some() {
+        return (batch_rows_max, None);
+    }
+    let rows = rows();
+    let batch_rows_max = if matches!(rows, Rows::Dependent(_)) { 1 } else { batch_rows_max };
+    (batch_rows_max, Some(rows))
 }
 
 impl ModelHandle {
@@ -111,6 +128,25 @@ impl ModelHandle {
         self.batch_rows_max > 1
     }
 
+    /// Why each request runs alone and whole, if its rows would depend on those of others.
+    #[must_use]
+    pub fn runs_alone(&self) -> Option<&str> {
+        match self.rows.as_deref() {
+            Some(Rows::Dependent(why)) => Some(why),
+            Some(Rows::Independent | Rows::Unproven(_)) | None => None,
+        }
+    }
+
+    /// Why nobody knows whether the rows of requests that share a run depend on each other. `None` if they are known not to, or if no
+    /// requests share a run.
+    #[must_use]
+    pub fn shares_unproven(&self) -> Option<&str> {
+        match self.rows.as_deref() {
+            Some(Rows::Unproven(why)) => Some(why),
+            Some(Rows::Independent | Rows::Dependent(_)) | None => None,
+        }
+    }
+
     /// How many requests of all signatures are inside the model, waiting or running.
     #[must_use]
     pub fn queued_requests(&self) -> usize {
@@ -122,6 +158,18 @@ impl ModelHandle {
     pub fn rows(&self, inputs: &[Tensor]) -> usize {
         let alone = || usize::from(inputs.iter().all(|tensor| tensor.element_count() > 0));
         rows_of(inputs, self.signature.is_batchable()).unwrap_or_else(alone)
+    }
+
+    /// The most rows in one run of these inputs. With fewer dimensions than the signature declares, what is known about rows does not
+    /// hold: a constant of the model could broadcast along them.
+    fn batch_rows_max(&self, inputs: &[Tensor]) -> usize {
+        let has_rank =
+            |(spec, tensor): (&TensorSpec, &Tensor)| spec.shape.dims().is_none_or(|declared| declared.len() <= tensor.dims().len());
+        if self.signature.inputs.iter().zip(inputs).all(has_rank) {
+            self.batch_rows_max
+        } else {
+            1
+        }
     }
 
     /// How long every run thread of the model has been in its run. `None` if a thread is free or no request waits for one.
@@ -145,13 +193,14 @@ impl ModelHandle {
     pub async fn predict(&self, inputs: Vec<Tensor>, deadline: Deadline, trace: Option<TraceLink>) -> Result<Prediction, Error> {
         self.signature.check_feeds(inputs.iter().map(Tensor::dims))?;
         // A large request counts as one batch: it waits for its first turn only, and a row in a larger part takes less time.
-        self.refuse_late(rows_of(&inputs, self.is_batchable()).unwrap_or(1).min(self.batch_rows_max), deadline)?;
+        let batch_rows_max = self.batch_rows_max(&inputs);
+        self.refuse_late(rows_of(&inputs, batch_rows_max > 1).unwrap_or(1).min(batch_rows_max), deadline)?;
         let bytes = inputs.iter().map(Tensor::byte_count).sum();
         let permit = self.admission.try_acquire(bytes).map_err(overloaded)?;
         let (sender, answer) = oneshot::channel();
         let started = Arc::new(AtomicBool::new(false));
         let caller = Caller::new(sender, Arc::clone(&started), permit);
-        let request = Request::new(inputs, bytes, self.batch_rows_max, deadline, trace, caller, Arc::clone(&self.gauges));
+        let request = Request::new(inputs, bytes, batch_rows_max, deadline, trace, caller, Arc::clone(&self.gauges));
         outbox::send(&self.actor, request);
         let mut guard = CallerGuard { handle: self, answered: false };
         let waited = deadline.limit(answer).await;

@@ -10,6 +10,7 @@ use crate::batch;
 use crate::dtype::DType;
 use crate::error::Error;
 use crate::feed::FeedShape;
+use crate::rows::Rows;
 use crate::session::Session;
 use crate::shape::PartialShape;
 use crate::signature::{Signature, TensorSpec};
@@ -38,6 +39,7 @@ pub enum Behaviour {
 pub struct FakeSession {
     signatures: Vec<Signature>,
     behaviour: Behaviour,
+    rows: Rows,
     progress: Mutex<Progress>,
     /// Tells of every change of the progress. A Condvar serves only one mutex.
     changed: Condvar,
@@ -73,7 +75,14 @@ impl FakeSession {
             outputs: vec![spec("y")],
             ..Signature::default()
         };
-        Self { signatures: names.iter().map(signature).collect(), behaviour, progress: Mutex::default(), changed: Condvar::new() }
+        let (signatures, rows) = (names.iter().map(signature).collect(), Rows::Independent);
+        Self { signatures, behaviour, rows, progress: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Makes the session say this about the rows of its signatures.
+    #[must_use]
+    pub fn with_rows(self, rows: Rows) -> Self {
+        Self { rows, ..self }
     }
 
     /// Makes every run wait at its start until [`FakeSession::release`] is called.
@@ -120,6 +129,10 @@ impl FakeSession {
 impl Session for FakeSession {
     fn signatures(&self) -> &[Signature] {
         &self.signatures
+    }
+
+    fn rows(&self, _: usize) -> Rows {
+        self.rows.clone()
     }
 
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {

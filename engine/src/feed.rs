@@ -48,6 +48,11 @@ impl FeedShape {
         Self { shape, demands, needs_elements }
     }
 
+    /// The shape that TensorFlow inferred.
+    pub(crate) const fn inferred(&self) -> &PartialShape {
+        &self.shape
+    }
+
     /// Whether a trial run may feed made-up values. It must not if they may end the process.
     pub(crate) const fn may_be_tried(&self) -> bool {
         !self.needs_elements

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::rows::Rows;
 use crate::signature::Signature;
 use crate::tensor::Tensor;
 
@@ -50,6 +51,12 @@ pub trait Session: Send + Sync {
     /// How the trial of the signature at load ended.
     fn trial(&self, _signature: usize) -> Trial {
         Trial::NotTried
+    }
+
+    /// Whether the rows of the signature are independent, so that requests may share a run and a large request may be divided.
+    fn rows(&self, signature: usize) -> Rows {
+        let _ = signature;
+        Rows::Unproven("nobody has looked".to_owned())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The flags of running models: batches, threads, and how long requests may wait.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use super::values::{number, within, Usage};
 
 /// Run threads, unless the flag is given: past four, TensorFlow's own threads already fill most machines.
 const RUN_THREADS_MAX: usize = 4;
+/// The maximum number of rows in a batch, unless the flag gives another one.
+const BATCH_ROWS_MAX: usize = 32;
 /// The largest number of threads that a flag takes: far past any use, and still a number that a system can start.
 const THREADS_LIMIT: usize = 256;
 /// The longest time that a request can be given: a day.
@@ -19,9 +22,9 @@ const REQUEST_TIMEOUT_MS_LIMIT: usize = 86_400_000;
 #[derive(StructOpt, Clone, Debug)]
 #[structopt(name = "Running and batching")]
 pub struct RunFlags {
-    /// Maximum number of rows in a batch that several requests share. With 1 each request runs alone and whole
-    #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = number))]
-    pub batch_size: usize,
+    /// Maximum number of rows in a batch that several requests share. With 1 each request runs alone and whole. 32,model/signature=1 gives one signature its own number, whether its rows are independent or not
+    #[structopt(long = "batch_size", env = "TFWEB_BATCH_SIZE", value_name = "ROWS", default_value = "32", parse(try_from_str = batch_rows))]
+    pub batch_size: BatchRows,
     /// Maximum number of requests that wait or run in one model. Further requests are answered with 503 and Retry-After
     #[structopt(long = "queue_size", env = "TFWEB_QUEUE_SIZE", value_name = "REQUESTS", default_value = "1024", parse(try_from_str = number))]
     pub queue_size: usize,
@@ -68,4 +71,34 @@ impl RunFlags {
             _ => InterOp::Auto,
         }
     }
+}
+
+/// The maximum number of rows in a batch.
+#[derive(Clone, Debug)]
+pub struct BatchRows {
+    /// That of all signatures that have none of their own, at least 1.
+    pub of_all: usize,
+    /// That of some signatures, by `model/signature`, at least 1.
+    pub of_signatures: BTreeMap<String, usize>,
+}
+
+/// Reads `ROWS`, or `MODEL/SIGNATURE=ROWS`, or several that commas separate.
+fn batch_rows(text: &str) -> Result<BatchRows, String> {
+    let (mut of_all, mut of_signatures) = (None, BTreeMap::new());
+    for text in text.split(',') {
+        let (name, rows) = text.rsplit_once('=').map_or((None, text), |(name, rows)| (Some(name.trim()), rows));
+        let rows = number(rows.trim())
+            .and_then(|rows: usize| if rows > 0 { Ok(rows) } else { Err("expected at least 1, got 0".into()) })?;
+        let is_named =
+            |name: &str| name.split_once('/').is_some_and(|(model, signature)| !model.is_empty() && !signature.is_empty());
+        let before = match name {
+            None => of_all.replace(rows),
+            Some(name) if is_named(name) => of_signatures.insert(name.to_owned(), rows),
+            Some(name) => return Err(format!("expected ROWS or MODEL/SIGNATURE=ROWS, got `{name}={rows}`")),
+        };
+        if before.is_some() {
+            return Err(format!("expected one number for {}, got another", name.unwrap_or("all signatures")));
+        }
+    }
+    Ok(BatchRows { of_all: of_all.unwrap_or(BATCH_ROWS_MAX), of_signatures })
 }

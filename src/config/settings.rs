@@ -1,5 +1,6 @@
 //! The settings of the server, checked, with types and units.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Config {
     pub tags: Vec<String>,
     /// The maximum number of rows in one session run, at least 1.
     pub batch_rows_max: usize,
+    /// The maximum number of rows in one session run of some signatures, by `model/signature`.
+    pub chosen_rows: Arc<BTreeMap<String, usize>>,
     /// The settings of the protocols.
     pub protocols: protocols::Settings,
     /// The pages of other origins that may call the server.
@@ -107,7 +110,8 @@ impl Config {
             cache_dir: models.cache_dir,
             strict_readiness: models.strict_readiness,
             tags: list("--tags", &models.tags)?,
-            batch_rows_max: at_least_one("batch_size", run.batch_size)?,
+            batch_rows_max: run.batch_size.of_all,
+            chosen_rows: Arc::new(run.batch_size.of_signatures.clone()),
             protocols: protocols::Settings {
                 batch_transpose: http.batch_transpose,
                 static_path: http.static_path()?,

@@ -113,6 +113,13 @@ fn values_that_mean_nothing_are_refused() {
         ("--batch_size ٣", "--batch_size: expected a whole number, got `٣`"),
         ("--batch_size 99999999999999999999", "--batch_size: expected a whole number"),
         ("--batch_size 1 --batch_size 2", "more than once"),
+        ("--batch_size 1,2", "--batch_size: expected one number for all signatures, got another"),
+        ("--batch_size m/s=1,m/s=2", "--batch_size: expected one number for m/s, got another"),
+        ("--batch_size s=1", "--batch_size: expected ROWS or MODEL/SIGNATURE=ROWS, got `s=1`"),
+        ("--batch_size /s=1", "--batch_size: expected ROWS or MODEL/SIGNATURE=ROWS, got `/s=1`"),
+        ("--batch_size m/s=0", "--batch_size: expected at least 1, got 0"),
+        ("--batch_size m/s=x", "--batch_size: expected a whole number, got `x`"),
+        ("--batch_size 32,", "--batch_size: expected a whole number, got ``"),
         ("--batch_siz", "'--batch_siz'"),
         ("-- --no_url", "--no_url"),
     ] {
@@ -129,6 +136,17 @@ fn values_are_taken_as_typed() {
     assert_eq!((host("[::1]"), host("::"), host("·a_b.example·")), ("::1".into(), "::".into(), "a_b.example".into()));
     let spaced = config("--model m --tags serve,·gpu --batch_size ·4·").unwrap();
     assert_eq!((spaced.tags, spaced.batch_rows_max), (vec!["serve".to_owned(), "gpu".into()], 4));
+}
+
+#[test]
+fn a_signature_may_have_a_batch_size_of_its_own() {
+    let rows = |line: &str| {
+        let config = config(&format!("--model m --batch_size {line}")).unwrap();
+        let chosen: Vec<(String, usize)> = config.chosen_rows.iter().map(|(name, rows)| (name.clone(), *rows)).collect();
+        (config.batch_rows_max, chosen)
+    };
+    assert_eq!(rows("4,m/sort=1"), (4, vec![("m/sort".into(), 1)]));
+    assert_eq!(rows("m/a/b=64,·m/c=d=·2·"), (32, vec![("m/a/b".into(), 64), ("m/c=d".into(), 2)]));
 }
 
 #[test]

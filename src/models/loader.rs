@@ -48,6 +48,8 @@ pub struct Loader {
     pub load: Load,
     /// The limits of each signature.
     pub policy: Policy,
+    /// The most rows in one run of some signatures, by `model/signature`.
+    pub chosen_rows: Arc<BTreeMap<String, usize>>,
     /// The thread on which the models' actors run.
     pub arbiter: ArbiterHandle,
     /// The memory of all requests.
@@ -164,8 +166,14 @@ impl Loader {
             let observer = Arc::new(RunCounter { figures: Arc::clone(&metrics.runs), tracer });
             SignatureFigures { gauges: Arc::clone(&metrics.gauges), observer }
         };
-        let handles = start_model(&self.arbiter, &session, self.policy, &self.ledger, figures)
+        let chosen = |signature: &str| self.chosen_rows.get(&format!("{model}/{signature}")).copied();
+        let handles = start_model(&self.arbiter, &session, self.policy, &self.ledger, figures, chosen)
             .map_err(|error| Error::internal(format!("cannot start run threads: {error}")))?;
+        for signature in self.not_chosen(model, &session) {
+            tracing::warn!(
+                "--batch_size names {model}/{signature}, which is no signature of that model whose requests could share runs"
+            );
+        }
         let servable = |(index, handle): (usize, ModelHandle)| {
             let name = &handle.signature().name;
             let defaults: BTreeMap<String, Tensor> = defaults.remove(name).unwrap_or_default();
@@ -174,6 +182,13 @@ impl Loader {
         };
         let servables = handles.into_iter().enumerate().map(servable).collect();
         Ok(Arc::new(Version { number, servables, lacks: session.lacks(), _metrics: metrics }))
+    }
+
+    /// The signatures of a model that are chosen by name, and that are not there or have no rows.
+    fn not_chosen<'a>(&'a self, model: &'a str, session: &'a Arc<dyn Session>) -> impl Iterator<Item = &'a str> {
+        let has_rows = |name: &str| session.signatures().iter().any(|signature| signature.name == name && signature.is_batchable());
+        let of_model = move |name: &'a String| name.strip_prefix(model)?.strip_prefix('/');
+        self.chosen_rows.keys().filter_map(of_model).filter(move |name| !has_rows(name))
     }
 }
 

@@ -224,7 +224,8 @@ fn not_loaded(what: &str, why: Option<&str>) -> Error {
 }
 
 impl Version {
-    /// The faults that the owner of the model should know: those that the trials at load have found, and the tensors that are not served.
+    /// The faults that the owner of the model should know: those that the trials at load have found, the tensors that are not served, and
+    /// the signatures whose requests share no runs although they have rows.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         if self.servables.is_empty() {
@@ -233,11 +234,22 @@ impl Version {
         let of_servable = |servable: &Servable| {
             let signature = servable.handle.signature();
             let unserved = signature.unserved.iter().map(ToString::to_string);
+            let alone = servable.handle.runs_alone().map(|why| {
+                let flag = format!("--batch_size MODEL/{}=ROWS", signature.name);
+                format!("each request runs alone and whole, because its rows depend on each other: {why}; {flag} batches it all the same")
+            });
             let of_whole = servable.trial.warning().into_iter().chain(signature.fault()).map(str::to_owned);
-            let all = of_whole.chain(unserved);
+            let all = of_whole.chain(unserved).chain(alone);
             all.map(|warning| format!("signature {:?}: {warning}", signature.name)).collect::<Vec<_>>()
         };
         self.servables.iter().flat_map(of_servable).collect()
+    }
+
+    /// The signatures whose requests share runs although nobody knows whether their rows are independent, and why.
+    #[must_use]
+    pub fn unproven(&self) -> BTreeMap<&str, &str> {
+        let handles = self.servables.iter().map(|servable| &servable.handle);
+        handles.filter_map(|handle| Some((handle.signature().name.as_str(), handle.shares_unproven()?))).collect()
     }
 
     /// Finds a signature. Without a name it takes `serving_default`, or the only signature.

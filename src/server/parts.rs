@@ -83,6 +83,7 @@ impl Models {
                 queue_bytes_max: config.queue_bytes_max,
                 run_threads: config.run_threads,
             },
+            chosen_rows: Arc::clone(&config.chosen_rows),
             arbiter: self.arbiter.handle(),
             ledger: Arc::clone(&self.ledger),
             registry: Arc::clone(&self.registry),

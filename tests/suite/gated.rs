@@ -3,21 +3,33 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tfweb_engine::{Error, Session, Signature, Tensor};
+use tfweb_engine::{Error, Rows, Session, Signature, Tensor};
 
 use crate::support::until;
 
 /// Another session behind a gate.
 pub(crate) struct Gated {
     inner: Arc<dyn Session>,
+    /// Whether the gate hides what the session knows of its rows.
+    hides_rows: bool,
     held: Mutex<bool>,
     released: Condvar,
     run_rows: Mutex<Vec<usize>>,
 }
 
 impl Gated {
+    /// A gate that hides what the session knows of its rows, so that all signatures with rows share runs.
     pub(crate) fn new(inner: Arc<dyn Session>) -> Arc<Self> {
-        Arc::new(Self { inner, held: Mutex::new(false), released: Condvar::new(), run_rows: Mutex::new(Vec::new()) })
+        Self::hiding(inner, true)
+    }
+
+    /// A gate that says what the session knows of its rows.
+    pub(crate) fn judged(inner: Arc<dyn Session>) -> Arc<Self> {
+        Self::hiding(inner, false)
+    }
+
+    fn hiding(inner: Arc<dyn Session>, hides_rows: bool) -> Arc<Self> {
+        Arc::new(Self { inner, hides_rows, held: Mutex::new(false), released: Condvar::new(), run_rows: Mutex::new(Vec::new()) })
     }
 
     /// Makes every run wait at its start until [`Gated::release`].
@@ -46,6 +58,14 @@ impl Gated {
 impl Session for Gated {
     fn signatures(&self) -> &[Signature] {
         self.inner.signatures()
+    }
+
+    fn rows(&self, signature: usize) -> Rows {
+        if self.hides_rows {
+            Rows::Unproven("hidden".to_owned())
+        } else {
+            self.inner.rows(signature)
+        }
     }
 
     fn run(&self, signature: usize, requests: &[&[Tensor]]) -> Result<Vec<Tensor>, Error> {

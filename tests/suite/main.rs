@@ -5,7 +5,7 @@
 //! - `http`: sizes, speeds, connections and ids, which a transcript cannot express.
 //! - `spoken`: heads and bodies that no library would send, and what clients send that few servers expect.
 //! - `http2`: the same port over HTTP/2, by curl, Go's client, h2load, and the single `frames` of this suite.
-//! - `batching`: which requests share a run, and which client gets which answer.
+//! - `batching`: which requests share a run, and which client gets which answer; `rows`: which signatures share runs at all.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself. The URLs lead to an `origin`, over `tls` or not.
 //! - `odd_models`: models with a signature that cannot be served whole. `missing_assets`: models whose initialiser fails.
@@ -85,6 +85,7 @@ mod process;
 mod proxies;
 mod readme;
 mod rolling;
+mod rows;
 mod serving_clients;
 mod shapes;
 mod shutdown;

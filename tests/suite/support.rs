@@ -25,6 +25,8 @@ use crate::client::{Connection, Request, Response};
 
 /// The limit of every wait for something that will come soon. Only a wait for something that never comes reaches it.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The limit of the trials of a model's signatures.
+const TRIALS_MAX: Duration = Duration::from_secs(600);
 /// How often to look.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -106,7 +108,9 @@ pub(crate) fn load(config: &Config) -> Vec<Loaded> {
         let (version, session) = sessions.entry(path.clone()).or_insert_with(|| {
             let listing = list_directory(path).unwrap_or_else(|error| panic!("{error}"));
             let version = listing.newest().expect("a complete version");
-            let session = SavedModelSession::load(&path.join(&version.directory), &config.tags, config.inter_op);
+            // On a busy machine trials take longer, and no test is about their time.
+            let (directory, tags) = (path.join(&version.directory), &config.tags);
+            let session = SavedModelSession::load_within(&directory, tags, config.inter_op, TRIALS_MAX);
             (version.number, Arc::new(session.unwrap_or_else(|error| panic!("{error}"))))
         });
         Loaded { name: spec.name.clone(), version: *version, session: Arc::clone(session) }

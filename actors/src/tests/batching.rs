@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures::future::join_all;
 use futures::FutureExt;
 use tfweb_engine::fake::{Behaviour, FakeSession};
-use tfweb_engine::{Code, Tensor};
+use tfweb_engine::{Code, Rows, Tensor};
 
-use super::support::{behind_a_held_run, column, soon, start, start_all, until, until_queued, values, POLICY};
+use super::support::{behind_a_held_run, column, soon, start, start_all, start_judged, until, until_queued, values, POLICY};
 use crate::model_handle::Policy;
 
 #[actix::test]
@@ -47,6 +47,36 @@ async fn inputs_that_disagree_on_rows_run_alone() {
     let dims: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().outputs[0].dims().to_vec()).collect();
     assert_eq!(dims, [vec![], vec![1]]);
     assert_eq!(fake.run_rows(), [1, 0, 1], "a scalar has no rows");
+}
+
+/// A constant of the model could broadcast along the rows, and then one would depend on the number of the others.
+#[actix::test]
+async fn requests_of_fewer_dimensions_run_alone() {
+    let (fake, handle) = start(Behaviour::Echo, POLICY);
+    let requests = [1, 100, 1].map(|rows| handle.predict(column(&vec![1.0; rows]), soon(), None));
+    let answers = behind_a_held_run(&fake, &handle, requests.into()).await;
+    let rows: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().outputs[0].dims()[0]).collect();
+    assert_eq!((rows, fake.run_rows()), (vec![1, 100, 1], vec![1, 1, 100, 1]));
+}
+
+#[actix::test]
+async fn dependent_rows_share_no_run_unless_their_user_says_so() {
+    for chosen in [None, Some(8)] {
+        let (fake, handle) = start_judged(Rows::Dependent("they are sorted".into()), chosen);
+        assert_eq!((handle.runs_alone().is_some(), handle.shares_unproven()), (chosen.is_none(), None));
+        let requests = [1, 40, 1].map(|rows| handle.predict(column(&vec![1.0; rows]), soon(), None));
+        behind_a_held_run(&fake, &handle, requests.into()).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+        let runs = fake.run_rows();
+        assert_eq!(runs.iter().sum::<usize>(), 43);
+        assert_eq!(runs == [1, 1, 40, 1], chosen.is_none(), "{runs:?}");
+        assert_eq!(runs.contains(&8), chosen.is_some(), "{runs:?}");
+    }
+    let (_, handle) = start_judged(Rows::Unproven("it is random".into()), None);
+    assert_eq!((handle.is_batchable(), handle.shares_unproven()), (true, Some("it is random")));
+    let (_, handle) = start_judged(Rows::Unproven("it is random".into()), Some(1));
+    assert_eq!((handle.is_batchable(), handle.shares_unproven()), (false, None));
+    let (_, handle) = start_judged(Rows::Independent, None);
+    assert_eq!((handle.is_batchable(), handle.runs_alone(), handle.shares_unproven()), (true, None, None));
 }
 
 #[actix::test]

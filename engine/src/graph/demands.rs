@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::effects::may_change_state;
@@ -16,7 +17,7 @@ const PLACEHOLDERS: [&str; 2] = ["Placeholder", "PlaceholderV2"];
 /// A graph and the functions that it calls.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    main: Body,
+    pub(super) main: Body,
     pub(super) functions: HashMap<String, Function>,
 }
 
@@ -48,11 +49,16 @@ struct Place<'a> {
 }
 
 impl Graph {
-    /// Reads a serialized GraphDef.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+    /// Reads a serialized GraphDef, without a copy of its constants.
+    pub(crate) fn read(bytes: Bytes) -> Result<Self, prost::DecodeError> {
         let GraphDef { nodes, library } = GraphDef::decode(bytes)?;
         let functions = library.unwrap_or_default().functions.into_iter().map(Function::named);
         Ok(Self { main: Body::new(nodes), functions: functions.collect() })
+    }
+
+    #[cfg(test)]
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        Self::read(Bytes::copy_from_slice(bytes))
     }
 
     /// Finds the demands on a tensor that is fed in place of the node `feed`, when the nodes `fetches` are fetched.

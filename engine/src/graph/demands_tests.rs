@@ -119,7 +119,7 @@ fn changes_of_state_are_found_in_functions() {
 #[test]
 fn functions_in_attributes_of_functions_are_found() {
     let inner = NameAttrList { name: "middle".into(), attributes: [("g".to_owned(), call_of("inner"))].into() };
-    let list = super::super::proto::ListValue { functions: vec![inner] };
+    let list = super::super::proto::ListValue { functions: vec![inner], ..Default::default() };
     let mut y = node("y = Known()");
     y.attributes = [("branches".to_owned(), AttrValue { list: Some(list), ..AttrValue::default() })].into();
     let functions = [("middle(a)", "k = Known(a)"), ("inner(a)", "w = WriteFile(a)")];

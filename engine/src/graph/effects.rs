@@ -114,7 +114,8 @@ mod tests {
         let op = |name: &str, is_stateful, is_ref| {
             let arguments = vec![ArgDef::default(), ArgDef { is_ref, ..ArgDef::default() }];
             // Field 1 of an OpList.
-            [vec![0x0a], OpDef { name: name.into(), arguments, is_stateful }.encode_length_delimited_to_vec()].concat()
+            [vec![0x0a], OpDef { name: name.into(), arguments, is_stateful, ..OpDef::default() }.encode_length_delimited_to_vec()]
+                .concat()
         };
         let operations = [
             op("Mul", false, false),

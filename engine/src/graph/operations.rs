@@ -209,6 +209,11 @@ pub(super) fn shape_rule(op: &str, input: usize) -> ShapeRule {
     }
 }
 
+/// Whether an operation of type `op` works on each element by itself. It may broadcast its inputs.
+pub(super) fn is_elementwise(op: &str) -> bool {
+    OF_ONE.contains(&op) || OF_SEVERAL.contains(&op)
+}
+
 /// Whether an operation of type `op` ends the process if a dimension that it transforms has no elements.
 pub(super) fn needs_elements(op: &str) -> bool {
     NEED_ELEMENTS.contains(&op)

@@ -33,7 +33,11 @@ pub(super) fn node(line: &str) -> NodeDef {
 pub(super) fn function((head, body): &(&str, &str)) -> FunctionDef {
     let (name, arguments) = head.trim_end_matches(')').split_once('(').unwrap();
     let arguments = arguments.split(", ").map(|name| ArgDef { name: name.into(), ..ArgDef::default() }).collect();
-    FunctionDef { signature: Some(OpDef { name: name.into(), arguments, ..OpDef::default() }), nodes: nodes(body) }
+    FunctionDef {
+        signature: Some(OpDef { name: name.into(), arguments, ..OpDef::default() }),
+        nodes: nodes(body),
+        ..FunctionDef::default()
+    }
 }
 
 fn nodes(text: &str) -> Vec<NodeDef> {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 
+use bytes::Bytes;
 use tempfile::TempDir;
 use tensorflow::{Graph, SavedModelBundle, Session, SessionOptions, Status};
 
@@ -99,7 +100,7 @@ fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
     if bytes > READ_BYTES_MAX {
         return None;
     }
-    graph::Graph::parse(&graph.graph_def().ok()?).ok()
+    graph::Graph::read(Bytes::from(graph.graph_def().ok()?)).ok()
 }
 
 fn in_words(assets: &[String]) -> Option<String> {

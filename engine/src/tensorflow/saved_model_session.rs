@@ -9,7 +9,7 @@ use tensorflow::{FetchToken, Graph, Operation, Output, SessionRunArgs, Status};
 
 use super::free_memory;
 use super::open::{open, Lack, Opened};
-use super::probe::{probe, InterOp, Probe};
+use super::probe::{probe, Clock, InterOp, Probe, TRIALS_TIME};
 use super::registry::{has_kernel, stateless_operations};
 use super::resolve::{partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
@@ -19,9 +19,10 @@ use crate::batch::merged_dims;
 use crate::error::Error;
 use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
+use crate::rows::Rows;
 use crate::session::{Session, Trial};
 use crate::shape::Dims;
-use crate::signature::Signature;
+use crate::signature::{Signature, TensorSpec};
 use crate::tensor::Tensor;
 
 /// TensorFlow's words for a placeholder without a value (tensorflow/core/kernels/constant_op.cc).
@@ -46,6 +47,7 @@ struct Method {
     trial: Trial,
     /// Why the signature was not tried at load, if a trial could have changed the model.
     untried: Option<String>,
+    rows: Rows,
 }
 
 impl SavedModelSession {
@@ -59,6 +61,14 @@ impl SavedModelSession {
     /// error. A fault of one signature is no error: its [`Signature::unserved`] says it. Nor is a failure of the model's initialiser, if
     /// one of its assets is missing: then the outputs that need the initialiser are not served.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
+        Self::load_within(directory, tags, inter_op, TRIALS_TIME)
+    }
+
+    /// Does the same, with another time for the trials of all signatures.
+    ///
+    /// # Errors
+    /// Those of [`SavedModelSession::load`].
+    pub fn load_within(directory: &Path, tags: &[String], inter_op: InterOp, trials_time: Duration) -> Result<Self, Error> {
         let Opened { session, graph, signatures: declared, known, lack } = open(directory, tags)?;
         let initialised = known.as_ref().zip(lack.as_ref()).map(|(known, lack)| (lack.in_graph(known), lack));
         let (mut signatures, mut methods) = (Vec::new(), Vec::new());
@@ -75,13 +85,16 @@ impl SavedModelSession {
             }
             method.untried = method.find_untried(known.as_ref()).map_err(failed)?;
             method.trial = method.without_kernel(known.as_ref()).map_err(failed)?;
+            method.rows = method.rows_by_graph(known.as_ref(), &signature).map_err(failed)?;
             methods.push(method);
             signatures.push(signature);
         }
         let mut this = Self { session, signatures, methods, lack };
+        let is_tried = |method: &Method| method.untried.is_none() && method.trial == Trial::NotTried;
+        let mut clock = Clock::new(trials_time, this.methods.iter().filter(|method| is_tried(method)).count());
         for index in 0..this.methods.len() {
-            if this.methods[index].untried.is_none() && this.methods[index].trial == Trial::NotTried {
-                this.try_signature(index, inter_op, known.as_ref());
+            if is_tried(&this.methods[index]) {
+                this.try_signature(index, inter_op, known.as_ref(), &mut clock);
             }
         }
         free_memory::give_back_tensorflows();
@@ -107,18 +120,19 @@ impl SavedModelSession {
 
     /// Tries a signature that changes no state. If the trial shows that outputs need a placeholder that is no input, it is repeated
     /// without them.
-    fn try_signature(&mut self, index: usize, inter_op: InterOp, known: Option<&graph::Graph>) {
-        let mut found = self.probe(index, inter_op);
+    fn try_signature(&mut self, index: usize, inter_op: InterOp, known: Option<&graph::Graph>, clock: &mut Clock) {
+        let mut found = self.probe(index, inter_op, clock);
         if known.is_some_and(|known| self.withdraw_unfed(index, known, &found.trial)) {
-            found = self.probe(index, inter_op);
+            found = self.probe(index, inter_op, clock);
         }
-        self.methods[index].run_in_caller = found.run_in_caller;
-        self.methods[index].trial = found.trial;
+        let method = &mut self.methods[index];
+        method.rows = found.rows.or_by_graph(method.rows.clone());
+        (method.run_in_caller, method.trial) = (found.run_in_caller, found.trial);
     }
 
-    fn probe(&self, index: usize, inter_op: InterOp) -> Probe {
-        let run = |inputs: &[Tensor], in_caller| self.run_in(index, &[inputs], in_caller, Duration::MAX);
-        probe(&self.signatures[index], inter_op, run)
+    fn probe(&self, index: usize, inter_op: InterOp, clock: &mut Clock) -> Probe {
+        let run = |inputs: &[Tensor], in_caller, time| self.run_in(index, &[inputs], in_caller, time);
+        probe(&self.signatures[index], inter_op, clock, run)
     }
 
     /// Takes outputs out of what is served that need a placeholder that is no input. Gives whether there are any. The graph shows them,
@@ -230,12 +244,17 @@ impl Session for SavedModelSession {
     fn trial(&self, signature: usize) -> Trial {
         self.methods[signature].trial.clone()
     }
+
+    fn rows(&self, signature: usize) -> Rows {
+        self.methods[signature].rows.clone()
+    }
 }
 
 impl Method {
     fn new(feeds: Vec<Place>, fetches: Vec<Fetch>, run_in_caller: bool) -> Self {
         let has_outlasted = AtomicBool::new(false);
-        Self { feeds, fetches, run_in_caller, has_outlasted, trial: Trial::NotTried, untried: None }
+        let rows = Rows::Unproven(String::new());
+        Self { feeds, fetches, run_in_caller, has_outlasted, trial: Trial::NotTried, untried: None, rows }
     }
 
     /// Finds the reason why a trial at load could change the model. `known` is `None` if the operations of the graph are not known.
@@ -247,6 +266,20 @@ impl Method {
         let fetches: Vec<&str> = fetches.iter().map(String::as_str).collect();
         let change = graph.state_change(&fetches, stateless_operations());
         Ok(change.map(|operation| format!("its operation {operation} may change the model's state")))
+    }
+
+    /// Finds what the graph says of the rows of the signature.
+    fn rows_by_graph(&self, known: Option<&graph::Graph>, signature: &Signature) -> Result<Rows, Status> {
+        let why = self.untried.clone().unwrap_or_else(|| "it cannot be tried on made-up rows".to_owned());
+        let Some(graph) = known.filter(|_| signature.is_batchable()) else { return Ok(Rows::Unproven(why)) };
+        let place = |operation: &Operation, output: i32| Ok((operation.name()?, usize::try_from(output).unwrap_or_default()));
+        let feed = |((operation, output), spec): (&Place, &TensorSpec)| Ok((place(operation, *output)?, sizes(spec)));
+        let feeds = self.feeds.iter().zip(&signature.inputs).map(feed).collect::<Result<Vec<_>, Status>>()?;
+        let fetches = self.operations().map(|(operation, output)| place(operation, output)).collect::<Result<Vec<_>, Status>>()?;
+        let found = graph.rows(&feeds, &fetches);
+        // A run may read the state that it has written, and the graph does not follow such values.
+        let is_whole = self.untried.is_none();
+        Ok(found.filter(|rows| is_whole || *rows != Rows::Independent).unwrap_or(Rows::Unproven(why)))
     }
 
     /// Finds an operation that this TensorFlow cannot run. The trial on zeros would find it too, but not each signature gets one.
@@ -283,4 +316,12 @@ impl Method {
             Fetch::Input(_) => None,
         })
     }
+}
+
+/// The sizes of the dimensions that may be fed to an input, as many as the signature declares. -1 stands for any size.
+fn sizes(spec: &TensorSpec) -> Vec<i64> {
+    let declared = spec.shape.dims().unwrap_or_default();
+    let inferred = spec.feed.inferred().dims().filter(|dims| dims.len() == declared.len());
+    let size = |dim: &Option<usize>| dim.and_then(|dim| i64::try_from(dim).ok()).unwrap_or(-1);
+    inferred.map_or_else(|| vec![-1; declared.len()], |dims| dims.iter().map(size).collect())
 }

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tfweb_engine::{Side, Signature, TensorSpec, Unserved};
 
-use crate::models::{Model, ModelSummary, Version};
+use crate::models::{Model, ModelSummary, Servable, Version};
 
 #[derive(Serialize)]
 pub(super) struct SignatureJson<'a> {
     name: &'a str,
     inputs: BTreeMap<&'a str, SpecJson<'a>>,
     outputs: BTreeMap<&'a str, SpecJson<'a>>,
+    /// Why each request runs alone and whole although the signature has rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs_alone: Option<&'a str>,
     /// Why the signature as a whole is not served.
     #[serde(skip_serializing_if = "Option::is_none")]
     unserved: Option<&'a str>,
@@ -47,6 +50,9 @@ pub(super) struct ModelJson<'a> {
     labels: &'a BTreeMap<String, u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    /// The signatures whose requests share runs although nobody knows whether their rows are independent, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    unproven: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -58,10 +64,12 @@ struct VersionJson<'a> {
 }
 
 /// Describes a signature.
-pub(super) fn signature(signature: &Signature) -> SignatureJson<'_> {
+pub(super) fn signature(servable: &Servable) -> SignatureJson<'_> {
+    let signature = servable.handle.signature();
     let inputs = specs(signature, Side::Input, &signature.inputs);
     let outputs = specs(signature, Side::Output, &signature.outputs);
-    SignatureJson { name: &signature.name, inputs, outputs, unserved: signature.fault() }
+    let (unserved, runs_alone) = (signature.fault(), servable.handle.runs_alone());
+    SignatureJson { name: &signature.name, inputs, outputs, runs_alone, unserved }
 }
 
 /// Describes what is served of a side of a signature, and what is not.
@@ -85,7 +93,7 @@ fn spec_json(spec: &TensorSpec) -> SpecJson<'_> {
 
 /// Describes all signatures of a version.
 pub(super) fn version(version: &Version) -> Vec<SignatureJson<'_>> {
-    version.servables.iter().map(|servable| signature(servable.handle.signature())).collect()
+    version.servables.iter().map(signature).collect()
 }
 
 /// Describes a model, for the list of models.
@@ -103,5 +111,6 @@ pub(super) fn model(model: &Model) -> ModelJson<'_> {
         versions: versions.collect(),
         labels: &model.labels,
         warnings: newest.map(|version| version.warnings()).unwrap_or_default(),
+        unproven: newest.map(|version| version.unproven()).unwrap_or_default(),
     }
 }

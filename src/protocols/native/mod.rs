@@ -157,7 +157,7 @@ impl Native {
         }
         let version = self.version(request)?;
         Ok(match signature_name(request) {
-            Some(name) => to_json(&describe::signature(version.servable(Some(&name))?.handle.signature())),
+            Some(name) => to_json(&describe::signature(version.servable(Some(&name))?)),
             None => to_json(&describe::version(&version)),
         })
     }

@@ -3,12 +3,16 @@
 //!
 //! - `demands`: follows a fed tensor through the graph and gathers the demands on its shape.
 //! - `effects`: which operations may change state.
+//! - `freeze`: makes constants of the variables that a model only reads.
 //! - `nodes`: the nodes of a graph or a function, and which node takes the outputs of which.
 //! - `operations`: the lists of operations by the shapes that they take.
 //! - `proto`: the fields of a GraphDef that are read.
 
 mod demands;
 mod effects;
+#[expect(unused_imports, reason = "sessions do not load frozen graphs yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "sessions do not load frozen graphs yet"))]
+mod freeze;
 mod nodes;
 mod operations;
 mod proto;

@@ -12,14 +12,18 @@
 //! - `body`: who takes which tensor.
 //! - `messages`, `attributes`: the parts of a GraphDef that change.
 //! - `wire`: the fields of a message, also unknown ones.
-//! - `text`: graphs as text, for tests.
+//! - `text`, `interpreter`: graphs as text, and runs of them, for tests.
 
 mod attributes;
 mod body;
 mod constants;
+#[cfg(test)]
+mod interpreter;
 mod library;
 mod messages;
 mod plan;
+#[cfg(test)]
+mod random_tests;
 mod rewrite;
 #[cfg(test)]
 mod text;

@@ -40,6 +40,7 @@ mod batcher;
 mod caller;
 pub mod fetcher;
 mod gauges;
+pub mod idle_memory;
 mod model_actor;
 mod model_handle;
 mod observer;

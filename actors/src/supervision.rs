@@ -11,6 +11,8 @@ use std::sync::Once;
 use actix::Arbiter;
 use futures::FutureExt;
 
+use crate::idle_memory::give_back_each_second;
+
 /// The process's exit code after an actor's panic: EX_SOFTWARE of sysexits.h.
 const EXIT_CODE: u8 = 70;
 
@@ -27,6 +29,7 @@ thread_local! {
 pub fn start_arbiter(end_process: fn(u8) -> !) -> Arbiter {
     let arbiter = Arbiter::new();
     arbiter.spawn_fn(|| A_PANIC_ENDS_THE_PROCESS.set(true));
+    arbiter.spawn(give_back_each_second());
     HOOK.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {

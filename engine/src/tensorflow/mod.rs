@@ -12,7 +12,7 @@
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
-//! - `free_memory`: gives memory back that TensorFlow has freed.
+//! - `free_memory`: gives memory back that was freed.
 //! - `exit`: ends the process under TensorFlow's threads.
 
 mod abort;
@@ -35,6 +35,7 @@ mod transfer;
 
 pub use abort::delay_abort;
 pub use exit::exit_at_once;
+pub use free_memory::give_back_memory;
 pub use library::{load_library, version};
 pub use probe::InterOp;
 pub use saved_model_session::SavedModelSession;

@@ -102,7 +102,7 @@ impl SavedModelSession {
             this.methods[index].run_in_caller = found.run_in_caller;
             this.methods[index].trial = found.trial;
         }
-        free_memory::give_back();
+        free_memory::give_back_tensorflows();
         Ok(this)
     }
 
@@ -178,7 +178,8 @@ impl Session for SavedModelSession {
     }
 
     fn rest(&self) {
-        free_memory::give_back();
+        free_memory::give_back_tensorflows();
+        free_memory::give_back_memory();
     }
 
     fn may_be_tried(&self, signature: usize) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join;
+use tfweb_actors::idle_memory::{give_back_before_waiting, give_back_each_second};
 use tfweb_engine::{Code, Error};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -95,7 +96,11 @@ impl GrpcListener {
     /// `Unavailable` if it cannot listen on the address or the socket.
     pub fn start(host: &str, settings: &Settings, parts: GrpcParts) -> Result<Self, Error> {
         let system = |error: io::Error| Error::internal(format!("gRPC: {error}"));
-        let runtime = Builder::new_multi_thread().thread_name("tfweb-grpc").enable_all().build().map_err(system)?;
+        let mut runtime = Builder::new_multi_thread();
+        runtime.thread_name("tfweb-grpc").on_thread_park(give_back_before_waiting).enable_all();
+        let runtime = runtime.build().map_err(system)?;
+        // It wakes a thread that waits. A thread that does not wake holds what it has freed last.
+        runtime.spawn(give_back_each_second());
         let handle = runtime.handle().clone();
         let threads = OwnThreads(Some(runtime));
         let _inside = handle.enter();

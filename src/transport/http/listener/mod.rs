@@ -34,6 +34,7 @@ use actix_service::{fn_factory, fn_service, map_config, IntoServiceFactory, Serv
 use actix_web::dev::AppConfig;
 use actix_web::middleware::{from_fn, Condition};
 use actix_web::rt::net::TcpStream;
+use tfweb_actors::idle_memory::give_back_each_second;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{watch, Barrier};
 use tokio::task::JoinHandle;
@@ -188,6 +189,7 @@ fn serve(
         let handlers = handlers(services.clone());
         let parts = Rc::new((acceptor, closing_signal, shared, Connections::new(connections_max)));
         let drained = Rc::clone(&parts);
+        actix::spawn(give_back_each_second());
         actix::spawn(async move {
             // An error means that the listener was dropped.
             if draining.wait_for(|draining| *draining).await.is_ok() {

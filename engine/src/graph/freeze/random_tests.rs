@@ -150,8 +150,6 @@ impl Writer {
                 let family = self.random.below(families);
                 if has_handles || !self.families[family].contains(&true) {
                     self.call(&name, scope, family);
-                    let call = output("output");
-                    scope.numbers.push(call);
                 }
             }
             _ => {
@@ -162,7 +160,7 @@ impl Writer {
         }
     }
 
-    fn call(&mut self, name: &str, scope: &Scope, family: usize) {
+    fn call(&mut self, name: &str, scope: &mut Scope, family: usize) {
         let of_family = self.families[family].clone();
         let inputs: Vec<String> = of_family
             .iter()
@@ -172,13 +170,20 @@ impl Writer {
         let dtypes: Vec<&str> = of_family.iter().map(|is_handle| if *is_handle { "resource" } else { "float" }).collect();
         let dtypes = format!("[{}]", dtypes.join(","));
         let chosen = self.random.one(&scope.numbers).to_owned();
-        let call = match self.random.below(4) {
+        let kind = self.random.below(4);
+        let call = match kind {
             0 => format!("PartitionedCall({inputs}) f=@f{family}a Tin={dtypes}"),
             1 => format!("If({chosen}, {inputs}) then_branch=@f{family}a else_branch=@f{family}b Tin={dtypes}"),
             2 => format!("Case({chosen}, {inputs}) branches=@[f{family}b,f{family}a,f{family}b] Tin={dtypes}"),
             _ => format!("While({inputs}) cond=@c{family} body=@l{family} T={dtypes}"),
         };
         writeln!(self.text, "{name} = {call}").unwrap();
+        // A loop gives its arguments, others one number.
+        let outputs = if kind == 3 { of_family.as_slice() } else { &[false] };
+        for (index, is_handle) in outputs.iter().enumerate() {
+            let output = if scope.is_function { format!("{name}:output:{index}") } else { format!("{name}:{index}") };
+            if *is_handle { &mut scope.handles } else { &mut scope.numbers }.push(output);
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) struct Function {
 }
 
 /// An argument or an output of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Argument {
     pub(super) name: String,
     /// The number of its dtype, if it is one tensor whose dtype no attribute decides.

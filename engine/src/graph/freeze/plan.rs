@@ -14,11 +14,19 @@ use super::trace::Running;
 use super::variables::{find, Kept, Variable};
 use super::wire::Rope;
 
-/// The most bytes of values that become constants. A GraphDef is one message, of less than 2 GiB. Variables beyond that, the largest
-/// first, stay variables.
-const VALUE_BYTES_MAX: usize = 1 << 30;
-/// The most bytes of a message of protobuf.
-const GRAPH_BYTES_MAX: usize = i32::MAX as usize;
+/// How large a frozen graph may be.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// The most bytes of values that become constants. Variables beyond that, the largest first, stay variables.
+    value_bytes: usize,
+    /// The most bytes of the GraphDef.
+    graph_bytes: usize,
+    /// The most nodes of copies of functions.
+    copied_nodes: usize,
+}
+
+/// A message of protobuf has less than 2 GiB. A model of a thousand layers copies some ten thousand nodes.
+const LIMITS: Limits = Limits { value_bytes: 1 << 30, graph_bytes: i32::MAX as usize, copied_nodes: 1 << 20 };
 
 /// The ends of a run: of a signature, or of the operations that set up a session. Tensors are named `node:0` or `node`, operations
 /// by their node.
@@ -30,6 +38,9 @@ pub(crate) struct Roots {
 
 /// Which variables of a graph may be frozen. A variable may be if all that may run only reads it: one operation of one signature
 /// that may assign it keeps it a variable for all of them.
+///
+/// A new session has a state of its own. So a signature that uses a variable of [`Plan::kept`], or a table that others change, must
+/// run on the same session as those others.
 #[derive(Debug)]
 pub(crate) struct Plan {
     graph: GraphDef,
@@ -95,7 +106,7 @@ impl Plan {
         let mut hasher = DefaultHasher::new();
         (&self.graph.nodes, &self.signatures, &self.variables, &self.kept).hash(&mut hasher);
         for (name, function) in &self.graph.functions {
-            (name, &function.nodes, &function.returns).hash(&mut hasher);
+            (name, &function.arguments, &function.nodes, &function.returns).hash(&mut hasher);
         }
         hasher.finish()
     }
@@ -106,20 +117,14 @@ impl Plan {
     /// # Errors
     /// Says in one line which value does not fit its variable, or why there is no such graph.
     pub(crate) fn freeze(&self, signatures: &[usize], values: Vec<Value>) -> Result<Frozen, String> {
-        self.freeze_within(signatures, values, VALUE_BYTES_MAX, GRAPH_BYTES_MAX)
+        self.freeze_within(signatures, values, LIMITS)
     }
 
-    fn freeze_within(
-        &self,
-        signatures: &[usize],
-        values: Vec<Value>,
-        value_bytes_max: usize,
-        graph_bytes_max: usize,
-    ) -> Result<Frozen, String> {
+    fn freeze_within(&self, signatures: &[usize], values: Vec<Value>, limits: Limits) -> Result<Frozen, String> {
         let named = by_name(&self.graph.nodes)?;
         let running = ancestors(&named, signatures.iter().flat_map(|signature| self.signatures[*signature].tensors()))?;
         let body = Body::new(self.graph.nodes.iter().filter(|node| running.contains(node.name.as_str())).collect());
-        let room = graph_bytes_max.saturating_sub(self.bytes).min(value_bytes_max);
+        let room = limits.graph_bytes.saturating_sub(self.bytes).min(limits.value_bytes);
         let values = smallest(self.checked(values, &running)?, room);
         let mut first: HashMap<&str, (&Variable, &str)> = HashMap::new();
         for (variable, _) in &values {
@@ -130,7 +135,7 @@ impl Plan {
         // Nodes that take a variable of TensorFlow 1 take its value, and stay as they are.
         let handles = first.iter().filter(|(_, (variable, _))| !variable.is_reference);
         let frozen: Vec<(&str, u32)> = handles.map(|(handle, (variable, _))| (*handle, variable.dtype.number())).collect();
-        let mut rewrite = Rewrite::new(&self.graph);
+        let mut rewrite = Rewrite::new(&self.graph, limits.copied_nodes);
         let mut nodes = rewrite.main(&body, &frozen)?;
         let copies = rewrite.functions()?;
         nodes.iter_mut().for_each(|node| without_missing(node, &running));
@@ -147,7 +152,7 @@ impl Plan {
         let gradients = gradients(&self.graph, &functions);
         let graph = self.graph.with(nodes, functions.values().map(|function| function.write()).collect(), &gradients);
         let variables = values.iter().map(|(variable, _)| variable.name.clone()).collect();
-        Ok(Frozen { graph: graph.join(graph_bytes_max)?, variables })
+        Ok(Frozen { graph: graph.join(limits.graph_bytes)?, variables })
     }
 
     /// The values with their variables, as far as one of the nodes `running` is their handle.
@@ -193,3 +198,7 @@ mod tests;
 #[cfg(test)]
 #[path = "freeze_tests.rs"]
 mod freeze_tests;
+
+#[cfg(test)]
+#[path = "limits_tests.rs"]
+mod limits_tests;

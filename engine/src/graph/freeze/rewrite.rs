@@ -10,9 +10,6 @@ use super::body::{Body, Outputs, Tensor};
 use super::messages::{Function, GraphDef, Node};
 use super::uses::{use_of, Call, Reader, Use};
 
-/// The most nodes that copies of functions may have together. A model of a thousand layers has some ten thousand.
-const COPIED_NODES_MAX: usize = 1 << 20;
-
 /// Attributes about handles, and about shapes of outputs that were handles.
 const OF_HANDLES: &[&str] = &["_handle_dtypes", "_handle_shapes", "_output_shapes", "_read_only_resource_inputs"];
 
@@ -23,16 +20,17 @@ const OF_ORIGINALS: &[&str] = &["_input_shapes", "api_implements", "api_preferre
 /// Rewrites a graph, and keeps the copies of its functions.
 pub(super) struct Rewrite<'a> {
     graph: &'a GraphDef,
-    names: HashMap<Copy, String>,
-    waiting: Vec<(Copy, String)>,
+    names: HashMap<FrozenCall, String>,
+    waiting: Vec<(FrozenCall, String)>,
     copies: BTreeMap<String, Function>,
-    copied_nodes: usize,
+    /// How many nodes copies may have yet.
+    nodes_left: usize,
     numbers: RangeFrom<usize>,
 }
 
-/// A function that gets frozen variables.
+/// A function with its arguments that are frozen variables.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Copy {
+struct FrozenCall {
     function: String,
     /// The dtypes of the frozen arguments by their indices.
     arguments: BTreeMap<usize, u32>,
@@ -50,8 +48,15 @@ struct Values<'a> {
 }
 
 impl<'a> Rewrite<'a> {
-    pub(super) fn new(graph: &'a GraphDef) -> Self {
-        Self { graph, names: HashMap::new(), waiting: Vec::new(), copies: BTreeMap::new(), copied_nodes: 0, numbers: 0.. }
+    pub(super) fn new(graph: &'a GraphDef, copied_nodes_max: usize) -> Self {
+        Self {
+            graph,
+            names: HashMap::new(),
+            waiting: Vec::new(),
+            copies: BTreeMap::new(),
+            nodes_left: copied_nodes_max,
+            numbers: 0..,
+        }
     }
 
     /// The nodes of the main graph. `frozen` are the nodes that are frozen variables, with their dtypes: the caller replaces them.
@@ -62,30 +67,28 @@ impl<'a> Rewrite<'a> {
 
     /// The copies of functions that the nodes call, and those that these call.
     pub(super) fn functions(mut self) -> Result<BTreeMap<String, Function>, String> {
-        while let Some((copy, name)) = self.waiting.pop() {
-            let copied = self.copy(&copy, name)?;
+        while let Some((call, name)) = self.waiting.pop() {
+            let copied = self.copy(&call, name)?;
             self.copies.insert(copied.name.clone(), copied);
         }
         Ok(self.copies)
     }
 
-    fn copy(&mut self, copy: &Copy, name: String) -> Result<Function, String> {
-        let original = &self.graph.functions[&copy.function];
-        self.copied_nodes += 1 + original.nodes.len();
-        if self.copied_nodes > COPIED_NODES_MAX {
-            return Err(format!("copies of functions take more than {COPIED_NODES_MAX} nodes"));
-        }
+    fn copy(&mut self, call: &FrozenCall, name: String) -> Result<Function, String> {
+        let original = &self.graph.functions[&call.function];
+        let left = self.nodes_left.checked_sub(1 + original.nodes.len());
+        self.nodes_left = left.ok_or("copies of functions would take too many nodes")?;
         let body = Body::new(original.nodes.iter().collect());
         let frozen: Vec<(&str, u32)> =
-            copy.arguments.iter().map(|(index, dtype)| (original.arguments[*index].name.as_str(), *dtype)).collect();
+            call.arguments.iter().map(|(index, dtype)| (original.arguments[*index].name.as_str(), *dtype)).collect();
         let values = Values::spread(&body, &frozen)?;
         let mut function = original.clone();
         function.name = name;
         function.nodes = body.nodes.iter().map(|node| self.node(node, &values)).collect::<Result<_, String>>()?;
         function.returns.values_mut().for_each(|tensor| *tensor = values.renamed(tensor));
-        for (&index, &dtype) in &copy.arguments {
+        for (&index, &dtype) in &call.arguments {
             function.arguments[index] = original.arguments[index].with_dtype(dtype);
-            if copy.is_body {
+            if call.is_body {
                 function.outputs[index] = original.outputs[index].with_dtype(dtype);
             }
             let number = u32::try_from(index).expect("a message has fewer fields; this is a bug");
@@ -121,7 +124,7 @@ impl<'a> Rewrite<'a> {
         let last = call.functions.len() - 1;
         let names = call.functions.iter().enumerate().map(|(index, function)| {
             let is_body = op.is_loop && index == last;
-            self.name_of(Copy { function: function.clone(), arguments: arguments.clone(), is_body })
+            self.name_of(FrozenCall { function: function.clone(), arguments: arguments.clone(), is_body })
         });
         let mut names: std::vec::IntoIter<String> = names.collect::<Vec<_>>().into_iter();
         for attribute in op.functions {
@@ -138,15 +141,15 @@ impl<'a> Rewrite<'a> {
         Ok(())
     }
 
-    /// The name of a copy. One that is new waits to be written.
-    fn name_of(&mut self, copy: Copy) -> String {
-        if let Some(name) = self.names.get(&copy) {
+    /// The name of the copy for a call. One that is new waits to be written.
+    fn name_of(&mut self, call: FrozenCall) -> String {
+        if let Some(name) = self.names.get(&call) {
             return name.clone();
         }
-        let mut names = self.numbers.by_ref().map(|number| format!("{}_frozen_{number}", copy.function));
+        let mut names = self.numbers.by_ref().map(|number| format!("{}_frozen_{number}", call.function));
         let name = names.find(|name| !self.graph.functions.contains_key(name)).expect("numbers do not end; this is a bug");
-        self.names.insert(copy.clone(), name.clone());
-        self.waiting.push((copy, name.clone()));
+        self.names.insert(call.clone(), name.clone());
+        self.waiting.push((call, name.clone()));
         name
     }
 }

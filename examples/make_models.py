@@ -19,7 +19,8 @@
                       long, or give bytes that are no bools
     engine_v1         tests/models/engine_v1/1, a variable of TensorFlow 1
     odd               tests/models/odd, models with a signature that cannot be
-                      served whole: ragged, sparse, quantised, not there
+                      served whole: ragged, sparse, quantised, not there,
+                      impossible, without an asset
     broken_variables  tests/models/broken_variables, a model that loads and
                       then fails when it is run
 

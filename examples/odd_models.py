@@ -3,7 +3,10 @@
 Each also has the signature `plain`, y = 2x, unless it is about having none.
 """
 
+import contextlib
 import shutil
+import tempfile
+from pathlib import Path
 
 from saving import TEST_MODELS, save, signature
 
@@ -28,6 +31,9 @@ def odd() -> None:
     slash()
     no_signature()
     missing_asset()
+    missing_asset_1()
+    impossible()
+    input_as_output()
     text()
 
 
@@ -39,10 +45,15 @@ def make(model: str, change=None, module=None, **signatures) -> None:
     # It is optional, and of another file than the changed one.
     (out / "fingerprint.pb").unlink()
     if change:
-        path = out / "saved_model.pb"
-        proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-        change(proto.meta_graphs[0])
-        path.write_bytes(proto.SerializeToString(deterministic=True))
+        rewrite(out, change)
+
+
+def rewrite(out: Path, change) -> None:
+    """Change the MetaGraphDef of a saved model."""
+    path = out / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    change(proto.meta_graphs[0])
+    path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def ragged_out() -> None:
@@ -171,20 +182,149 @@ def no_signature() -> None:
     make("no_signature", lambda graph: graph.signature_def.clear())
 
 
+class Filled(tf.saved_model.experimental.TrackableResource):
+    """A table that has no checkpoint: the initialiser fills it."""
+
+    def _create_resource(self):
+        return tf.raw_ops.MutableHashTableV2(
+            key_dtype=tf.string, value_dtype=tf.int64, shared_name="filled")
+
+    def _initialize(self):
+        tf.raw_ops.LookupTableInsertV2(
+            table_handle=self.resource_handle, keys=["a"],
+            values=tf.constant([7], tf.int64))
+
+    def find(self, x):
+        return tf.raw_ops.LookupTableFindV2(
+            table_handle=self.resource_handle, keys=x,
+            default_value=tf.constant(-1, tf.int64))
+
+
+def static_table(file: str) -> tf.lookup.StaticHashTable:
+    """Make a table from the number of each line to the line."""
+    return tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            file, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
+
+
+@contextlib.contextmanager
+def assets():
+    """Give two files that graphs name without their directory."""
+    with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+        Path("words.txt").write_text("a\nb\n")
+        Path("others.txt").write_text("c\nd\n")
+        yield "words.txt", "others.txt"
+
+
 def missing_asset() -> None:
     module = tf.Module()
     out = TEST_MODELS / "odd" / "missing_asset" / "1"
-    words = out.parent / "words.txt"
-    out.parent.mkdir(parents=True)
-    words.write_text("a\nb\n")
-    module.table = tf.lookup.StaticHashTable(
-        tf.lookup.TextFileInitializer(
-            str(words), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE,
-            tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER), -1)
-    make("missing_asset", module=module, find=signature(
-        lambda x: {"y": module.table.lookup(x)}, x=STRINGS))
-    words.unlink()
+    with assets() as (words, others):
+        module.words = static_table(words)
+        module.others = static_table(others)
+        module.filled = Filled()
+        module.note = tf.saved_model.Asset(others)
+        module.weight = tf.Variable([3.0])
+        module.tally = tf.Variable(40)
+
+        def count(x):
+            return {"y": tf.cast(x, tf.int32) * 0
+                    + module.tally.assign_add(1)}
+
+        make("missing_asset", module=module,
+             find=signature(lambda x: {"y": module.words.lookup(x)},
+                            x=STRINGS),
+             other=signature(lambda x: {"y": module.others.lookup(x)},
+                             x=STRINGS),
+             filled=signature(lambda x: {"y": module.filled.find(x)},
+                              x=STRINGS),
+             read=signature(
+                 lambda x: {"y": x + tf.io.read_file(module.note)},
+                 x=STRINGS),
+             scale=signature(lambda x: {"y": x * module.weight}, x=FLOATS),
+             count=signature(count, x=FLOATS))
     (out / "assets" / "words.txt").unlink()
+
+
+def missing_asset_1() -> None:
+    """Lose an asset as TensorFlow 1 saves it, with its own initialiser."""
+    v1 = tf.compat.v1
+    out = TEST_MODELS / "odd" / "missing_asset_1" / "1"
+    shutil.rmtree(out, ignore_errors=True)
+    with assets() as (words, _), tf.Graph().as_default() as graph, \
+            v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], "x")
+        key = tf.as_string(x, precision=0)
+        # No checkpoint has it: the initialiser sets it.
+        local = v1.get_variable(
+            "local", initializer=5.0, use_resource=False,
+            collections=[v1.GraphKeys.LOCAL_VARIABLES])
+        weight = v1.get_variable("weight", initializer=3.0,
+                                 use_resource=False)
+        outputs = {
+            "found": static_table(words).lookup(key),
+            "local": x * local,
+            "scaled": x * weight,
+        }
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(out))
+        predict = v1.saved_model.predict_signature_def
+        builder.add_meta_graph_and_variables(
+            session, ["serve"],
+            {"plain": predict({"x": x}, {"y": 2 * x}),
+             "both": predict({"x": x}, outputs)},
+            assets_collection=graph.get_collection(
+                v1.GraphKeys.ASSET_FILEPATHS),
+            main_op=v1.group(v1.tables_initializer(),
+                             v1.local_variables_initializer()))
+        builder.save()
+    # The builder gives the same messages and not always the same bytes.
+    rewrite(out, lambda _: None)
+    (out / "assets" / "words.txt").unlink()
+
+
+def impossible() -> None:
+    """Declare what no run can do, or what no answer can be."""
+    two_inputs = signature(lambda a, b: {"y": a + b}, a=FLOATS, b=FLOATS)
+
+    def change(graph):
+        named = graph.signature_def
+        named["no_outputs"].outputs.clear()
+        named["twice"].inputs["b"].name = named["twice"].inputs["a"].name
+        named["input"].inputs["x"].dtype = tf.int64.as_datatype_enum
+        named["output"].outputs["z"].dtype = tf.int64.as_datatype_enum
+        for name in ("no_splits", "one_split"):
+            z = named[name].outputs["z"]
+            values = meta_graph_pb2.TensorInfo()
+            values.CopyFrom(z)
+            z.composite_tensor.type_spec.type_spec_class = 3  # ragged
+            z.composite_tensor.components.append(values)
+        spec = z.composite_tensor.type_spec
+        spec.type_state.tuple_value.values.add().tensor_shape_value.CopyFrom(
+            tf.TensorShape([None, None, None]).as_proto())
+        spec.type_state.tuple_value.values.add().tensor_dtype_value = (
+            tf.float32.as_datatype_enum)
+        spec.type_state.tuple_value.values.add().int64_value = 2
+        z.composite_tensor.components.append(values)
+
+    make("impossible", change, no_outputs=two_outputs(), twice=two_inputs,
+         input=two_outputs(), output=two_outputs(),
+         no_splits=two_outputs(), one_split=two_outputs())
+
+
+def input_as_output() -> None:
+    """Name an input's own tensor as an output, and one output twice."""
+    def change(graph):
+        for name in ("both", "only"):
+            definition = graph.signature_def[name]
+            definition.outputs["z"].name = definition.inputs["x"].name
+        del graph.signature_def["only"].outputs["y"]
+        same = graph.signature_def["same"].outputs
+        same["z"].name = same["y"].name
+
+    make("input_as_output", change, both=two_outputs(), only=two_outputs(),
+         same=two_outputs())
 
 
 def text() -> None:

@@ -11,6 +11,7 @@ mod error;
 pub mod fake;
 mod feed;
 mod graph;
+mod meta_graph;
 mod packed;
 pub mod regular_file;
 pub mod saved_model;

@@ -1,22 +1,28 @@
 //! A SavedModel on disk: its directory, its version, its tag sets, and whether its variables are there.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
 
 use crate::error::{Code, Error};
+use crate::meta_graph::{MetaGraph, SavedModel, Signatures};
 use crate::regular_file;
-use crate::signature_def::SignatureDef;
 
 /// The largest saved_model.pb that is read here: protobuf's limit for one message.
 const READ_BYTES_MAX: u64 = 2 << 30;
 /// The file that lists the variables of a SavedModel.
 const VARIABLES: &str = "variables/variables.index";
 
-/// The signatures of a SavedModel by their names.
-pub(crate) type Signatures = BTreeMap<String, SignatureDef>;
+/// A graph of a SavedModel as its file declares it.
+#[derive(Debug)]
+pub(crate) struct Declaration {
+    pub(crate) signatures: Signatures,
+    /// The operations that may have to run once before all others.
+    pub(crate) initialisers: Vec<String>,
+    /// The assets that are not there, as paths in the model's directory.
+    pub(crate) missing_assets: Vec<String>,
+}
 
 /// The directory of a SavedModel, and its version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +71,7 @@ fn version_of(path: &Path) -> Option<u64> {
     name.bytes().all(|byte| byte.is_ascii_digit()).then(|| name.parse().ok()).flatten()
 }
 
-/// Reads the signatures of the SavedModel in `directory`. `None` for a file in text format, a file that is too large and a damaged
+/// Reads what the SavedModel in `directory` declares. `None` for a file in text format, a file that is too large and a damaged
 /// one: TensorFlow judges them.
 ///
 /// Checks that the model has a graph with exactly the tags `tags`, and that the variables are there which this graph restores.
@@ -73,8 +79,8 @@ fn version_of(path: &Path) -> Option<u64> {
 /// TensorFlow loads a graph without its variables. Each run then fails, so a copy that is not finished would look like a model.
 ///
 /// # Errors
-/// `NotFound` that lists the tag sets of the model; `FailedPrecondition` that names the missing file.
-pub(crate) fn signatures(directory: &Path, tags: &[String]) -> Result<Option<Signatures>, Error> {
+/// `NotFound` that lists the tag sets of the model; `Aborted` that names the missing file, which may still come.
+pub(crate) fn declaration(directory: &Path, tags: &[String]) -> Result<Option<Declaration>, Error> {
     let mut graphs = graphs(directory);
     let has_tags = |graph: &MetaGraph| graph.tags().len() == tags.len() && tags.iter().all(|tag| graph.tags().contains(tag));
     let Some(graph) = graphs.iter().position(has_tags) else {
@@ -82,12 +88,13 @@ pub(crate) fn signatures(directory: &Path, tags: &[String]) -> Result<Option<Sig
     };
     let graph = graphs.swap_remove(graph);
     // Every writer that names an operation which restores also writes this file, for a model without variables too.
-    let restores = graph.saver.as_ref().is_some_and(|saver| !saver.restore_operation.is_empty());
-    if !restores || directory.join(VARIABLES).is_file() {
-        return Ok(Some(graph.signatures));
+    if !graph.restores() || directory.join(VARIABLES).is_file() {
+        let is_missing = |path: &String| fs::metadata(directory.join(path)).is_err();
+        let missing_assets = graph.assets().iter().map(|file| format!("assets/{file}")).filter(is_missing).collect();
+        return Ok(Some(Declaration { missing_assets, initialisers: graph.initialisers(), signatures: graph.signatures }));
     }
     let text = format!("`{}` is not complete: its graph restores variables, and {VARIABLES} is missing", directory.display());
-    Err(Error::new(Code::FailedPrecondition, text))
+    Err(Error::new(Code::Aborted, text))
 }
 
 fn no_tags(directory: &Path, tags: &[String], graphs: &[MetaGraph]) -> Error {
@@ -110,46 +117,10 @@ fn graphs(directory: &Path) -> Vec<MetaGraph> {
     model.map(|model| model.meta_graphs).unwrap_or_default()
 }
 
-// The fields that are read, numbered as in saved_model.proto, meta_graph.proto and saver.proto of tensorflow/core/protobuf. prost
-// skips all others.
-
-#[derive(Message)]
-struct SavedModel {
-    #[prost(message, repeated, tag = "2")]
-    meta_graphs: Vec<MetaGraph>,
-}
-
-#[derive(Message)]
-struct MetaGraph {
-    #[prost(message, optional, tag = "1")]
-    meta_info: Option<MetaInfo>,
-    #[prost(message, optional, tag = "3")]
-    saver: Option<Saver>,
-    #[prost(btree_map = "string, message", tag = "5")]
-    signatures: Signatures,
-}
-
-impl MetaGraph {
-    fn tags(&self) -> &[String] {
-        self.meta_info.as_ref().map_or(&[], |info| &info.tags)
-    }
-}
-
-#[derive(Message)]
-struct MetaInfo {
-    #[prost(string, repeated, tag = "4")]
-    tags: Vec<String>,
-}
-
-#[derive(Message)]
-struct Saver {
-    #[prost(string, tag = "3")]
-    restore_operation: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meta_graph::MetaInfo;
 
     fn models() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models")
@@ -175,7 +146,7 @@ mod tests {
     fn a_graph_needs_its_tags_and_its_variables() {
         let check = |directory: &Path, tags: &[&str]| {
             let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-            super::signatures(directory, &tags).map(drop).map_err(|error| error.message)
+            super::declaration(directory, &tags).map(drop).map_err(|error| error.message)
         };
         let model = models().join("half_plus_two/1");
         assert_eq!(check(&model, &["serve"]), Ok(()));
@@ -193,9 +164,9 @@ mod tests {
             fs::create_dir_all(copy.path().join("variables")).unwrap();
         }
         // A graph of constants restores nothing.
-        let saver = None;
-        let meta_info = Some(MetaInfo { tags: vec!["serve".into()] });
-        let constants = SavedModel { meta_graphs: vec![MetaGraph { meta_info, saver, ..MetaGraph::default() }] };
+        let mut graph = MetaGraph::default();
+        graph.meta_info = Some(MetaInfo { tags: vec!["serve".into()] });
+        let constants = SavedModel { meta_graphs: vec![graph] };
         fs::write(copy.path().join("saved_model.pb"), constants.encode_to_vec()).unwrap();
         assert_eq!(check(copy.path(), &["serve"]), Ok(()));
     }

@@ -46,6 +46,11 @@ pub trait Session: Send + Sync {
         true
     }
 
+    /// Whether the model was loaded without its initialiser, because an asset is missing.
+    fn lacks_assets(&self) -> bool {
+        false
+    }
+
     /// How the trial of the signature at load ended.
     fn trial(&self, signature: usize) -> Trial {
         let _ = signature;

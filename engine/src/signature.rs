@@ -7,6 +7,9 @@ use crate::error::{Code, Error};
 use crate::feed::{self, FeedShape};
 use crate::shape::PartialShape;
 
+/// Why a signature without outputs is not served.
+const NO_OUTPUTS: &str = "has no outputs, so it cannot run";
+
 /// One input or output of a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
@@ -82,7 +85,8 @@ impl Signature {
         !self.inputs.is_empty() && self.composites.is_empty() && tensors().all(has_rows) && !self.may_take_parts()
     }
 
-    /// Checks that every input is served, and every output of `wanted`. `None` stands for all outputs.
+    /// Checks that every input is served, and every output of `wanted`. `None` stands for all outputs. At least one output must be
+    /// served, whatever is wanted: TensorFlow refuses to run nothing.
     ///
     /// # Errors
     /// `Unimplemented`, which says what the first one is that is not served.
@@ -91,7 +95,35 @@ impl Signature {
             Side::Input => true,
             Side::Output => wanted.is_none_or(|wanted| wanted(&unserved.spec.name)),
         };
-        self.unserved.iter().find(is_needed).map_or(Ok(()), |unserved| Err(Error::new(Code::Unimplemented, unserved.to_string())))
+        let runs_nothing = self.outputs.is_empty();
+        let first = self.unserved.iter().find(is_needed).or(self.unserved.first().filter(|_| runs_nothing));
+        match (first, runs_nothing) {
+            (Some(unserved), _) => Err(Error::new(Code::Unimplemented, unserved.to_string())),
+            (None, true) => Err(Error::new(Code::Unimplemented, format!("signature {:?} {NO_OUTPUTS}", self.name))),
+            (None, false) => Ok(()),
+        }
+    }
+
+    /// Why the signature as a whole is not served, if it is not. It continues a sentence that begins with its name.
+    #[must_use]
+    pub fn fault(&self) -> Option<&'static str> {
+        self.described(Side::Output).next().is_none().then_some(NO_OUTPUTS)
+    }
+
+    /// An input or output that is not served, although `before` served it or could do without it.
+    #[must_use]
+    pub fn loses(&self, before: &Self) -> Option<&Unserved> {
+        let runs = before.check_served(Some(&|_| false)).is_ok();
+        let served_by = |unserved: &&Unserved| match unserved.side {
+            Side::Input => runs,
+            Side::Output => runs && before.serves_output(&unserved.spec.name),
+        };
+        self.unserved.iter().find(served_by)
+    }
+
+    fn serves_output(&self, name: &str) -> bool {
+        let is_whole = |whole: &Composite| whole.side == Side::Output && whole.name == name;
+        self.outputs.iter().any(|spec| spec.name == name) || self.composites.iter().any(is_whole)
     }
 
     /// The tensors that are declared on a side: those that are served, and then the others.
@@ -186,6 +218,39 @@ mod tests {
         assert_eq!(check(&signature, "y"), Ok(()));
         signature.unserved.push(unserved(Side::Input, "b", "is variant, which is not served"));
         assert!(check(&signature, "y").unwrap_err().message.starts_with("input \"b\" is variant"), "a run needs all inputs");
+    }
+
+    #[test]
+    fn a_signature_that_would_run_nothing_is_not_served() {
+        let mut signature = signature(&["a"]);
+        let z = Unserved { side: Side::Output, spec: spec(PartialShape::UNKNOWN), reason: "is variant".into() };
+        signature.unserved.push(Unserved { spec: TensorSpec { name: "z".into(), ..z.spec.clone() }, ..z.clone() });
+        let check = |signature: &Signature| signature.check_served(Some(&|_| false)).map_err(|error| error.message);
+        assert_eq!((check(&signature), signature.fault()), (Ok(()), None));
+        signature.outputs.clear();
+        assert_eq!((check(&signature), signature.fault()), (Err("output \"z\" is variant".into()), None));
+        signature.unserved.clear();
+        assert_eq!(check(&signature), Err("signature \"s\" has no outputs, so it cannot run".into()));
+        assert_eq!(signature.fault(), Some("has no outputs, so it cannot run"));
+    }
+
+    #[test]
+    fn what_was_served_before_is_lost() {
+        let with = |side, name: &str| {
+            let spec = TensorSpec { name: name.into(), ..spec(PartialShape::UNKNOWN) };
+            let unserved = vec![Unserved { side, spec, reason: "is variant".into() }];
+            Signature { unserved, ..signature(&["a"]) }
+        };
+        let lost = |new: &Signature, old: &Signature| new.loses(old).map(|unserved| unserved.spec.name.clone());
+        let (whole, y, z, b) = (signature(&["a"]), with(Side::Output, "y"), with(Side::Output, "z"), with(Side::Input, "b"));
+        assert_eq!(lost(&whole, &z), None);
+        assert_eq!(lost(&z, &whole), None, "nobody had it");
+        assert_eq!(lost(&y, &whole), Some("y".into()));
+        assert_eq!(lost(&b, &whole), Some("b".into()), "a run needs all inputs");
+        assert_eq!(lost(&y, &b), None, "it did not run");
+        let parts = vec!["y.values".to_owned()];
+        let ragged = Composite { side: Side::Output, name: "z".into(), kind: String::new(), parts };
+        assert_eq!(lost(&z, &Signature { composites: vec![ragged], ..whole }), Some("z".into()));
     }
 
     #[test]

@@ -102,13 +102,36 @@ pub(crate) struct Composite {
 struct TypeSpec {
     #[prost(int32, tag = "1")]
     class: i32,
+    #[prost(message, optional, tag = "2")]
+    state: Option<State>,
     #[prost(string, tag = "3")]
     class_name: String,
+}
+
+/// A `StructuredValue`.
+#[derive(Clone, PartialEq, Message)]
+struct State {
+    #[prost(sint64, optional, tag = "12")]
+    number: Option<i64>,
+    #[prost(message, optional, tag = "52")]
+    tuple: Option<States>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct States {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<State>,
 }
 
 impl TypeSpec {
     const SPARSE: i32 = 1;
     const RAGGED: i32 = 3;
+
+    /// The number of ragged dimensions, if it is declared. The state of a `tf.RaggedTensorSpec` is shape, dtype, ragged rank, dtype of
+    /// the row splits.
+    fn ragged_rank(&self) -> Option<i64> {
+        self.state.as_ref()?.tuple.as_ref()?.values.get(2)?.number
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -191,11 +214,20 @@ impl Composite {
         let kind = format!("{kind} tensor of {dtype}");
         let is_tensor = |part: &Declared| part.form == Form::Tensor;
         let (tensors, others): (Vec<Declared>, Vec<Declared>) = parts.partition(is_tensor);
-        let form = match others.first() {
-            None => Form::Parts { kind, parts: tensors.into_iter().map(|part| part.spec).collect() },
-            Some(part) => Form::Unknown(format!("is a {kind}, which is not served: {:?} is no tensor", part.spec.name)),
+        let form = match (self.lack(), others.first()) {
+            (None, None) => Form::Parts { kind, parts: tensors.into_iter().map(|part| part.spec).collect() },
+            (None, Some(part)) => Form::Unknown(format!("is a {kind}, which is not served: {:?} is no tensor", part.spec.name)),
+            (Some(lack), _) => Form::Unknown(format!("is a {kind}, which is not served: {lack}")),
         };
         Declared { spec: TensorSpec { dtype, ..TensorInfo::default().spec(name) }, form }
+    }
+
+    /// Says which parts a ragged tensor lacks. Its values without their row splits would look like whole rows.
+    fn lack(&self) -> Option<String> {
+        let spec = self.type_spec.as_ref().filter(|spec| spec.class == TypeSpec::RAGGED)?;
+        let found = self.components.len().saturating_sub(1);
+        let expected = spec.ragged_rank().unwrap_or(found as i64).max(1);
+        (expected != found as i64).then(|| format!("expected {expected} tensors of row splits, found {found}"))
     }
 
     fn unknown(&self, name: &str) -> Declared {
@@ -233,7 +265,7 @@ mod tests {
     }
 
     fn composite(class: i32, components: Vec<TensorInfo>) -> TensorInfo {
-        let type_spec = Some(TypeSpec { class, class_name: "Spec".into() });
+        let type_spec = Some(TypeSpec { class, class_name: "Spec".into(), ..TypeSpec::default() });
         TensorInfo { encoding: Some(Encoding::Composite(Composite { type_spec, components })), ..TensorInfo::default() }
     }
 
@@ -267,6 +299,26 @@ mod tests {
         assert_eq!(read(coo, &[]), Ok((of_float.clone(), parts.clone())));
         let components = vec![named("i:0", DType::Int64), named("v:0", DType::Float32), named("d:0", DType::Int64)];
         assert_eq!(read(composite(TypeSpec::SPARSE, components), &[]), Ok((of_float, parts)));
+    }
+
+    #[test]
+    fn a_ragged_tensor_without_all_its_row_splits_is_not_served() {
+        let read = |rank: Option<i64>, splits: usize| {
+            let number = |number| State { number, tuple: None };
+            let tuple = Some(States { values: vec![number(None), number(None), number(rank), number(None)] });
+            let state = rank.map(|_| State { number: None, tuple });
+            let type_spec = Some(TypeSpec { class: TypeSpec::RAGGED, state, ..TypeSpec::default() });
+            let components = vec![named("v:0", DType::String); splits + 1];
+            let encoding = Some(Encoding::Composite(Composite { type_spec, components }));
+            read(TensorInfo { encoding, ..TensorInfo::default() }, &[]).map(|(_, parts)| parts.len())
+        };
+        let lacks = |expected: usize, found: usize| {
+            let text = "is a ragged tensor of string, which is not served";
+            Err(format!("{text}: expected {expected} tensors of row splits, found {found}"))
+        };
+        assert_eq!((read(None, 1), read(None, 2), read(Some(1), 1), read(Some(2), 2)), (Ok(2), Ok(3), Ok(2), Ok(3)));
+        assert_eq!((read(None, 0), read(Some(1), 0), read(Some(0), 0)), (lacks(1, 0), lacks(1, 0), lacks(1, 0)));
+        assert_eq!((read(Some(2), 1), read(Some(1), 2)), (lacks(2, 1), lacks(1, 2)));
     }
 
     #[test]

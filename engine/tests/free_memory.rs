@@ -22,7 +22,7 @@ fn resident_kib() -> usize {
 fn what_another_thread_has_freed_goes_back() {
     let before = resident_kib();
     let taken: Vec<Vec<u8>> = (0..4).map(|_| vec![1; BYTES]).collect();
-    assert!(resident_kib() >= before + (4 * BYTES >> 10));
+    assert!(resident_kib() >= before + ((4 * BYTES) >> 10));
     thread::spawn(move || drop(taken)).join().expect("nothing panics");
     let begun = Instant::now();
     while resident_kib() > before + (BYTES >> 10) {

@@ -15,10 +15,12 @@ pub struct Deadline(Instant);
 /// The stage in which a request's time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// A large HTTP body waits for a thread that inflates or decodes it, or is read there.
+    /// A large HTTP body waits for a thread that inflates or decodes it, or a large answer for one that writes it.
     AwaitThread,
     /// An HTTP body arrives.
     ReadBody,
+    /// A large HTTP body is inflated or decoded.
+    DecodeBody,
     /// A gRPC message arrives.
     ReadMessage,
     /// URLs of the request are fetched.
@@ -27,7 +29,7 @@ pub enum Stage {
     Queue,
     /// A run serves the request.
     Run,
-    /// A large answer waits for a thread that writes it, or is written there.
+    /// A large answer is written.
     WriteAnswer,
     /// The place that notices cannot tell the stage.
     Unknown,
@@ -82,13 +84,14 @@ impl Deadline {
 impl Stage {
     const fn words(self) -> &'static str {
         match self {
-            Self::AwaitThread => " before its body was read",
+            Self::AwaitThread => " while it waited for a thread",
             Self::ReadBody => " while its body was read",
+            Self::DecodeBody => " while its body was decoded",
             Self::ReadMessage => " while its message was read",
             Self::Fetch => " while its urls were fetched",
             Self::Queue => " while it was queued",
             Self::Run => " while it ran",
-            Self::WriteAnswer => " before its answer was written",
+            Self::WriteAnswer => " while its answer was written",
             Self::Unknown => "",
         }
     }
@@ -113,13 +116,14 @@ mod tests {
     #[test]
     fn an_error_names_the_stage() {
         for (stage, expect) in [
-            (Stage::AwaitThread, "the request's time ran out before its body was read"),
+            (Stage::AwaitThread, "the request's time ran out while it waited for a thread"),
             (Stage::ReadBody, "the request's time ran out while its body was read"),
+            (Stage::DecodeBody, "the request's time ran out while its body was decoded"),
             (Stage::ReadMessage, "the request's time ran out while its message was read"),
             (Stage::Fetch, "the request's time ran out while its urls were fetched"),
             (Stage::Queue, "the request's time ran out while it was queued"),
             (Stage::Run, "the request's time ran out while it ran"),
-            (Stage::WriteAnswer, "the request's time ran out before its answer was written"),
+            (Stage::WriteAnswer, "the request's time ran out while its answer was written"),
             (Stage::Unknown, "the request's time ran out"),
         ] {
             assert_eq!(Deadline::passed(stage), Error::new(Code::DeadlineExceeded, expect));

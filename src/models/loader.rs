@@ -150,6 +150,6 @@ impl Loader {
             Servable { meter: metrics.signature(name), defaults, trial, handle }
         };
         let servables = handles.into_iter().enumerate().map(servable).collect();
-        Ok(Arc::new(Version { number, servables, _metrics: metrics }))
+        Ok(Arc::new(Version { number, servables, lacks_assets: session.lacks_assets(), _metrics: metrics }))
     }
 }

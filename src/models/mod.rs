@@ -8,6 +8,7 @@ mod catalog;
 pub mod config_file;
 pub mod defaults;
 mod followed_file;
+mod incomplete;
 mod loader;
 mod model;
 mod model_set;

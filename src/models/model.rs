@@ -89,6 +89,8 @@ pub struct Version {
     pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
+    /// Whether it was loaded without its initialiser, because an asset is missing.
+    pub(super) lacks_assets: bool,
     /// Kept as long as the version lives. The registry counts a version as ended when nobody else holds its metrics.
     pub(super) _metrics: Arc<VersionMetrics>,
 }
@@ -231,7 +233,8 @@ impl Version {
         let of_servable = |servable: &Servable| {
             let signature = servable.handle.signature();
             let unserved = signature.unserved.iter().map(ToString::to_string);
-            let all = servable.trial.warning().map(str::to_owned).into_iter().chain(unserved);
+            let of_whole = servable.trial.warning().into_iter().chain(signature.fault()).map(str::to_owned);
+            let all = of_whole.chain(unserved);
             all.map(|warning| format!("signature {:?}: {warning}", signature.name)).collect::<Vec<_>>()
         };
         self.servables.iter().flat_map(of_servable).collect()

@@ -14,7 +14,7 @@ use super::loader::Loader;
 use super::model::{Model, Version};
 use super::spec::ModelSpec;
 use super::supply_log::{self, SupplyLog};
-use super::versions::{Source, Versions};
+use super::versions::{lacks_files, Source, Versions};
 use crate::observe::log::one_line;
 
 /// The pause before the next listing, after a listing that found changed files.
@@ -35,6 +35,8 @@ pub(super) struct Supply {
     versions: Versions,
     /// The versions that wait to be loaded. The first one is being loaded.
     pending: Vec<u64>,
+    /// A loaded version that lacks assets. It is served if no other one can be.
+    held: Option<(Source, Arc<Version>)>,
     error: Option<Error>,
     log: SupplyLog,
 }
@@ -44,7 +46,8 @@ impl Supply {
     /// logged here.
     pub(super) fn new(loader: Arc<Loader>, spec: ModelSpec, is_alone: bool) -> Self {
         let log = SupplyLog::new(&spec.name, is_alone);
-        Self { loader, spec, origin: None, versions: Versions::default(), pending: Vec::new(), error: None, log }
+        let versions = Versions::default();
+        Self { loader, spec, origin: None, versions, pending: Vec::new(), held: None, error: None, log }
     }
 
     /// Makes the supply of the same model by another spec. It serves what this one serves, until an update finds versions at the
@@ -103,8 +106,17 @@ impl Supply {
     pub(super) async fn update(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
         let updated = self.list_and_load(show).await;
         self.pending.clear();
+        self.held = None;
         self.log.updated(updated.as_ref().err());
         updated
+    }
+
+    /// Logs what the model still waits for.
+    pub(super) fn log_waits(&mut self) {
+        self.log.lacking(&self.spec.uri, self.versions.incomplete());
+        if !self.versions.serves_none() {
+            self.log.labelled(self.spec.labels.iter().filter(|(_, &number)| !self.versions.is_served(number)));
+        }
     }
 
     async fn list_and_load(&mut self, show: &(dyn Fn(&Self) + Sync)) -> Result<(), Error> {
@@ -114,6 +126,9 @@ impl Supply {
             let is_pending = |number: &u64| !self.versions.is_up_to_date(&self.spec.uri, *number);
             self.pending = wanted.iter().copied().filter(is_pending).collect();
             let Some(&number) = self.pending.first() else {
+                if let Some((source, version)) = self.held.take().filter(|_| self.versions.serves_none()) {
+                    self.versions.mark_served(source, version);
+                }
                 self.versions.unload_all_but(&wanted);
                 self.log.settled();
                 break;
@@ -135,7 +150,7 @@ impl Supply {
             return error.clone();
         }
         if let Some(failure) = self.versions.failure() {
-            return Error::new(Code::FailedPrecondition, failure.clone());
+            return Error::new(Code::FailedPrecondition, failure.message.clone());
         }
         let uri = &self.spec.uri;
         let fault = listing.versions.iter().rev().find_map(|version| Some((version.number, version.fault.as_ref()?)));
@@ -201,16 +216,24 @@ impl Supply {
         match loaded.and_then(|version| self.checked(version)) {
             Ok(version) => {
                 self.log.loaded(&self.spec.uri, &version, start.elapsed());
-                self.versions.mark_served(source, version);
+                if version.lacks_assets && self.versions.serves_none() && self.held.is_none() {
+                    let text = format!("version {number} lacks an asset; it is served if no other version can be");
+                    self.versions.mark_failed(source.clone(), number, Error::new(Code::Aborted, text));
+                    self.held = Some((source, version));
+                } else {
+                    self.versions.mark_served(source, version);
+                }
             }
             Err(error) => {
-                self.log.load_failed(&self.spec.uri, number, start.elapsed(), &error);
+                if !lacks_files(&error) {
+                    self.log.load_failed(&self.spec.uri, number, start.elapsed(), &error);
+                }
                 // Broken files stay broken. An origin that did not answer, or files that changed meanwhile, may work the next
                 // time.
                 if error.code == Code::Unavailable {
                     return Err(error);
                 }
-                self.versions.mark_failed(source, number, error.message);
+                self.versions.mark_failed(source, number, error);
             }
         }
         Ok(())

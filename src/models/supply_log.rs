@@ -1,11 +1,13 @@
 //! Writes the log of one model's supply. It names a trouble once, and not for each update that meets the same one.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tfweb_engine::{Code, Error};
 use tfweb_store::{Listing, ModelUri};
 
+use super::incomplete::{Copies, Incomplete, News};
 use super::model::Version;
 use crate::observe::log::one_line;
 
@@ -17,11 +19,17 @@ pub(super) struct SupplyLog {
     /// Errors of the first update of a model that is alone, and their lines. If no version can be served, the process ends with one
     /// of them, and the log has the others.
     held_back: Option<Vec<(Error, String)>>,
+    /// Whether the last error ends the process.
+    is_last: bool,
     /// The faults of the last listing.
     faults: Vec<Error>,
     /// How many listings in a row have failed.
     failed_listings: u64,
     is_from_cache: bool,
+    /// The versions that lack files.
+    copies: Copies,
+    /// The labels whose versions were not served after the last update.
+    unserved: BTreeMap<String, u64>,
 }
 
 impl SupplyLog {
@@ -31,9 +39,12 @@ impl SupplyLog {
             model: model.to_owned(),
             logged: None,
             held_back: is_alone.then(Vec::new),
+            is_last: false,
             faults: Vec::new(),
             failed_listings: 0,
             is_from_cache: false,
+            copies: Copies::default(),
+            unserved: BTreeMap::new(),
         }
     }
 
@@ -104,11 +115,46 @@ impl SupplyLog {
 
     /// Logs the errors of the first update, except the one that ends the process.
     pub(super) fn updated(&mut self, end: Option<&Error>) {
+        self.is_last = self.held_back.is_some() && end.is_some();
         for (error, line) in self.held_back.take().unwrap_or_default() {
             if end.is_none_or(|end| end.message != error.message) {
                 self.warn(&error, line);
             }
         }
+    }
+
+    /// Logs which versions lack files. The error that ends the process says so itself.
+    pub(super) fn lacking(&mut self, uri: &ModelUri, incomplete: Vec<Incomplete>) {
+        if self.is_last {
+            return;
+        }
+        for (Incomplete { number, lacks, .. }, news) in self.copies.look(incomplete, Instant::now()) {
+            let (model, lacks) = (&self.model, one_line(&lacks));
+            match news {
+                News::Waits => {
+                    tracing::info!("model {model:?}: `{uri}`: version {number} waits for the rest of its files: {lacks}");
+                }
+                News::StandsStill => tracing::warn!(
+                    "model {model:?}: `{uri}`: version {number} still waits for files, and none has come for a minute: {lacks}"
+                ),
+            }
+        }
+    }
+
+    /// Logs the labels whose versions are not served. Requests find such a label as soon as its version is served.
+    pub(super) fn labelled<'l>(&mut self, unserved: impl Iterator<Item = (&'l String, &'l u64)>) {
+        let unserved: BTreeMap<String, u64> = unserved.map(|(label, number)| (label.clone(), *number)).collect();
+        let model = &self.model;
+        for (label, number) in unserved.iter().filter(|(label, number)| self.unserved.get(*label) != Some(*number)) {
+            tracing::warn!(
+                "model {model:?}: label {label:?} names version {number}, which is not served; the label counts when the version is \
+                 there and the version policy selects it"
+            );
+        }
+        for (label, number) in self.unserved.iter().filter(|(label, _)| !unserved.contains_key(*label)) {
+            tracing::info!("model {model:?}: label {label:?} now leads to version {number}");
+        }
+        self.unserved = unserved;
     }
 
     fn warn(&mut self, error: &Error, line: String) {
@@ -131,11 +177,18 @@ fn faults(uri: &ModelUri, listing: &Listing) -> Vec<Error> {
         Some(fault(uri, version.number, error))
     });
     let beside = (!listing.passed_over.is_empty()).then(|| {
-        let text = format!(
-            "`{uri}` has a saved_model.pb, which is served alone; the versions in its directories {} are not served; move \
-             saved_model.pb into a directory of its own",
-            listing.passed_over.join(", ")
-        );
+        let directories = listing.passed_over.join(", ");
+        let text = if listing.is_versioned {
+            format!(
+                "`{uri}`: the directories {directories} are not served: another directory has the same number; of these `7` counts \
+                 before `007`"
+            )
+        } else {
+            format!(
+                "`{uri}` has a saved_model.pb, which is served alone; the versions in its directories {directories} are not served; \
+                 move saved_model.pb into a directory of its own"
+            )
+        };
         Error::new(Code::FailedPrecondition, text)
     });
     unreadable.chain(beside).collect()

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use super::incomplete::Incomplete;
 use super::model::{State, Version, VersionStatus};
-use tfweb_engine::Trial;
+use tfweb_engine::{Code, Error, Trial};
 use tfweb_store::{Fingerprint, Listing, ModelUri};
 
 use super::version_policy::VersionPolicy;
@@ -25,7 +26,7 @@ pub(super) struct Source {
 #[derive(Clone, Default)]
 struct VersionEntry {
     served: Option<(Source, Arc<Version>)>,
-    failed: Option<(Source, String)>,
+    failed: Option<(Source, Error)>,
 }
 
 /// Versions of one model. See the [module](self).
@@ -105,18 +106,21 @@ impl Versions {
     }
 
     /// Finds a signature whose trial run at load failed, although the trial of the version that `version` would take over from did
-    /// not. Says both.
+    /// not, or of which less is served. Says both.
     pub(super) fn worse_than_served(&self, uri: &ModelUri, version: &Version) -> Option<String> {
         // Of the same origin, a version takes over from those below it. Numbers of two origins cannot be compared.
         let takes_over = |number: u64, source: &Source| source.uri != *uri || number <= version.number;
         let mut served = self.entries.iter().filter_map(|(&number, entry)| Some((number, entry.served.as_ref()?)));
         let (_, (_, old)) = served.rfind(|(number, (source, _))| takes_over(*number, source))?;
         version.servables.iter().find_map(|servable| {
-            let (name, failure) = (&servable.handle.signature().name, servable.trial.failure()?);
+            let (signature, number) = (servable.handle.signature(), old.number);
+            let name = &signature.name;
             let before = old.servables.iter().find(|old| old.handle.signature().name == *name)?;
-            let number = old.number;
-            (before.trial == Trial::Passed)
-                .then(|| format!("signature {name:?}: {failure}; version {number} passed this trial and stays until it is removed"))
+            if let Some(lost) = signature.loses(before.handle.signature()) {
+                return Some(format!("signature {name:?}: {lost}; version {number} serves it and stays until it is removed"));
+            }
+            let failure = servable.trial.failure().filter(|_| before.trial == Trial::Passed)?;
+            Some(format!("signature {name:?}: {failure}; version {number} passed this trial and stays until it is removed"))
         })
     }
 
@@ -131,8 +135,8 @@ impl Versions {
     }
 
     /// Notes that a version could not be loaded.
-    pub(super) fn mark_failed(&mut self, source: Source, number: u64, message: String) {
-        self.entries.entry(number).or_default().failed = Some((source, message));
+    pub(super) fn mark_failed(&mut self, source: Source, number: u64, error: Error) {
+        self.entries.entry(number).or_default().failed = Some((source, error));
     }
 
     /// Whether this version is served.
@@ -141,8 +145,23 @@ impl Versions {
     }
 
     /// The error of the highest version that failed.
-    pub(super) fn failure(&self) -> Option<&String> {
-        self.entries.values().rev().find_map(|entry| entry.failed.as_ref()).map(|(_, message)| message)
+    pub(super) fn failure(&self) -> Option<&Error> {
+        self.entries.values().rev().find_map(|entry| entry.failed.as_ref()).map(|(_, error)| error)
+    }
+
+    /// The listed versions that lack files.
+    pub(super) fn incomplete(&self) -> Vec<Incomplete> {
+        let incomplete = |version: &tfweb_store::Version| {
+            let fingerprint = version.fingerprint();
+            let of_load = || {
+                let (source, error) = self.entries.get(&version.number)?.failed.as_ref()?;
+                (source.fingerprint == fingerprint && lacks_files(error)).then_some(error)
+            };
+            let of_listing = version.fault.as_ref().filter(|fault| fault.code == Code::NotFound);
+            let lacks = of_listing.or_else(of_load)?.message.clone();
+            Some(Incomplete { number: version.number, fingerprint, lacks })
+        };
+        self.listed().filter_map(incomplete).collect()
     }
 
     /// Unloads all versions that are not in `wanted`. If `wanted` is empty, they stay: nothing would take their place.
@@ -192,18 +211,25 @@ impl Versions {
         pending.iter().skip(1).for_each(|&number| put(number, State::Start, None, None));
         pending.first().into_iter().for_each(|&number| put(number, State::Loading, None, None));
         for (&number, entry) in &self.entries {
-            let error = entry.failed.as_ref().map(|(_, error)| error);
+            let failed = entry.failed.as_ref().map(|(_, error)| error);
+            let error = failed.map(|error| &error.message);
             match &entry.served {
                 Some((_, version)) => put(number, State::Available, error, Some(version)),
                 // An earlier failure of a version that is incomplete now says nothing about it.
-                None if error.is_some() && !pending.contains(&number) && !is_incomplete(number) => {
-                    put(number, State::End, error, None)
+                None if !pending.contains(&number) && !is_incomplete(number) => {
+                    let state = |error| if lacks_files(error) { State::Start } else { State::End };
+                    failed.into_iter().for_each(|failed| put(number, state(failed), error, None));
                 }
                 None => {}
             }
         }
         versions.into_values().collect()
     }
+}
+
+/// Whether a version could not be loaded because files are missing. Only its graph tells that it needs them.
+pub(super) fn lacks_files(error: &Error) -> bool {
+    error.code == Code::Aborted
 }
 
 impl VersionEntry {

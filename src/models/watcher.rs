@@ -83,7 +83,9 @@ impl Watcher {
 
     async fn update(&mut self) -> Result<(), Error> {
         let catalog = &self.catalog;
-        self.supply.update(&|supply| catalog.put(supply.model(supply.pending()))).await
+        let updated = self.supply.update(&|supply| catalog.put(supply.model(supply.pending()))).await;
+        self.supply.log_waits();
+        updated
     }
 
     /// Makes a change.

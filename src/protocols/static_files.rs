@@ -10,13 +10,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::LOCATION;
 use actix_web::http::StatusCode;
 use actix_web::middleware::{from_fn, Compress, Next};
-use actix_web::{guard, web, HttpRequest, HttpResponse};
+use actix_web::{guard, web, HttpMessage, HttpRequest, HttpResponse};
 use tfweb_engine::regular_file;
 
 use super::parts::Parts;
 use crate::models::Which;
 use crate::serving::State;
-use crate::transport::http::{error, Answers, HttpProtocol, Methods, Routes};
+use crate::transport::http::{error, Answers, HadSlash, HttpProtocol, Methods, Routes};
 
 /// A directory, and the prefix of its paths.
 struct StaticFiles {
@@ -65,7 +65,7 @@ async fn file(files: Arc<StaticFiles>, request: HttpRequest) -> HttpResponse {
     let Ok(path) = PathBufWrap::parse_path(request.match_info().unprocessed(), false) else {
         return HttpResponse::NotFound().finish();
     };
-    let has_slash = request.path().ends_with('/');
+    let has_slash = request.path().ends_with('/') || request.extensions().contains::<HadSlash>();
     match web::block(move || open(&files.directory, path.as_ref(), has_slash)).await {
         Ok(Ok(Found::File(file))) => file.into_response(&request),
         Ok(Ok(Found::Directory)) => to_slash(&request),

@@ -11,9 +11,11 @@ use actix::Arbiter;
 use tfweb_actors::start_arbiter;
 use tfweb_engine::Error;
 use tfweb_limits::Holding;
+use tokio::time::timeout_at;
 
 use super::parts::{follow_files, Models, Shared};
 use super::signals::Signals;
+use super::time_limit::TimeLimit;
 use crate::config::{Config, Drain};
 use crate::models::ModelSet;
 use crate::observe::log;
@@ -27,6 +29,9 @@ const SECOND_SIGNAL_AFTER: Duration = Duration::from_millis(250);
 const SECOND_SIGNAL_EXIT: u8 = 130;
 /// The exit code if `--drain_timeout_ms` cut requests off: EX_TEMPFAIL of sysexits.h, because a client may try them again.
 const CUT_OFF_EXIT: u8 = 75;
+
+/// How long a stop may last after its last request: to send the last traces, and to close the admin port.
+const AFTER_REQUESTS: Duration = Duration::from_secs(2);
 
 /// A running server.
 pub struct Server {
@@ -93,11 +98,17 @@ impl Server {
         tracing::info!("{name}: no longer ready; serving for {} ms more, then finishing the requests in flight", delay.as_millis());
         actix::spawn(async move {
             let again = Instant::now() + SECOND_SIGNAL_AFTER;
-            while tokio::time::timeout_at(again.into(), signals.next()).await.is_ok() {}
+            while timeout_at(again.into(), signals.next()).await.is_ok() {}
             signals.next().await;
             tracing::warn!("second signal: stopping at once");
             log::end_process(SECOND_SIGNAL_EXIT);
         });
+        let late = move || {
+            tracing::error!("the stop did not end by itself after {limit} ms (--drain_timeout_ms): ending it now");
+            log::end_process(CUT_OFF_EXIT);
+        };
+        // It stays until the process ends, since something may be held until then. Without a thread for it, the parts keep their limits.
+        let _ = TimeLimit::start(Instant::now() + timeout + AFTER_REQUESTS, late).map(std::mem::forget);
         match self.stop().await.map_err(|error| Error::internal(error.to_string()))? {
             Stopped::Finished => {
                 tracing::info!("stopped; every request was answered");
@@ -114,16 +125,17 @@ impl Server {
 
     /// Stops: the server reports that it is not ready, accepts no more connections after a delay, and finishes the requests in
     /// flight. Then the actors and run threads end. If this takes longer than the limit, it gives up, and the process should
-    /// exit.
+    /// exit. The parts that stop after the requests end [`AFTER_REQUESTS`] later at most.
     ///
     /// # Errors
     /// If a listener fails.
     pub async fn stop(self) -> io::Result<Stopped> {
         let limit = Instant::now() + self.drain.timeout;
+        let end = limit + AFTER_REQUESTS;
         self.shared.state.health.draining.store(true, Ordering::Relaxed);
         self.http.drain();
         tokio::time::sleep(self.drain.delay).await;
-        let http = tokio::time::timeout_at(limit.into(), self.http.stop(limit));
+        let http = timeout_at(limit.into(), self.http.stop(limit));
         let grpc = async {
             match self.grpc {
                 Some(grpc) => grpc.stop(limit).await,
@@ -136,18 +148,20 @@ impl Server {
             // Connections without a request may be left, which are no loss.
             Err(_) => self.shared.answers.bodies.ledger.shares(Holding::Heads),
         };
+        // A part of what follows that takes longer loses nothing of a client's.
+        let telemetry = timeout_at(end.into(), self.shared.telemetry.stop());
         if calls + requests > 0 {
-            self.shared.telemetry.stop().await;
+            let _ = telemetry.await;
             return Ok(Stopped::CutOff(calls + requests));
         }
         // The admin port closes last, so that operators can watch the stop.
         if let Some(admin) = self.admin {
-            admin.cut_off().await?;
+            timeout_at(end.into(), admin.cut_off()).await.unwrap_or(Ok(()))?;
         }
         for arbiter in self.arbiters {
             arbiter.stop();
         }
-        self.shared.telemetry.stop().await;
+        let _ = telemetry.await;
         Ok(Stopped::Finished)
     }
 }

@@ -3,6 +3,7 @@
 mod lifecycle;
 mod parts;
 mod signals;
+mod time_limit;
 
 pub use lifecycle::{Server, Stopped};
 pub use parts::{model_specs, Models};

@@ -16,6 +16,7 @@ use tfweb_store::Env;
 use crate::config::Config;
 use crate::models::spec::check_unique;
 use crate::models::{config_file, defaults, warmup, Catalog, Load, Loaded, Loader, ModelSet, ModelSpec, Turns};
+use crate::observe::log::one_line;
 use crate::observe::metrics::Registry;
 use crate::observe::{log, RequestFigures, Telemetry};
 use crate::protocols::{self, Parts};
@@ -64,6 +65,9 @@ impl Models {
             for (signature, reason) in session.untried() {
                 let (directory, name) = (directory.display(), quoted(&signature.name));
                 tracing::info!("`{directory}`, signature {name}: not tried at load: {reason}");
+            }
+            if let Some(error) = session.initialiser_error() {
+                tracing::warn!("{}; loaded without its initialiser", one_line(&error.message));
             }
             let session: Arc<dyn Session> = Arc::new(session);
             warmup::replay(&*session, directory)?;

@@ -21,6 +21,8 @@ pub struct Call {
     pub urls: Vec<PendingUrl>,
     /// The end of the request's time.
     pub deadline: Deadline,
+    /// The id of the request, for the log of URLs that are refused; empty if there are no URLs.
+    pub request_id: String,
 }
 
 /// Runs a signature. Notes in the measurement the signature, the rows, and the times of fetch, queue and run.
@@ -61,7 +63,7 @@ async fn fetch(state: &State, call: &mut Call) -> Result<(), Error> {
     let off = || Error::new(Code::FailedPrecondition, "this server takes no urls (--no_url)");
     let fetcher = state.fetcher.as_ref().ok_or_else(off)?;
     let texts: Vec<&str> = call.urls.iter().map(|pending| pending.url.as_str()).collect();
-    let bodies = fetcher.fetch(&texts, call.deadline).await?;
+    let bodies = fetcher.fetch(&texts, call.deadline, &call.request_id).await?;
     fill(&mut call.inputs, &call.urls, bodies);
     Ok(())
 }

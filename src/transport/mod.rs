@@ -3,6 +3,7 @@
 
 mod body_limits;
 pub(crate) mod descriptors;
+pub mod elsewhere;
 pub mod grpc;
 pub mod http;
 mod http2_limits;

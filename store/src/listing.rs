@@ -102,7 +102,8 @@ pub struct Listing {
     pub versions: Vec<Version>,
     /// Whether the origin is a directory of versions, to which more may come. Otherwise it is the only version itself.
     pub is_versioned: bool,
-    /// The directories with versions in an origin that is a version itself. They are not served.
+    /// The directories of versions that are not served: those in an origin that is a version itself, and those whose number another
+    /// directory has.
     pub passed_over: Vec<String>,
 }
 
@@ -150,16 +151,22 @@ impl Listing {
         }
         let version = |(name, parts): (String, Parts)| Some(Version::new(number(&name)?, &name, parts));
         let mut versions: Vec<Version> = directories.into_iter().filter_map(version).collect();
-        // Of `7` and `007`, a complete one counts. If both are complete, the order of names decides, so that the choice stays the
-        // same.
-        // Of `1` and `01` the plain name counts, unless it has a fault.
-        versions.sort_by_key(|version| (version.number, version.fault.is_some(), version.directory != version.number.to_string()));
-        versions.dedup_by_key(|version| version.number);
+        // Of `7` and `007` the plain name counts, and else the first by name. Whether a directory is complete does not matter: the
+        // other's files would be served under the same number while somebody copies.
+        versions.sort_by_key(|version| (version.number, version.directory != version.number.to_string()));
+        let mut passed_over = Vec::new();
+        versions.dedup_by(|version, first| {
+            let is_same = version.number == first.number;
+            if is_same {
+                passed_over.push(mem::take(&mut version.directory));
+            }
+            is_same
+        });
         if versions.is_empty() {
             let unreadable = own.fault.map(|error| Error::new(error.code, format!("`{origin}`: {}", error.message)));
             return Err(unreadable.unwrap_or_else(|| no_model(origin, found.others + own.files.len())));
         }
-        Ok(Self { versions, is_versioned: true, passed_over: Vec::new() })
+        Ok(Self { versions, is_versioned: true, passed_over })
     }
 
     /// The version of this number.
@@ -179,7 +186,8 @@ impl Listing {
 pub(super) fn is_walked(directory: &str) -> bool {
     let directory = directory.strip_suffix('/').unwrap_or(directory);
     let (_, within) = split(directory);
-    number(directory).is_some() || PART_DIRECTORIES.contains(&within.split('/').next().unwrap_or_default())
+    number(directory).is_some()
+        || (PART_DIRECTORIES.contains(&within.split('/').next().unwrap_or_default()) && can_be_written(within))
 }
 
 /// Whether a file of an origin can be a part of a version.
@@ -265,9 +273,14 @@ fn is_model(path: &str) -> bool {
 
 fn belongs(path: &str) -> bool {
     match path.split_once('/') {
-        Some((directory, _)) => PART_DIRECTORIES.contains(&directory),
+        Some((directory, _)) => PART_DIRECTORIES.contains(&directory) && can_be_written(path),
         None => PART_FILES.contains(&path),
     }
+}
+
+/// Whether a file of a SavedModel can have this path. A store's keys may have names between slashes that no directory allows.
+fn can_be_written(path: &str) -> bool {
+    path.split('/').all(|name| !matches!(name, "" | "." | "..")) && !path.contains('\0')
 }
 
 /// Removes the empty files that some stores keep for directories.

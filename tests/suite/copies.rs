@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::keeping::{answer, models, until_answers, Shelf, GIVES_THREE, GIVES_TWO, POLL, THREE, TWO};
+use crate::process::Process;
+use crate::store::asks;
 use crate::support::{until, RunningServer};
 
 const DATA: &str = "variables/variables.data-00000-of-00001";
@@ -92,4 +94,24 @@ fn a_shard_that_is_cut_off_does_not_take_over() {
         fs::write(version.join(DATA), &bytes[..1]).expect("a file");
     };
     check(&[(cut_off, "cannot be loaded"), (|version| copy(version, DATA), "")]);
+}
+
+#[test]
+fn a_version_that_lacks_files_is_told_once_and_has_not_ended() {
+    let shelf = Shelf::new();
+    shelf.put(1, TWO);
+    let mut process = Process::serve(&shelf.flags(POLL));
+    let two = || models(&mut process.connect())[0]["versions"][1].clone();
+    let says = |text: &str| two()["error"].as_str().is_some_and(|error| error.contains(text));
+    for (file, lacks) in [("saved_model.pb", RESTORES), (DATA, "not complete: variables/variables.index is missing")] {
+        copy(&shelf.version(2), file);
+        until(&format!("version 2 lacks files after {file}: {}", two()), || says(lacks));
+        assert_eq!(two()["state"], "START");
+    }
+    process.until_says("version 2 waits for the rest of its files: ");
+    copy(&shelf.version(2), INDEX);
+    until("version 2 takes over", || asks(&process, "m") == GIVES_THREE);
+    let log = process.stderr();
+    let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((told("waits for the rest"), told("WARN")), (1, 0), "{log:#?}");
 }

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,7 +14,10 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::Reason;
 use prost::Message;
+use rustls::pki_types::ServerName;
 use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
 
 use crate::client::{Connection, Request};
 use crate::grpc_client;
@@ -39,15 +44,20 @@ struct Tally {
 
 /// Calls on one connection after another, until the server refuses one. `serve` uses a connection for as long as the server keeps it.
 fn call_until_refused(address: SocketAddr, tally: &Tally, serve: impl Fn(TcpStream) -> io::Result<()>) {
+    connect_until_refused(|| TcpStream::connect(address), tally, serve);
+}
+
+fn connect_until_refused<S>(connect: impl Fn() -> io::Result<S>, tally: &Tally, serve: impl Fn(S) -> io::Result<()>) {
     loop {
-        match TcpStream::connect(address) {
+        match connect() {
             Ok(stream) => {
                 if let Err(error) = serve(stream) {
                     tally.lost.lock().expect("no client panics").push(error.to_string());
                 }
             }
             Err(error) => {
-                let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset];
+                // A UNIX socket is removed before it closes.
+                let kinds = [io::ErrorKind::ConnectionRefused, io::ErrorKind::ConnectionReset, io::ErrorKind::NotFound];
                 assert!(kinds.contains(&error.kind()), "{error}");
                 return;
             }
@@ -72,10 +82,8 @@ fn post<S: io::Read + io::Write>(stream: S, tally: &Tally) -> io::Result<()> {
 }
 
 /// Predicts until the server says that it takes no more calls on the connection.
-async fn predict(stream: TcpStream, tally: &Tally) -> io::Result<()> {
-    stream.set_nonblocking(true)?;
-    let (mut calls, connection) =
-        h2::client::handshake(tokio::net::TcpStream::from_std(stream)?).await.map_err(io::Error::other)?;
+async fn predict<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, tally: &Tally) -> io::Result<()> {
+    let (mut calls, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
     let _connection = tokio::spawn(connection);
     let message = grpc_client::floats("half_plus_two", &[1.0]).encode_to_vec();
     let length = u32::try_from(message.len()).expect("a short message").to_be_bytes();
@@ -112,7 +120,7 @@ async fn predict_once(calls: &mut SendRequest<Bytes>, message: Bytes) -> Result<
 
 /// Stops servers under load, with a client for each thread.
 #[track_caller]
-fn check(flags: &str, address: impl Fn(&Process) -> SocketAddr, client: impl Fn(SocketAddr, &Tally) + Sync) {
+fn check<A: Copy + Sync>(flags: &str, address: impl Fn(&Process) -> A, client: impl Fn(A, &Tally) + Sync) {
     let stops = std::env::var(STOPS_VARIABLE).map_or(STOPS, |stops| stops.parse().expect("a number"));
     let (mut answered, mut sent_elsewhere, mut lost, mut slowest) = (0, 0, Vec::new(), Duration::ZERO);
     for _ in 0..stops {
@@ -164,10 +172,53 @@ fn who_connects_again_during_a_stop_is_answered_over_https() {
 
 #[test]
 fn who_connects_again_during_a_stop_is_answered_over_grpc() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let free = free_address();
     let client = |address, tally: &Tally| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        call_until_refused(address, tally, |stream| runtime.block_on(predict(stream, tally)));
+        let runtime = runtime();
+        call_until_refused(address, tally, |stream| runtime.block_on(async { predict(asynchronous(stream)?, tally).await }));
     };
     check(&format!("--grpc_port {}", free.port()), |_| free, client);
+}
+
+#[test]
+fn who_connects_again_during_a_stop_is_answered_over_grpc_with_tls() {
+    let (files, free) = (Files::new(), free_address());
+    let connector = TlsConnector::from(files.authority.client(b"h2", None));
+    let client = |address, tally: &Tally| {
+        let runtime = runtime();
+        let serve = async |stream| {
+            let name = ServerName::try_from("localhost").expect("a name");
+            predict(connector.connect(name, asynchronous(stream)?).await?, tally).await
+        };
+        call_until_refused(address, tally, |stream| runtime.block_on(serve(stream)));
+    };
+    check(&format!("--grpc_port {} {}", free.port(), files.flags()), |_| free, client);
+}
+
+#[test]
+fn who_connects_again_during_a_stop_is_answered_over_a_unix_socket() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("socket");
+    let client = |path: &Path, tally: &Tally| {
+        let runtime = runtime();
+        let serve = async |stream: UnixStream| {
+            stream.set_nonblocking(true)?;
+            predict(tokio::net::UnixStream::from_std(stream)?, tally).await
+        };
+        connect_until_refused(|| UnixStream::connect(path), tally, |stream| runtime.block_on(serve(stream)));
+    };
+    check(&format!("--grpc_socket_path {}", path.display()), |_| path.as_path(), client);
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn asynchronous(stream: TcpStream) -> io::Result<tokio::net::TcpStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::TcpStream::from_std(stream)
 }

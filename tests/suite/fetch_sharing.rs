@@ -25,7 +25,7 @@ const LONG: &str = "--url_allow 127.0.0.0/8 --url_timeout_ms 60000";
 
 async fn fetch_all(fetcher: &FetcherHandle, urls: &[String]) -> Result<Vec<Bytes>, Error> {
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-    fetcher.fetch(&urls, Deadline::after(Duration::from_secs(120))).await
+    fetcher.fetch(&urls, Deadline::after(Duration::from_secs(120)), "").await
 }
 
 /// Runs `other` beside a fetch that does not end.

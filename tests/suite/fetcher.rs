@@ -24,10 +24,10 @@ use crate::support::{config, is_alone, until, Random};
 
 /// Gives a name's answers one after another, and the last again.
 #[derive(Debug, Default)]
-struct Names(Mutex<HashMap<String, Vec<Vec<IpAddr>>>>);
+pub(crate) struct Names(Mutex<HashMap<String, Vec<Vec<IpAddr>>>>);
 
 impl Names {
-    fn of(names: &[(&str, &[&[IpAddr]])]) -> Arc<Self> {
+    pub(crate) fn of(names: &[(&str, &[&[IpAddr]])]) -> Arc<Self> {
         let answers = |answers: &[&[IpAddr]]| answers.iter().rev().map(|addresses| addresses.to_vec()).collect();
         Arc::new(Self(Mutex::new(names.iter().map(|(name, list)| ((*name).to_owned(), answers(list))).collect())))
     }
@@ -64,11 +64,11 @@ pub(crate) fn with_ledger<T>(policy: FetchPolicy, ledger: Arc<Ledger>, test: imp
 
 pub(crate) async fn fetch(fetcher: &FetcherHandle, url: &str) -> Result<Vec<u8>, Error> {
     let deadline = Deadline::after(Duration::from_secs(30));
-    fetcher.fetch(&[url], deadline).await.map(|bodies| bodies[0].to_vec())
+    fetcher.fetch(&[url], deadline, "").await.map(|bodies| bodies[0].to_vec())
 }
 
 #[track_caller]
-fn check_refused(fetched: &Result<Vec<u8>, Error>) {
+pub(crate) fn check_refused(fetched: &Result<Vec<u8>, Error>) {
     assert!(fetched.as_ref().is_err_and(|error| error.message.contains("is not allowed")), "{fetched:?}");
 }
 
@@ -158,7 +158,7 @@ fn every_end_is_counted() {
         let three = join_all([&a, &b, &c].map(|url| fetch(fetcher, url))).await;
         assert!(three.iter().all(Result::is_err));
         assert_eq!((count(Outcome::Overloaded), count(Outcome::TimedOut)), (1, 3));
-        let late = fetcher.fetch(&[&a], Deadline::after(Duration::from_millis(20))).await;
+        let late = fetcher.fetch(&[&a], Deadline::after(Duration::from_millis(20)), "").await;
         assert!(late.unwrap_err().message.contains("time ran out"));
         // The fetcher counts on a thread of its own.
         until("the fetch is cancelled", || count(Outcome::Cancelled) == 1);

@@ -353,3 +353,21 @@ fn a_reader_that_stalls_stops_no_request() {
     let requests = log.iter().filter(|line| line["target"] == "tfweb::access").count() as u64;
     assert!(dropped > 0 && dropped + requests >= REQUESTS as u64, "{dropped} + {requests}: each is there or counted");
 }
+
+#[test]
+fn the_warning_of_a_refused_url_names_its_request() {
+    let process = Process::start("--model tests/models/kitchen --log_format json --host 127.0.0.1 --port 0", &[]).ready();
+    // An address is refused by its text, a name when it is looked up.
+    for (url, id) in [("http://127.0.0.1:1/a", None), ("http://localhost:1/a", None), ("http://localhost:1/b", Some("mine"))] {
+        let request = Request::post("/length", json!({"text": [{ "url": url }]}).to_string());
+        let request = id.map_or(request.clone(), |id| request.header("X-Request-Id", id));
+        let answer = process.connect().call(&request).expect("an answer");
+        let answered = answer.header("x-request-id").expect("an id").to_owned();
+        assert!(answer.status == 400 && id.is_none_or(|id| id == answered), "{answer:?}");
+        until(&format!("{url} is warned of"), || {
+            let log = parsed(&process.stderr());
+            let mut warned = log.iter().filter(|line| line["level"] == "WARN" && line["request_id"] == answered.as_str());
+            warned.any(|line| line["outcome"] == "refused" && line["message"].as_str().is_some_and(|text| text.contains(url)))
+        });
+    }
+}

@@ -8,7 +8,7 @@
 //! - `batching`: which requests share a run, and which client gets which answer.
 //! - `lifecycle`, `shutdown`: the `tfweb` process: flags, environment, exit codes, signals.
 //! - `urls`, `fetcher`: URL inputs, seen from clients and by the fetcher itself. The URLs lead to an `origin`, over `tls` or not.
-//! - `odd_models`: models with a signature that cannot be served whole.
+//! - `odd_models`: models with a signature that cannot be served whole. `missing_assets`: models whose initialiser fails.
 //! - `odd_origins`: URL inputs that lead to hostile, broken and old servers.
 //! - `hostile_origin`: answers whose bytes could be taken for the answer to another request.
 //! - `keeping`: models that come, change and go while they are served; `swaps`: the same under load; `changes`: many at once, and
@@ -70,6 +70,7 @@ mod listings;
 mod logs;
 mod memory;
 mod metrics;
+mod missing_assets;
 mod naming;
 mod odd_models;
 mod odd_origins;

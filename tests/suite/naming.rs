@@ -6,6 +6,9 @@ use serde_json::{json, Value};
 
 use crate::changes::{as_admin, delete, serve, served, until_served, Place};
 use crate::client::Request;
+use crate::keeping::{Shelf, POLL, THREE, TWO};
+use crate::process::Process;
+use crate::support::until;
 
 #[test]
 fn a_label_moves_only_to_a_version_that_is_served() {
@@ -40,4 +43,20 @@ fn the_root_keeps_its_model() {
     assert!(root().status == 404 && root().text().contains(r#"no model \"a\", which answers where no model"#), "{}", root().text());
     assert_eq!(server.call(&b.post("a")).status, 200);
     assert_eq!(root().status, 200);
+}
+
+#[test]
+fn a_label_of_a_version_that_is_not_there_yet_is_warned_of_and_counts_when_it_comes() {
+    let shelf = Shelf::new();
+    shelf.put(1, TWO);
+    let mut process = Process::serve(&shelf.flags(&format!("{POLL} --version_policy all --version_labels stable=1,new=2")));
+    process.until_says("WARN model \"m\": label \"new\" names version 2, which is not served");
+    let status =
+        |label: &str| process.connect().call(&Request::get(&format!("/models/m/labels/{label}"))).expect("an answer").status;
+    assert_eq!((status("stable"), status("new")), (200, 404));
+    shelf.put(2, THREE);
+    until("the label leads to the version", || status("new") == 200);
+    process.until_says("label \"new\" now leads to version 2");
+    let log = process.stderr();
+    assert_eq!(log.iter().filter(|line| line.contains("label \"")).count(), 2, "each is said once: {log:#?}");
 }

@@ -13,8 +13,22 @@ use crate::process::Process;
 use crate::support::RunningServer;
 
 /// The models that have the signature `plain` and can be loaded.
-const LOADED: [&str; 10] =
-    ["ragged_out", "ragged_in", "sparse_out", "sparse_in", "missing_node", "resource", "quantised", "complex", "slash", "text"];
+const LOADED: [&str; 14] = [
+    "ragged_out",
+    "ragged_in",
+    "sparse_out",
+    "sparse_in",
+    "missing_node",
+    "resource",
+    "quantised",
+    "complex",
+    "slash",
+    "text",
+    "missing_asset",
+    "missing_asset_1",
+    "impossible",
+    "input_as_output",
+];
 
 fn flags() -> String {
     let model = |name: &str| format!("--model {name}=tests/models/odd/{name}");
@@ -219,20 +233,70 @@ fn tensorflow_servings_client_calls_odd_signatures() {
     grpc::check(&grpc::served(&flags()).target(), &["odd_signatures", "odd_parts", "odd_metadata"]);
 }
 
-/// TensorFlow loads an asset when it loads the model, so the model cannot be served. The others are.
 #[test]
-fn a_model_whose_asset_is_gone_says_so_and_hurts_no_other() {
-    let lost = "--model missing_asset=tests/models/odd/missing_asset";
-    let process = Process::serve(&format!("{} {lost}", flags()));
-    let call = |request: &Request| process.connect().call(request).expect("an answer");
-    for model in LOADED {
-        assert_eq!(call(&Request::post(&format!("/models/{model}/plain"), r#"{"x": [1]}"#)).status, 200, "{model}");
+fn what_can_never_run_says_so() {
+    let no_splits = "is a ragged tensor of float32, which is not served: expected 1 tensors of row splits, found 0";
+    let one_split = "is a ragged tensor of float32, which is not served: expected 2 tensors of row splits, found 1";
+    let dtype = |tensor: &str| format!("is declared as int64, and its tensor {tensor:?} in the graph is float32");
+    let twice = r#"names the tensor "twice_a:0", and so does input "a": a run cannot take both"#;
+    for (signature, side, name, reason) in [
+        ("twice", "input", "b", twice),
+        ("input", "input", "x", &dtype("input_x:0")),
+        ("output", "output", "z", &dtype("PartitionedCall_4:1")),
+        ("no_splits", "output", "z", no_splits),
+        ("one_split", "output", "z", one_split),
+    ] {
+        let expect = (501, json!(format!("{side} {name:?} {reason}")));
+        let inputs = if signature == "twice" { json!({"a": [1], "b": [2]}) } else { json!({"x": [1]}) };
+        assert_eq!(native(&format!("impossible/{signature}"), &inputs), expect, "{signature}");
+        assert_eq!(rest("impossible", &json!({"signature_name": signature, "inputs": inputs})), expect, "{signature}");
+        assert_eq!(described("impossible", signature)[format!("{side}s")][name]["unserved"], reason, "{signature}");
+        let ask = |output: &str| json!({"signature_name": signature, "inputs": inputs, "output_filter": [output]});
+        let y = if side == "input" { expect.clone() } else { (200, json!({"outputs": [2.0]})) };
+        assert_eq!(rest("impossible", &ask("y")), y, "{signature}");
+        if side == "output" {
+            assert_eq!(rest("impossible", &ask("z")), expect, "{signature}");
+        }
     }
-    let models = call(&Request::get("/models")).text();
-    assert!(models.contains("assets/words.txt"), "{models}");
-    let says = |text: &str| assert!(process.stderr().iter().any(|line| line.contains(text)), "{text}: {:#?}", process.stderr());
-    says("assets/words.txt");
-    says("WARN");
-    says(r#"model "quantised": signature "quantise": output "z" is quint8, which is not served"#);
-    says("no signature");
+}
+
+#[test]
+fn a_signature_without_outputs_says_so() {
+    let fault = "has no outputs, so it cannot run";
+    let expect = (501, json!(format!("signature \"no_outputs\" {fault}")));
+    assert_eq!(native("impossible/no_outputs", &json!({"x": [1]})), expect);
+    assert_eq!(rest("impossible", &json!({"signature_name": "no_outputs", "inputs": [1]})), expect);
+    assert_eq!(described("impossible", "no_outputs")["unserved"], fault);
+    let models = server().call(&Request::get("/models")).text();
+    assert!(models.contains(&format!(r#"signature \"no_outputs\": {fault}"#)), "{models}");
+}
+
+/// TensorFlow refuses to fetch a tensor that is fed.
+#[test]
+fn an_output_that_is_the_tensor_of_an_input_comes_back() {
+    for (signature, expect) in [
+        ("both", json!({"y": [2.0, 3.0], "z": [1.0, 2.0]})),
+        ("only", json!({"z": [1.0, 2.0]})),
+        ("same", json!({"y": [2.0, 3.0], "z": [2.0, 3.0]})),
+    ] {
+        assert_eq!(native(&format!("input_as_output/{signature}"), &json!({"x": [1, 2]})), (200, expect), "{signature}");
+    }
+}
+
+/// The log and `GET /models` say what is wrong with each model.
+#[test]
+fn warnings_name_what_is_not_served() {
+    let process = Process::serve(&flags());
+    let models = process.connect().call(&Request::get("/models")).expect("an answer").text();
+    for text in [
+        r#"signature "quantise": output "z" is quint8, which is not served"#,
+        r#"signature "handle": output "z" is resource, which is not served"#,
+        r#"signature "no_outputs": has no outputs"#,
+        r#"signature "find": output "y" is not served"#,
+        "no signature",
+    ] {
+        let says = |line: &String| line.contains("WARN") && line.contains(text);
+        assert!(process.stderr().iter().any(says), "{text}: {:#?}", process.stderr());
+        assert!(models.contains(&text.replace('"', "\\\"")), "{text}: {models}");
+    }
 }

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
+use tfweb_actors::fetcher::{FetchPolicy, Outcome};
+use tfweb_engine::Code;
 
 use crate::client::Request;
+use crate::fetcher::{check_refused, fetch, policy, with_fetcher, Names};
 use crate::origin::Origin;
 use crate::process::Process;
 use crate::store_servers::PythonServer;
@@ -207,4 +210,23 @@ fn a_request_without_a_valid_answer_is_not_sent_again() {
         check_error(&server.call(&lengths(&[origin.url(path)])), status, &format!("\": {begins}{expect}"));
         assert_eq!(origin.gets(path), 1, "{path}");
     }
+}
+
+#[test]
+fn a_name_that_is_allowed_and_not_found_is_told() {
+    let names = || Names::of(&[("empty.example", &[&[]])]);
+    let flags = "--url_allow known.example,empty.example,*.below.example,10.0.0.0/8,port.example:81";
+    with_fetcher(FetchPolicy { resolver: names(), ..policy(flags) }, async |fetcher| {
+        for host in ["known.example", "KNOWN.example.", "empty.example", "a.below.example", "port.example:81"] {
+            let error = fetch(fetcher, &format!("http://{host}/a")).await.expect_err("no such host");
+            let told = error.message.ends_with(": could not be reached: the name of its host was not found");
+            assert!(error.code == Code::Aborted && told, "{host}: {error:?}");
+        }
+        // These answers must not depend on the names that the network inside has.
+        for host in ["unknown.example", "below.example", "port.example"] {
+            check_refused(&fetch(fetcher, &format!("http://{host}/a")).await);
+        }
+        let count = |outcome| fetcher.observe().count(outcome);
+        assert_eq!((count(Outcome::Failed), count(Outcome::Refused)), (5, 3));
+    });
 }

@@ -104,18 +104,18 @@ fn a_store_with_everything_strange_beside_its_versions_serves() {
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
     let flags = format!("--cache_dir {} --model m=s3://bucket/m", cache.path().display());
     let before = serve(&flags, &variables);
-    let names =
-        ["x//notes.txt", "/1/saved_model.pb", "1//saved_model.pb", "a\\b", "1\\saved_model.pb", "../m/1", "./1", ".hidden/1/a"];
-    for name in names {
+    let beside = ["x//notes.txt", "/1/saved_model.pb", "a\\b", "1\\saved_model.pb", "../m/1", "./1", ".hidden/1/a"];
+    let within = ["1//saved_model.pb", "1/variables//x", "1/assets/../x", "7/variables//x", "7/variables/./x"];
+    for name in beside.into_iter().chain(within) {
         store.put(&format!("m/{name}"), b"a".to_vec());
     }
-    for name in ["3/assets/vocabulary", "4/saved_model.pb", "4/assets//x", "9223372036854775808/saved_model.pb"] {
+    for name in ["3/assets/vocabulary", "4/saved_model.pb", "4/assets/a\\x", "9223372036854775808/saved_model.pb"] {
         store.put(&format!("m/{name}"), b"a".to_vec());
     }
     let other_cache = tempfile::tempdir().expect("a directory");
     let after = serve(&format!("--cache_dir {} --model m=s3://bucket/m", other_cache.path().display()), &variables);
     for process in [&before, &after] {
-        until("the fault is known", || error_of(process, 4).contains("is refused: an empty name"));
+        until("the fault is known", || error_of(process, 4).contains("is refused: a backslash"));
         assert!(error_of(process, 3).contains("not complete: saved_model.pb is missing"), "{}", error_of(process, 3));
         assert_eq!(asks(process, "m"), GIVES_TWO);
     }

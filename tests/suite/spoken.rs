@@ -176,3 +176,17 @@ fn bytes_that_are_no_http_are_no_error_of_the_server() {
     let told: Vec<&String> = lines.iter().filter(|line| line.contains("ERROR") || line.contains("WARN")).collect();
     assert!(status.success() && told.is_empty(), "{status}: {told:?}");
 }
+
+#[test]
+fn a_request_with_two_kinds_of_length_ends_its_connection() {
+    let server = fake("");
+    // A proxy that goes by the other length takes this for a part of the first request.
+    let smuggled = "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n";
+    for lengths in ["Content-Length: 80\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 80"] {
+        let body = "a\r\n{\"x\": [1]}\r\n0\r\n\r\n";
+        let mut connection = send(&server, format!("POST / HTTP/1.1\r\nHost: a\r\n{lengths}\r\n\r\n{body}{smuggled}").as_bytes());
+        let answer = connection.receive().expect("an answer");
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{lengths}");
+        check_ended(&mut connection, lengths);
+    }
+}

@@ -140,7 +140,14 @@ impl Fetcher {
                     counters.end(Outcome::Fetched);
                     counters.add_bytes(bytes.len());
                 }
-                Err(failure) => note(&counters, entry.url.as_str(), failure),
+                Err(failure) => {
+                    counters.end(failure.outcome);
+                    // Each request that waits says itself that its URL is refused.
+                    if failure.outcome != Outcome::Refused {
+                        let (outcome, url) = (failure.outcome.name(), quoted(&without_secrets(entry.url.as_str(), false)));
+                        tracing::info!(outcome, "url {url}: {}", failure.reason());
+                    }
+                }
             }
             result
         };
@@ -187,18 +194,5 @@ impl Handler<Fetch> for FetcherActor {
             // The send fails if the caller went away in the meantime. It needs no answer then.
             let _ = reply.send(answer);
         });
-    }
-}
-
-/// Counts a failure and logs it, once for all requests that waited.
-pub(super) fn note(counters: &Counters, url: &str, failure: &Failure) {
-    counters.end(failure.outcome);
-    let url = quoted(&without_secrets(url, false));
-    let reason = failure.reason.as_ref().unwrap_or(&failure.told);
-    let outcome = failure.outcome.name();
-    if failure.outcome == Outcome::Refused {
-        tracing::warn!(outcome, "url {url}: {reason}");
-    } else {
-        tracing::info!(outcome, "url {url}: {reason}");
     }
 }

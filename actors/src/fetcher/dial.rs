@@ -102,15 +102,25 @@ impl Dialer {
         turn: impl Future<Output = Result<T, Failure>>,
     ) -> Result<Vec<SocketAddr>, Failure> {
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
-        let addresses = match without_brackets(host).parse() {
-            Ok(address) => vec![address],
+        let found = match without_brackets(host).parse() {
+            Ok(address) => Ok(vec![address]),
             Err(_) => {
                 let _turn = turn.await?;
-                self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))?
+                self.resolver.resolve(host.to_owned()).await.map_err(|error| Refusal::Unresolved(error.to_string()))
             }
         };
-        self.rules.check_addresses(host, port, &addresses)?;
+        let checked = found.and_then(|addresses| self.rules.check_addresses(host, port, &addresses).map(|()| addresses));
+        let addresses = checked.map_err(|refusal| self.failure(refusal, host, port))?;
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// Makes the failure of a host. The caller is told that a name was not found only if `--url_allow` names the host. Of any other
+    /// host this would tell strangers which names the network inside has.
+    fn failure(&self, refusal: Refusal, host: &str, port: u16) -> Failure {
+        if let (Refusal::Unresolved(reason), true) = (&refusal, self.rules.names(host, port)) {
+            return Failure::name_not_found(reason.clone());
+        }
+        refusal.into()
     }
 
     /// Tries one address after another. Each gets an equal share of the time, so that none uses up the time of the next.

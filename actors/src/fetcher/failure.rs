@@ -42,6 +42,11 @@ impl Failure {
         Self::new(Outcome::Failed, Code::Aborted, told)
     }
 
+    /// Makes the failure of a host whose name has no address. `reason` is the resolver's, which the caller does not get.
+    pub(super) fn name_not_found(reason: String) -> Self {
+        Self { reason: Some(reason), ..Self::passing("could not be reached: the name of its host was not found") }
+    }
+
     pub(super) fn timed_out(limit: Duration) -> Self {
         let told = format!("timed out after {} s", limit.as_secs_f64());
         Self { is_late: true, ..Self::new(Outcome::TimedOut, Code::DeadlineExceeded, told) }
@@ -111,6 +116,11 @@ impl Failure {
             None if error.kind() == io::ErrorKind::TimedOut => Self::timed_out(limit),
             None => Self::passing(format!("could not be reached: {}", io_text(error))),
         }
+    }
+
+    /// The words for the log.
+    pub(super) fn reason(&self) -> &str {
+        self.reason.as_ref().unwrap_or(&self.told)
     }
 
     pub(super) fn panicked() -> Self {

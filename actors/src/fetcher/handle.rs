@@ -10,11 +10,11 @@ use futures::channel::oneshot;
 use tfweb_engine::{quoted, Error};
 use tfweb_limits::{Deadline, Holding, Ledger, Share, Stage, REQUEST_URLS_MAX};
 
-use super::actor::{note, Fetch, FetcherActor};
-use super::counters::{Counters, FetchObservation};
+use super::actor::{Fetch, FetcherActor};
+use super::counters::{Counters, FetchObservation, Outcome};
 use super::failure::Failure;
 use super::policy::FetchPolicy;
-use super::rules::{without_secrets, Refusal, Rules, Target};
+use super::rules::{without_secrets, Rules, Target};
 
 /// The memory that the fetch of one URL needs beside its text and its body. The futures alone take 4 KiB, and a small request may
 /// name many URLs.
@@ -53,7 +53,8 @@ impl FetcherHandle {
         Self { actor, rules, body_bytes_max, counters, ledger }
     }
 
-    /// Fetches the URLs of one request side by side. Gives their bodies in order.
+    /// Fetches the URLs of one request side by side. Gives their bodies in order. If a URL is refused, the log names the request by
+    /// `request_id`.
     ///
     /// # Errors
     /// The error of the first URL that fails, which names the URL:
@@ -66,7 +67,7 @@ impl FetcherHandle {
     ///
     /// # Cancel safety
     /// If the future is dropped, the fetches that no other request waits for end.
-    pub async fn fetch(&self, urls: &[&str], deadline: Deadline) -> Result<Vec<Bytes>, Error> {
+    pub async fn fetch(&self, urls: &[&str], deadline: Deadline, request_id: &str) -> Result<Vec<Bytes>, Error> {
         if urls.len() > REQUEST_URLS_MAX {
             return Err(Error::invalid(format!("a request may name at most {REQUEST_URLS_MAX} urls, got {}", urls.len())));
         }
@@ -74,7 +75,11 @@ impl FetcherHandle {
         // The place of each body in `web`, where a URL that is named twice stands once.
         let (mut places, mut web, mut known) = (Vec::new(), Vec::new(), HashMap::new());
         for (place, text) in urls.iter().copied().enumerate() {
-            match self.rules.target(text).map_err(|refusal| self.refuse(text, refusal))? {
+            let target = self.rules.target(text).map_err(|refusal| {
+                self.counters.end(Outcome::Refused);
+                refuse(text, &refusal.into(), request_id)
+            });
+            match target? {
                 Target::Data(text) => bodies[place] = self.data(text).map_err(|failure| error_of(text, &failure))?,
                 Target::Web(url) => {
                     let index = *known.entry(Arc::new(url)).or_insert_with_key(|url| {
@@ -103,7 +108,7 @@ impl FetcherHandle {
             }
             Ok(Ok(Err((failed, failure)))) => {
                 let named = places.iter().find(|(_, index)| *index == failed).map_or("", |(place, _)| urls[*place]);
-                Err(error_of(named, &failure))
+                Err(refuse(named, &failure, request_id))
             }
             Ok(Err(oneshot::Canceled)) => Err(Error::internal("the fetcher is gone; this is a bug")),
             Err(_) => Err(Deadline::passed(Stage::Fetch)),
@@ -114,12 +119,6 @@ impl FetcherHandle {
     #[must_use]
     pub fn observe(&self) -> FetchObservation {
         self.counters.observe()
-    }
-
-    fn refuse(&self, text: &str, refusal: Refusal) -> Error {
-        let failure = refusal.into();
-        note(&self.counters, text, &failure);
-        error_of(text, &failure)
     }
 
     /// The bytes that a `data:` URL holds.
@@ -134,6 +133,15 @@ impl FetcherHandle {
         share.shrink_to(bytes.len());
         Ok(Bytes::from_owner(Decoded { bytes, _share: share }))
     }
+}
+
+/// The error of a failure. Logs one that the rules decide, with the id of its request.
+fn refuse(url: &str, failure: &Failure, request_id: &str) -> Error {
+    if failure.outcome == Outcome::Refused {
+        let shown = quoted(&without_secrets(url, false));
+        tracing::warn!(outcome = failure.outcome.name(), %request_id, "url {shown}: {}", failure.reason());
+    }
+    error_of(url, failure)
 }
 
 fn error_of(url: &str, failure: &Failure) -> Error {

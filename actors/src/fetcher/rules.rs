@@ -255,17 +255,25 @@ impl Rules {
         if addresses.is_empty() {
             return Err(Refusal::Unresolved("none found".into()));
         }
-        let host = without_dot(host);
         let is_open = |address: &IpAddr| {
             self.allow.iter().any(|allow| match allow {
-                Allow::Name(name, only) => name.matches(host) && only.is_none_or(|only| only == port),
+                Allow::Name(..) => false,
                 Allow::Addresses(net, only) => net.contains(&unmapped(*address)) && only.is_none_or(|only| only == port),
             })
         };
         match addresses.iter().find(|address| !is_public(**address) && !is_open(address)) {
-            Some(&address) => Err(Refusal::Address(address)),
-            None => Ok(()),
+            Some(&address) if !self.names(host, port) => Err(Refusal::Address(address)),
+            Some(_) | None => Ok(()),
         }
+    }
+
+    /// Whether [`Rules::allow`] has the name of a host, so that its addresses do not matter.
+    pub(super) fn names(&self, host: &str, port: u16) -> bool {
+        let host = without_dot(host);
+        self.allow.iter().any(|allow| match allow {
+            Allow::Name(name, only) => name.matches(host) && only.is_none_or(|only| only == port),
+            Allow::Addresses(..) => false,
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use super::proto::GraphDef;
 #[derive(Debug)]
 pub(crate) struct Graph {
     main: Body,
-    functions: HashMap<String, Function>,
+    pub(super) functions: HashMap<String, Function>,
 }
 
 /// The demands on the shape of a fed tensor by the operations that it reaches.
@@ -93,7 +93,7 @@ impl Graph {
 
     /// All nodes that may run when `fetches` are fetched: those before them, and the bodies of the functions that these call. Nodes
     /// before the feeds count too, since a feed replaces only one of a node's outputs.
-    fn running(&self, fetches: &[&str]) -> Vec<&Node> {
+    pub(super) fn running(&self, fetches: &[&str]) -> Vec<&Node> {
         let computed = self.main.computed_for("", fetches);
         let mut running: Vec<&Node> = self.main.nodes.iter().filter(|node| computed.contains(node.name.as_str())).collect();
         let (mut seen, mut next) = (HashSet::new(), 0);

@@ -1,39 +1,11 @@
-//! Graphs written as text, with a line for each node: `name = Op(input, input)`. The operation of a call is
-//! `PartitionedCall:function`.
-
-use super::super::proto::{ArgDef, AttrValue, FunctionDef, FunctionDefLibrary, NameAttrList, NodeDef, OpDef};
+use super::super::proto::{AttrValue, FunctionDefLibrary, NameAttrList};
+use super::super::text::{call_of, function, graph, node};
 use super::*;
-
-fn call_of(name: &str) -> AttrValue {
-    AttrValue { function: Some(NameAttrList { name: name.into(), ..NameAttrList::default() }), list: None }
-}
-
-fn node(line: &str) -> NodeDef {
-    let (name, call) = line.split_once(" = ").unwrap();
-    let (op, inputs) = call.trim_end_matches(')').split_once('(').unwrap();
-    let (op, function) = op.split_once(':').map_or((op, None), |(op, function)| (op, Some(function.to_owned())));
-    let function = function.map(|name| ("f".to_owned(), call_of(&name)));
-    let inputs = inputs.split(", ").filter(|input| !input.is_empty()).map(str::to_owned).collect();
-    NodeDef { name: name.into(), op: op.into(), inputs, attributes: function.into_iter().collect() }
-}
-
-fn nodes(text: &str) -> Vec<NodeDef> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(node).collect()
-}
-
-/// A function written as `name(argument, argument)` and its nodes.
-fn function((head, body): &(&str, &str)) -> FunctionDef {
-    let (name, arguments) = head.trim_end_matches(')').split_once('(').unwrap();
-    let arguments = arguments.split(", ").map(|name| ArgDef { name: name.into(), ..ArgDef::default() }).collect();
-    FunctionDef { signature: Some(OpDef { name: name.into(), arguments, ..OpDef::default() }), nodes: nodes(body) }
-}
 
 /// Feeds `x` and fetches `y`. Expects `any`, or the ranks as `least..greatest` and the smallest last dimension.
 #[track_caller]
 fn check(main: &str, functions: &[(&str, &str)], expect: &str) {
-    let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
-    let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
-    let Demands { takes_any_shape, ranks, last_size_min } = Graph::parse(&bytes).unwrap().demands("x", &["y"]);
+    let Demands { takes_any_shape, ranks, last_size_min } = graph(main, functions).demands("x", &["y"]);
     let (least, greatest) = ranks.into_inner();
     let greatest = if greatest == usize::MAX { String::new() } else { greatest.to_string() };
     let last = if last_size_min == 0 { String::new() } else { format!(" last {last_size_min}") };
@@ -88,11 +60,7 @@ fn functions_that_call_each_other_are_looked_into_once() {
 
 #[test]
 fn operations_that_need_elements_are_found_wherever_they_are_run() {
-    let needs = |main: &str, functions: &[(&str, &str)]| {
-        let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
-        let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
-        Graph::parse(&bytes).unwrap().needs_elements(&["y"])
-    };
+    let needs = |main: &str, functions: &[(&str, &str)]| graph(main, functions).needs_elements(&["y"]);
     assert!(needs("x = Placeholder()\n y = IRFFT(x)", &[]));
     assert!(!needs("x = Placeholder()\n y = Relu(x)\n z = IRFFT(x)", &[]));
     let body = ("body(t)", "c = PartitionedCall:inner(t)");
@@ -115,10 +83,8 @@ fn a_node_that_only_has_to_run_before_counts_too() {
 /// Expects the operation that may change state when `y` is fetched. `Known` is the only one that the registry calls stateless.
 #[track_caller]
 fn check_state(main: &str, functions: &[(&str, &str)], expect: Option<&str>) {
-    let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
-    let bytes = GraphDef { nodes: nodes(main), library: Some(library) }.encode_to_vec();
     let stateless = HashSet::from(["Known".to_owned()]);
-    assert_eq!(Graph::parse(&bytes).unwrap().state_change(&["y"], &stateless), expect, "{main}");
+    assert_eq!(graph(main, functions).state_change(&["y"], &stateless), expect, "{main}");
 }
 
 #[test]
@@ -147,7 +113,7 @@ fn functions_in_attributes_of_functions_are_found() {
     let inner = NameAttrList { name: "middle".into(), attributes: [("g".to_owned(), call_of("inner"))].into() };
     let list = super::super::proto::ListValue { functions: vec![inner] };
     let mut y = node("y = Known()");
-    y.attributes = [("branches".to_owned(), AttrValue { function: None, list: Some(list) })].into();
+    y.attributes = [("branches".to_owned(), AttrValue { list: Some(list), ..AttrValue::default() })].into();
     let functions = [("middle(a)", "k = Known(a)"), ("inner(a)", "w = WriteFile(a)")];
     let library = FunctionDefLibrary { functions: functions.iter().map(function).collect() };
     let bytes = GraphDef { nodes: vec![y], library: Some(library) }.encode_to_vec();

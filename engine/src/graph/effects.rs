@@ -10,8 +10,8 @@ use prost::Message;
 
 use super::proto::OpDef;
 
-/// Operations with state that they only read, or that ends with the run. Operations that only call functions are among them: what
-/// the functions do counts by itself.
+/// Operations that hold nothing and change nothing: they read a variable whose handle they take, or they call functions. The
+/// operations of these functions count by themselves.
 const HARMLESS: &[&str] = &[
     "Assert",
     "Case",
@@ -20,10 +20,22 @@ const HARMLESS: &[&str] = &[
     "DeviceIndex",
     "Empty",
     "GuaranteeConst",
-    "HashTable",
-    "HashTableV2",
     "If",
     "IsVariableInitialized",
+    "ReadVariableOp",
+    "ResourceGather",
+    "ResourceGatherNd",
+    "StatefulPartitionedCall",
+    "StatelessRandomGetAlg",
+    "VarIsInitializedOp",
+    "VariableShape",
+    "While",
+];
+
+/// Operations that hold a table, or read one.
+const TABLES: &[&str] = &[
+    "HashTable",
+    "HashTableV2",
     "LookupTableExport",
     "LookupTableExportV2",
     "LookupTableFind",
@@ -36,18 +48,13 @@ const HARMLESS: &[&str] = &[
     "MutableHashTableOfTensors",
     "MutableHashTableOfTensorsV2",
     "MutableHashTableV2",
-    "ReadVariableOp",
-    "ResourceGather",
-    "ResourceGatherNd",
-    "StatefulPartitionedCall",
-    "StatelessRandomGetAlg",
-    "VarHandleOp",
-    "VarIsInitializedOp",
-    "Variable",
-    "VariableShape",
-    "VariableV2",
-    "While",
 ];
+
+/// Operations that hold a variable.
+pub(super) const VARIABLES: &[&str] = &["VarHandleOp", "Variable", "VariableV2"];
+
+/// Operations that write to the variable whose handle they take, and hold nothing.
+const ASSIGN: &[&str] = &["AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"];
 
 /// The names of operations on arrays of tensors begin so. Such an array lives no longer than its run.
 const OF_ARRAYS: &str = "TensorArray";
@@ -85,8 +92,16 @@ pub(crate) fn stateless_operations(registry: &[u8]) -> Result<HashSet<String>, p
 
 /// Whether an operation of type `op` may change the state of the model or of its surroundings.
 pub(super) fn may_change_state(op: &str, stateless: &HashSet<String>) -> bool {
-    let is_harmless = stateless.contains(op) || HARMLESS.contains(&op) || op.starts_with(OF_ARRAYS);
-    UNDECLARED.contains(&op) || !is_harmless
+    !is_harmless(op, stateless) && !TABLES.contains(&op) && !VARIABLES.contains(&op)
+}
+
+/// Whether an operation of type `op` surely holds nothing from one run to the next. It may use a variable that another one holds.
+pub(super) fn holds_nothing(op: &str, stateless: &HashSet<String>) -> bool {
+    is_harmless(op, stateless) || ASSIGN.contains(&op)
+}
+
+fn is_harmless(op: &str, stateless: &HashSet<String>) -> bool {
+    !UNDECLARED.contains(&op) && (stateless.contains(op) || HARMLESS.contains(&op) || op.starts_with(OF_ARRAYS))
 }
 
 #[cfg(test)]

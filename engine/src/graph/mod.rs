@@ -4,18 +4,24 @@
 //! - `demands`: follows a fed tensor through the graph and gathers the demands on its shape.
 //! - `effects`: which operations may change state.
 //! - `freeze`: makes constants of the variables that a model only reads.
+//! - `initialised`: what a model's initialiser sets up, and which fetches need it.
 //! - `nodes`: the nodes of a graph or a function, and which node takes the outputs of which.
 //! - `operations`: the lists of operations by the shapes that they take.
 //! - `proto`: the fields of a GraphDef that are read.
+//! - `text`: graphs written as text, for tests.
 
 mod demands;
 mod effects;
 #[expect(unused_imports, reason = "sessions do not load frozen graphs yet")]
 #[cfg_attr(not(test), expect(dead_code, reason = "sessions do not load frozen graphs yet"))]
 mod freeze;
+mod initialised;
 mod nodes;
 mod operations;
 mod proto;
+#[cfg(test)]
+mod text;
 
 pub(crate) use demands::{Demands, Graph};
 pub(crate) use effects::stateless_operations;
+pub(crate) use initialised::Initialised;

@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) function: Option<String>,
     /// All functions that this node may run, such as the body of a loop.
     pub(super) functions: Vec<String>,
+    /// The name under which other nodes find what this node holds. Often empty.
+    pub(super) shared_name: String,
 }
 
 #[derive(Debug)]
@@ -66,16 +68,17 @@ impl Node {
         let inputs = inputs.into_iter().map(|input| input.split(':').next().unwrap_or_default().to_owned()).collect();
         let controls = controls.into_iter().map(|control| control[1..].to_owned()).collect();
         let function = node.attributes.get("f").and_then(|value| value.function.as_ref()).map(|function| function.name.clone());
+        let shared_name = node.attributes.get("shared_name").map(|value| String::from_utf8_lossy(&value.text).into_owned());
         // TensorFlow's older graphs call a function by a node of its name.
         let mut functions = vec![node.op.clone()];
         add_functions(node.attributes, &mut functions);
-        Self { name: node.name, op: node.op, inputs, controls, function, functions }
+        Self { name: node.name, op: node.op, inputs, controls, function, functions, shared_name: shared_name.unwrap_or_default() }
     }
 }
 
 /// Adds the names of all functions in `attributes`. Messages nest 100 deep at most: prost reads no deeper.
 fn add_functions(attributes: HashMap<String, AttrValue>, functions: &mut Vec<String>) {
-    for AttrValue { list, function } in attributes.into_values() {
+    for AttrValue { list, function, .. } in attributes.into_values() {
         for function in function.into_iter().chain(list.unwrap_or_default().functions) {
             functions.push(function.name);
             add_functions(function.attributes, functions);

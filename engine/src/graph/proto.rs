@@ -30,6 +30,8 @@ pub(super) struct NodeDef {
 pub(super) struct AttrValue {
     #[prost(message, optional, tag = "1")]
     pub(super) list: Option<ListValue>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) text: Vec<u8>,
     #[prost(message, optional, tag = "10")]
     pub(super) function: Option<NameAttrList>,
 }

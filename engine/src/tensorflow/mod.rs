@@ -10,7 +10,10 @@
 //! - `probe`: tries each signature when a model is loaded.
 //! - `registry`: which of TensorFlow's operations have no state.
 //! - `run_options`: where the operations of a run execute, and when TensorFlow ends it.
+//! - `open`: opens a SavedModel in a session, if need be without its initialiser. `readable` makes the copy for it.
+//! - `resolve`: finds the tensors of a signature in the graph.
 //! - `saved_model_session`: loads a SavedModel and runs its signatures.
+//! - `status`: makes errors of TensorFlow's statuses.
 //! - `abort`: delays the end of the process when TensorFlow aborts it.
 //! - `free_memory`: gives memory back that was freed.
 //! - `exit`: ends the process under TensorFlow's threads.
@@ -25,12 +28,14 @@ mod fake_c;
 mod free_memory;
 mod library;
 mod memory;
+mod open;
 mod probe;
 mod readable;
 mod registry;
 mod resolve;
 mod run_options;
 mod saved_model_session;
+mod status;
 mod transfer;
 
 pub use abort::delay_abort;

@@ -2,11 +2,12 @@
 //! so that it hurts neither other signatures nor other outputs.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use tensorflow::{Graph, MetaGraphDef, Operation};
 
 use super::dtypes::dtype_of;
-use crate::saved_model::Signatures;
+use crate::meta_graph::Signatures;
 use crate::shape::PartialShape;
 use crate::signature::{Composite, Side, Signature, TensorSpec, Unserved};
 use crate::signature_def::{declared, Declared, Form, SignatureDef, TensorInfo};
@@ -27,6 +28,26 @@ pub(super) struct Resolved {
     pub(super) signature: Signature,
     pub(super) feeds: Vec<Place>,
     pub(super) fetches: Vec<Fetch>,
+}
+
+impl Resolved {
+    /// Takes those outputs out of what is served for which `reason` has a reason. It gets the name of the operation that computes the
+    /// output.
+    pub(super) fn withdraw(&mut self, reason: impl Fn(&str) -> Option<String>) {
+        let outputs = mem::take(&mut self.signature.outputs).into_iter().zip(mem::take(&mut self.fetches));
+        for (spec, fetch) in outputs {
+            let reason = match fetch {
+                Fetch::Output(..) => reason(spec.tensor.split(':').next().unwrap_or_default()),
+                Fetch::Input(_) => None,
+            };
+            if let Some(reason) = reason {
+                self.signature.unserved.push(Unserved { side: Side::Output, spec, reason });
+            } else {
+                self.signature.outputs.push(spec);
+                self.fetches.push(fetch);
+            }
+        }
+    }
 }
 
 /// Looks up the inputs and outputs of a signature.
@@ -75,7 +96,24 @@ fn resolve_side(
         }
     }
     tensors.sort_by(|(left, _), (right, _)| left.name.cmp(&right.name));
-    tensors
+    match side {
+        Side::Input => fed_once(tensors, signature),
+        Side::Output => tensors,
+    }
+}
+
+/// Takes out inputs whose tensor an earlier input feeds too: TensorFlow refuses to feed a tensor twice.
+fn fed_once(tensors: Vec<(TensorSpec, Place)>, signature: &mut Signature) -> Vec<(TensorSpec, Place)> {
+    let mut once: Vec<(TensorSpec, Place)> = Vec::new();
+    for (spec, place) in tensors {
+        if let Some((first, _)) = once.iter().find(|(first, _)| first.tensor == spec.tensor) {
+            let reason = format!("names the tensor {:?}, and so does input {:?}: a run cannot take both", spec.tensor, first.name);
+            signature.unserved.push(Unserved { side: Side::Input, spec, reason });
+        } else {
+            once.push((spec, place));
+        }
+    }
+    once
 }
 
 /// Finds a tensor in the graph.
@@ -92,8 +130,12 @@ fn find(graph: &Graph, mut spec: TensorSpec) -> Result<(TensorSpec, Place), Stri
     let operation = graph.operation_by_name(name).map_err(|_| no_name())?;
     let operation = operation.ok_or_else(|| format!("names the operation {name:?}, which is not in the graph"))?;
     let outputs = operation.num_outputs();
-    if usize::try_from(index).map_or(true, |index| index >= outputs) {
+    let Some(output) = usize::try_from(index).ok().filter(|output| *output < outputs) else {
         return Err(format!("names output {index} of the operation {name:?}, which has {outputs} outputs"));
+    };
+    let dtype = dtype_of(operation.output_type(output));
+    if dtype != spec.dtype {
+        return Err(format!("is declared as {}, and its tensor {:?} in the graph is {dtype}", spec.dtype, spec.tensor));
     }
     spec.tensor = format!("{name}:{index}");
     Ok((spec, (operation, index)))

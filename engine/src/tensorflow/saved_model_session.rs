@@ -1,46 +1,34 @@
 //! A SavedModel in a TensorFlow session.
 
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use tensorflow::{Code as TfCode, FetchToken, Graph, Operation, Output, SavedModelBundle, SessionOptions, SessionRunArgs, Status};
+use tensorflow::{FetchToken, Graph, Operation, Output, SessionRunArgs, Status};
 
 use super::free_memory;
+use super::open::{open, Opened};
 use super::probe::{probe, InterOp};
-use super::readable;
 use super::registry::{has_kernel, stateless_operations};
-use super::resolve::{from_binding, partial_shape, resolve, Fetch, Place, Resolved};
+use super::resolve::{partial_shape, resolve, Fetch, Place, Resolved};
 use super::run_options::{outlasts, run_options};
+use super::status::error_of;
 use super::transfer::{merge, take_output, Feed};
 use crate::batch::merged_dims;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::feed::FeedShape;
 use crate::graph::{self, Demands};
-use crate::saved_model;
 use crate::session::{Session, Trial};
 use crate::shape::Dims;
 use crate::signature::Signature;
 use crate::tensor::Tensor;
-
-/// The signature that TensorFlow 2 adds to every SavedModel for its own use.
-const INIT_OP_SIGNATURE: &str = "__saved_model_init_op";
-
-/// `ConfigProto { gpu_options { allow_growth: true } }` (tensorflow/core/protobuf/config.proto): the session does not take the
-/// whole memory of a GPU.
-const SESSION_CONFIG: [u8; 4] = [0x32, 0x02, 0x20, 0x01];
-
-/// The largest SavedModel file whose graph is read for the demands of its operations. A larger file holds its weights as constants.
-/// Its inputs take only the shapes that TensorFlow inferred, and its signatures are not tried at load.
-const READ_BYTES_MAX: u64 = 256 << 20;
 
 /// A SavedModel in a session of its own. Several threads may run it at once.
 pub struct SavedModelSession {
     session: tensorflow::Session,
     signatures: Vec<Signature>,
     methods: Vec<Method>,
+    initialiser_error: Option<Error>,
 }
 
 /// The parts of the graph that a run of one signature feeds and fetches.
@@ -63,25 +51,18 @@ impl SavedModelSession {
     ///
     /// # Errors
     /// `NotFound` for a model without such a graph; `FailedPrecondition` for a model without its variables; otherwise TensorFlow's
-    /// error. A fault of one signature is no error: its [`Signature::unserved`] says it.
+    /// error. A fault of one signature is no error: its [`Signature::unserved`] says it. Nor is a failure of the model's initialiser, if
+    /// one of its assets is missing: then the outputs that need the initialiser are not served.
     pub fn load(directory: &Path, tags: &[String], inter_op: InterOp) -> Result<Self, Error> {
-        let declared = saved_model::signatures(directory, tags)?;
-        let failed = |status: Status| {
-            let Error { code, message } = error_of(&status);
-            Error::new(code, format!("`{}` cannot be loaded: {message}", directory.display()))
-        };
-        let mut options = SessionOptions::new();
-        options.set_config(&SESSION_CONFIG).map_err(failed)?;
-        let mut graph = Graph::new();
-        let copy = readable::copy(directory, declared.as_ref())?;
-        let readable = copy.as_ref().map_or(directory, TempDir::path);
-        let bundle = SavedModelBundle::load(&options, tags, &mut graph, readable).map_err(failed)?;
-        let mut declared = declared.unwrap_or_else(|| from_binding(bundle.meta_graph_def()));
-        declared.remove(INIT_OP_SIGNATURE);
-        let known = read_graph(&graph, directory);
+        let Opened { session, graph, signatures: declared, known, lack } = open(directory, tags)?;
+        let initialised = known.as_ref().zip(lack.as_ref()).map(|(known, lack)| (lack.in_graph(known), lack));
         let (mut signatures, mut methods) = (Vec::new(), Vec::new());
         for (name, def) in declared {
-            let Resolved { mut signature, feeds, fetches } = resolve(&graph, name, &def);
+            let mut resolved = resolve(&graph, name, &def);
+            if let Some((initialised, lack)) = &initialised {
+                resolved.withdraw(|operation| initialised.needed_by(operation).map(|operation| lack.reason(operation)));
+            }
+            let Resolved { mut signature, feeds, fetches } = resolved;
             let failed = |status| Error::internal(format!("`{}`, signature {:?}: {status}", directory.display(), signature.name));
             let mut method = Method::new(feeds, fetches, inter_op == InterOp::Caller);
             for (spec, feed) in signature.inputs.iter_mut().zip(method.feed_shapes(&graph, known.as_ref()).map_err(failed)?) {
@@ -92,7 +73,7 @@ impl SavedModelSession {
             methods.push(method);
             signatures.push(signature);
         }
-        let mut this = Self { session: bundle.session, signatures, methods };
+        let mut this = Self { session, signatures, methods, initialiser_error: lack.map(|lack| lack.error) };
         for index in 0..this.methods.len() {
             if this.methods[index].untried.is_some() || this.methods[index].trial != Trial::NotTried {
                 continue;
@@ -115,6 +96,12 @@ impl SavedModelSession {
     /// The signatures that were not tried at load because a trial could have changed the model, and why.
     pub fn untried(&self) -> impl Iterator<Item = (&Signature, &str)> {
         self.signatures.iter().zip(&self.methods).filter_map(|(signature, method)| Some((signature, method.untried.as_deref()?)))
+    }
+
+    /// TensorFlow's error, if the model was loaded without its initialiser because this failed.
+    #[must_use]
+    pub fn initialiser_error(&self) -> Option<&Error> {
+        self.initialiser_error.as_ref()
     }
 
     /// Runs a signature, in the calling thread if `in_caller` is true. Otherwise it runs in the pool, and TensorFlow ends it after
@@ -186,6 +173,10 @@ impl Session for SavedModelSession {
         self.methods[signature].untried.is_none()
     }
 
+    fn lacks_assets(&self) -> bool {
+        self.initialiser_error.is_some()
+    }
+
     fn trial(&self, signature: usize) -> Trial {
         self.methods[signature].trial.clone()
     }
@@ -242,32 +233,4 @@ impl Method {
             Fetch::Input(_) => None,
         })
     }
-}
-
-/// Reads the operations of the graph. `None` if the graph cannot be read, or if its constants would take much memory.
-fn read_graph(graph: &Graph, directory: &Path) -> Option<graph::Graph> {
-    let bytes = ["saved_model.pb", "saved_model.pbtxt"].iter().find_map(|name| fs::metadata(directory.join(name)).ok())?.len();
-    if bytes > READ_BYTES_MAX {
-        return None;
-    }
-    graph::Graph::parse(&graph.graph_def().ok()?).ok()
-}
-
-/// Makes the error for the caller: `InvalidArgument` if TensorFlow blames the values, `DataLoss` if it finds bytes damaged,
-/// `NotFound` if it does not find what they name, and mostly `Internal` otherwise.
-fn error_of(status: &Status) -> Error {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "any other code of TensorFlow is no fault of the caller")]
-    let code = match status.code() {
-        TfCode::InvalidArgument | TfCode::OutOfRange => Code::InvalidArgument,
-        TfCode::DataLoss => Code::DataLoss,
-        TfCode::NotFound => Code::NotFound,
-        TfCode::DeadlineExceeded => Code::DeadlineExceeded,
-        TfCode::Unimplemented => Code::Unimplemented,
-        // This is not Unavailable: a load balancer would take the request as not begun, and send it to the next replica.
-        TfCode::ResourceExhausted => Code::ResourceExhausted,
-        _ => Code::Internal,
-    };
-    let text = status.to_string();
-    let message = text.strip_prefix(&format!("{}: ", status.code())).unwrap_or(&text);
-    Error::new(code, message)
 }

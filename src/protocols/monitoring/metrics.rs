@@ -11,8 +11,9 @@ use tfweb_limits::{Deadline, Stage};
 use crate::models::{self, Model};
 use crate::observe::metrics::{openmetrics, prometheus, stats as stats_page, ModelState, Scrape, VersionState};
 use crate::serving::State;
+use crate::transport::elsewhere::elsewhere;
+use crate::transport::http::compress;
 use crate::transport::http::error::respond;
-use crate::transport::http::{compress, large_body};
 
 /// The type in the `Accept` header of a scraper that prefers OpenMetrics.
 const OPEN_METRICS: &str = "application/openmetrics-text";
@@ -28,7 +29,7 @@ pub(super) async fn metrics(state: &State, request: &HttpRequest) -> HttpRespons
     let scrape = scrape(state);
     // The page of many models takes tens of milliseconds. Other requests of this thread need not wait, and a scraper that goes away
     // costs nothing.
-    let page = large_body::elsewhere(deadline, Stage::WriteAnswer, move || {
+    let page = elsewhere(deadline, Stage::WriteAnswer, move || {
         let page = prometheus::write(scrape);
         Ok(if open { page } else { openmetrics::to_prometheus(&page) })
     });

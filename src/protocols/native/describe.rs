@@ -12,6 +12,9 @@ pub(super) struct SignatureJson<'a> {
     name: &'a str,
     inputs: BTreeMap<&'a str, SpecJson<'a>>,
     outputs: BTreeMap<&'a str, SpecJson<'a>>,
+    /// Why the signature as a whole is not served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unserved: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +60,8 @@ struct VersionJson<'a> {
 /// Describes a signature.
 pub(super) fn signature(signature: &Signature) -> SignatureJson<'_> {
     let inputs = specs(signature, Side::Input, &signature.inputs);
-    SignatureJson { name: &signature.name, inputs, outputs: specs(signature, Side::Output, &signature.outputs) }
+    let outputs = specs(signature, Side::Output, &signature.outputs);
+    SignatureJson { name: &signature.name, inputs, outputs, unserved: signature.fault() }
 }
 
 /// Describes what is served of a side of a signature, and what is not.

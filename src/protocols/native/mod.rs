@@ -190,7 +190,8 @@ impl Native {
             return Ok(b"[]".to_vec().into());
         }
 
-        let run = Call { inputs: decoded.inputs, urls: decoded.urls, deadline };
+        let request_id = if decoded.urls.is_empty() { String::new() } else { call.request_id() };
+        let run = Call { inputs: decoded.inputs, urls: decoded.urls, deadline, request_id };
         let outputs = predict(&self.state, servable, run, measurement).await?;
         drop(share);
 

@@ -3,14 +3,15 @@
 
 use std::future::{ready, Future};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Frame;
 use prost::Message;
-use tfweb_engine::{Code, Error};
+use tfweb_actors::Outputs;
+use tfweb_engine::{Code, Error, Tensor};
 use tfweb_limits::{Deadline, Holding, Ledger, Share, Stage};
 use tfweb_proto::weight::Weight;
 use tonic::body::Body;
@@ -25,6 +26,7 @@ use super::connections::{Busy, OpenConnection};
 use super::counted::counted;
 use super::receive::{asked_time, receive, MessageLimit, PREFIX_BYTES};
 use crate::transport::body_limits::no_room;
+use crate::transport::elsewhere::{elsewhere, INLINE_BYTES_MAX};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -48,21 +50,53 @@ pub struct CallHead {
     pub extensions: Extensions,
 }
 
-/// The memory of what a call's message became.
-pub struct CallMemory(Share);
+/// The memory of a call beside what arrived: what its message became, and the outputs of its answer until the answer is encoded.
+#[derive(Clone)]
+pub struct CallMemory(Arc<Mutex<Shares>>);
+
+struct Shares {
+    message: Share,
+    answer: Share,
+    /// Those that outputs have brought along.
+    outputs: Vec<Share>,
+}
 
 impl CallMemory {
-    /// Takes `bytes` more.
+    fn new(message: Share, ledger: &Arc<Ledger>) -> Self {
+        Self(Arc::new(Mutex::new(Shares { message, answer: ledger.empty(Holding::Answers), outputs: Vec::new() })))
+    }
+
+    /// Takes `bytes` more for the message.
     ///
     /// # Errors
     /// `Unavailable` where the server holds too much.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        self.0.grow(bytes).map_err(no_room)
+    pub fn grow(&self, bytes: usize) -> Result<(), Error> {
+        self.shares().message.grow(bytes).map_err(no_room)
     }
 
-    /// Gives back all but `bytes`.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        self.0.shrink_to(bytes);
+    /// Gives back all of the message but `bytes`.
+    pub fn shrink_to(&self, bytes: usize) {
+        self.shares().message.shrink_to(bytes);
+    }
+
+    /// Takes what outputs hold, and `more` bytes that are made of them.
+    ///
+    /// # Errors
+    /// `Unavailable` where the server holds too much.
+    pub fn take_outputs(&self, outputs: &mut Outputs, more: usize) -> Result<(), Error> {
+        let mut shares = self.shares();
+        let held = match outputs.take_share() {
+            Some(share) => {
+                shares.outputs.push(share);
+                0
+            }
+            None => outputs.iter().map(Tensor::held_bytes).sum(),
+        };
+        shares.answer.grow(held + more).map_err(no_room)
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,8 +120,9 @@ impl Unary {
         let handler = move |bytes: Bytes, head: CallHead, ledger: Arc<Ledger>| -> BoxFuture<Bytes, Error> {
             match Q::decode(bytes) {
                 Ok(message) => {
+                    let (memory, deadline) = (head.memory.clone(), head.deadline);
                     let answer = call(Call { message, head });
-                    Box::pin(async move { encode(&answer.await?, &ledger) })
+                    Box::pin(async move { encode(answer.await?, memory, deadline, ledger).await })
                 }
                 Err(error) => Box::pin(ready(Err(Error::internal(error.to_string())))),
             }
@@ -116,7 +151,7 @@ impl Unary {
         let memory = self.weigh(&bytes, ledger)?;
         let authorization = std::mem::take(&mut head.headers).remove(AUTHORIZATION);
         let extensions = std::mem::take(&mut head.extensions);
-        let call = CallHead { deadline, memory: CallMemory(memory), authorization, extensions };
+        let call = CallHead { deadline, memory: CallMemory::new(memory, ledger), authorization, extensions };
         let answer = (self.handler)(bytes, call, Arc::clone(ledger));
         let answer = match asked {
             // A protocol may do more than the caller waits for, such as a reload.
@@ -144,9 +179,29 @@ impl Unary {
     }
 }
 
-/// Encodes an answer with its prefix. Its memory counts before it is made.
-fn encode<A: Message>(answer: &A, ledger: &Arc<Ledger>) -> Result<Bytes, Error> {
+/// Encodes an answer. A large one is encoded on another thread. Outputs that the answer shows count in `memory` until then.
+async fn encode<A: Message + 'static>(
+    answer: A,
+    memory: CallMemory,
+    deadline: Deadline,
+    ledger: Arc<Ledger>,
+) -> Result<Bytes, Error> {
+    // The message is gone, and its answer shows at most the bytes that arrived.
+    memory.shrink_to(0);
     let length = answer.encoded_len();
+    let encode = move || {
+        let bytes = encoded(&answer, length, &ledger);
+        drop((answer, memory));
+        bytes
+    };
+    if length <= INLINE_BYTES_MAX {
+        return encode();
+    }
+    elsewhere(deadline, Stage::WriteAnswer, encode).await
+}
+
+/// Encodes an answer of `length` bytes with its prefix. Its memory counts before it is made.
+fn encoded<A: Message>(answer: &A, length: usize, ledger: &Arc<Ledger>) -> Result<Bytes, Error> {
     let prefix = u32::try_from(length).map_err(|_| {
         Error::new(Code::ResourceExhausted, format!("the answer is too large: expected less than 4 GiB, got {length} bytes"))
     })?;
@@ -183,127 +238,5 @@ impl http_body::Body for Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use tfweb_proto::tensorflow::serving::{PredictRequest, PredictResponse};
-    use tfweb_proto::tensorflow::TensorProto;
-    use tfweb_proto::weight::Weights;
-    use tfweb_proto::DESCRIPTORS;
-
-    use super::*;
-
-    const PATH: &str = "/tensorflow.serving.PredictionService/Predict";
-    const LIMIT: MessageLimit = MessageLimit { bytes_max: 64 << 20, hint: "" };
-
-    /// A method that keeps the contents that it gets, and answers with them.
-    fn keeping(kept: std::sync::mpsc::Sender<Bytes>) -> Unary {
-        let call = move |call: Call<PredictRequest>| {
-            let outputs = call.message.inputs;
-            outputs.values().for_each(|tensor| kept.send(tensor.tensor_content.clone()).unwrap());
-            ready(Ok(PredictResponse { outputs, model_spec: None }))
-        };
-        Unary::new(call, Weights::read(DESCRIPTORS).unwrap().of_method(PATH).unwrap(), LIMIT)
-    }
-
-    fn request(message: &[u8]) -> Request<Body> {
-        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        let bytes = Bytes::from([&[0][..], &length, message].concat());
-        let frames = futures::stream::iter([Ok::<_, Status>(Frame::data(bytes))]);
-        Request::new(Body::new(Frames(frames)))
-    }
-
-    struct Frames<S>(S);
-
-    impl<S: futures::Stream<Item = Result<Frame<Bytes>, Status>> + Unpin> http_body::Body for Frames<S> {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            Pin::new(&mut self.0).poll_next(context)
-        }
-    }
-
-    /// A method that answers never, and tells the deadlines of its calls.
-    fn silent(told: std::sync::mpsc::Sender<Deadline>) -> Unary {
-        let call = move |call: Call<PredictRequest>| {
-            told.send(call.head.deadline).unwrap();
-            std::future::pending::<Result<PredictResponse, Error>>()
-        };
-        Unary::new(call, Weights::read(DESCRIPTORS).unwrap().of_method(PATH).unwrap(), LIMIT)
-    }
-
-    #[tokio::test]
-    async fn time_counts_from_the_arrival() {
-        let (sender, told) = std::sync::mpsc::channel();
-        let (unary, ledger) = (silent(sender), Ledger::new(1 << 20));
-        let (pieces, receiver) = futures::channel::mpsc::unbounded();
-        let mut request = Request::new(Body::new(Frames(receiver)));
-        request.headers_mut().insert("grpc-timeout", HeaderValue::from_static("10S"));
-        let mut answer = Box::pin(unary.answer(request, &ledger, Duration::from_secs(60)));
-        assert!((&mut answer).now_or_never().is_none());
-        let arrived = Instant::now();
-        std::iter::repeat_with(Instant::now).find(|now| *now > arrived);
-        pieces.unbounded_send(Ok::<_, Status>(Frame::data(Bytes::from(vec![0; PREFIX_BYTES])))).unwrap();
-        drop(pieces);
-        assert!((&mut answer).now_or_never().is_none());
-        let deadline = told.try_recv().unwrap();
-        assert!(deadline <= Deadline::of(arrived, Duration::from_secs(10)), "the caller's time, which is less than the server's");
-    }
-
-    #[tokio::test]
-    async fn a_caller_whose_time_is_over_is_told_so() {
-        let (sender, _told) = std::sync::mpsc::channel();
-        let mut request = request(&[]);
-        request.headers_mut().insert("grpc-timeout", HeaderValue::from_static("20m"));
-        let answer = silent(sender).answer(request, &Ledger::new(1 << 20), Duration::from_secs(60)).await;
-        assert_eq!(answer.extensions().get().map(Status::code), Some(tonic::Code::DeadlineExceeded));
-    }
-
-    fn predict(bytes: usize) -> Vec<u8> {
-        let tensor = TensorProto { tensor_content: vec![7; bytes].into(), ..TensorProto::default() };
-        PredictRequest { inputs: [("x".to_owned(), tensor)].into(), ..PredictRequest::default() }.encode_to_vec()
-    }
-
-    fn counts(ledger: &Ledger) -> [usize; 3] {
-        [Holding::Received, Holding::Decoded, Holding::Answers].map(|holding| ledger.bytes(holding))
-    }
-
-    #[tokio::test]
-    async fn a_message_and_its_answer_count_as_long_as_they_are_held() {
-        let ledger = Ledger::new(1 << 20);
-        let (sender, kept) = std::sync::mpsc::channel();
-        let message = predict(10_000);
-        let answer = keeping(sender).answer(request(&message), &ledger, Duration::from_secs(60)).now_or_never().unwrap();
-        assert_eq!(counts(&ledger), [message.len(), 0, PREFIX_BYTES + message.len()], "the content is a part of the message");
-        drop(answer);
-        assert_eq!(counts(&ledger), [message.len(), 0, 0]);
-        drop(kept);
-        assert_eq!(counts(&ledger), [0, 0, 0]);
-    }
-
-    #[tokio::test]
-    async fn what_a_message_becomes_is_refused_before_it_is_decoded() {
-        let (sender, kept) = std::sync::mpsc::channel();
-        let unary = keeping(sender);
-        let code = async |ledger: &Arc<Ledger>, message: &[u8]| {
-            let answer = unary.answer(request(message), ledger, Duration::from_secs(60)).await;
-            answer.extensions().get().map(Status::code)
-        };
-        // An empty entry of a map takes two bytes here, and some 700 in memory.
-        let empty = [0x12, 0].repeat(50_000);
-        assert_eq!(code(&Ledger::new(1 << 20), &empty).await, Some(tonic::Code::ResourceExhausted));
-        let ledger = Ledger::new(100 << 20);
-        let others = ledger.take(Holding::Received, 90 << 20).unwrap();
-        assert_eq!(code(&ledger, &empty).await, Some(tonic::Code::Unavailable));
-        drop(others);
-        assert_eq!(code(&ledger, &empty).await, None);
-        // A large content weighs little beside its bytes.
-        assert_eq!(code(&Ledger::new(2_100_000), &predict(1 << 20)).await, None);
-        assert_eq!(
-            code(&Ledger::new(2_000_000), &predict(1 << 20)).await,
-            Some(tonic::Code::Unavailable),
-            "no room for the answer"
-        );
-        assert_eq!(kept.try_iter().count(), 3);
-    }
-}
+#[path = "unary_tests.rs"]
+mod tests;

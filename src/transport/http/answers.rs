@@ -39,6 +39,9 @@ pub struct Answers {
     pub has_unknown_options: bool,
 }
 
+/// The id that was chosen for a request before its answer. It stands in the request's extensions.
+struct Kept(HeaderValue);
+
 impl Answers {
     /// The id of a request: the client's, or a new one.
     pub(super) fn request_id(&self, headers: &HeaderMap) -> HeaderValue {
@@ -52,7 +55,7 @@ impl Answers {
     /// Adds the common headers to an answer, and logs the failure if it is an internal one. A refusal for an unknown encoding, or
     /// for a body that comes too slowly, gets its status 415 or 408 here.
     pub(super) fn finish<B>(&self, request: &HttpRequest, response: &mut HttpResponse<B>) {
-        let id = self.request_id(request.headers());
+        let id = self.id_of(request);
         if response.status().is_server_error() {
             if let Some(Failure(message)) = response.extensions_mut().remove() {
                 log::failure(id.as_bytes(), &message);
@@ -69,6 +72,18 @@ impl Answers {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID_HEADER, id);
         self.cors.finish(request.headers(), headers);
+    }
+
+    /// Chooses the id of a request before its answer, which will have the same.
+    pub(super) fn keep_id(&self, request: &HttpRequest) -> HeaderValue {
+        let id = self.id_of(request);
+        request.extensions_mut().insert(Kept(id.clone()));
+        id
+    }
+
+    fn id_of(&self, request: &HttpRequest) -> HeaderValue {
+        let kept = request.extensions_mut().remove().map(|Kept(id)| id);
+        kept.unwrap_or_else(|| self.request_id(request.headers()))
     }
 
     /// Answers OPTIONS with the methods of a path. For a preflight it adds the CORS headers.

@@ -15,9 +15,9 @@ use tfweb_engine::{quoted, Code, Error};
 use tfweb_limits::{Deadline, Encoding, Holding, InflateError, Inflater, Ledger, Share, Stage};
 use tokio::time::timeout_at;
 
-use super::large_body;
 use super::pace::Pace;
 use crate::transport::body_limits::{no_room, BodyLimits, SMALL_BYTES};
+use crate::transport::elsewhere::elsewhere;
 
 /// How long a client may send nothing of its body.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -155,7 +155,7 @@ impl Inflating {
         if self.compressed.is_empty() {
             return self.end();
         }
-        large_body::elsewhere(deadline, Stage::AwaitThread, move || {
+        elsewhere(deadline, Stage::DecodeBody, move || {
             self.run(usize::MAX)?;
             self.end()
         })

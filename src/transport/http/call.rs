@@ -35,6 +35,12 @@ impl HttpCall {
         body::read(&self.request, payload, &self.answers.bodies, deadline).await
     }
 
+    /// The id of the request, as its answer will have it.
+    #[must_use]
+    pub fn request_id(&self) -> String {
+        self.answers.keep_id(&self.request).as_bytes().escape_ascii().to_string()
+    }
+
     /// The slot for the summary of the request's measurement; `None` if requests are not observed.
     #[must_use]
     pub fn slot(&self) -> Option<Arc<SummarySlot>> {

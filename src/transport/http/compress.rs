@@ -10,7 +10,8 @@ use flate2::write::GzEncoder;
 use flate2::Compression;
 use tfweb_limits::{Deadline, Holding, Ledger, Stage};
 
-use super::large_body::{elsewhere, Text};
+use super::large_body::Text;
+use crate::transport::elsewhere::elsewhere;
 
 /// Shorter answers are not compressed, because they fit into one packet.
 const COMPRESS_BYTES_MIN: usize = 1024;

@@ -3,28 +3,15 @@
 //! requests.
 
 use std::future::Future;
-use std::sync::{Arc, LazyLock};
-use std::thread::available_parallelism;
+use std::sync::Arc;
 
-use actix_web::web;
 use tfweb_actors::Outputs;
 use tfweb_engine::{Error, Tensor};
 use tfweb_limits::{Deadline, Holding, Ledger, Share, Stage};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::transport::body_limits::{no_room, too_much, SMALL_BYTES};
-
-/// The most bytes of a body that is decoded on the HTTP thread, and of outputs that are encoded there. That takes about a
-/// millisecond, and another thread costs some ten microseconds.
-pub const INLINE_BYTES_MAX: usize = 128 << 10;
-
-/// One permit for each core. More threads would only take turns.
-static PLACES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(places())));
-
-fn places() -> usize {
-    available_parallelism().map_or(1, usize::from)
-}
+use crate::transport::elsewhere::{elsewhere, INLINE_BYTES_MAX};
 
 /// A body to decode.
 pub struct LargeBody<'a> {
@@ -61,7 +48,7 @@ impl LargeBody<'_> {
             let share = share()?;
             return Ok((decode().await?, share));
         }
-        elsewhere(self.deadline, Stage::AwaitThread, move || {
+        elsewhere(self.deadline, Stage::DecodeBody, move || {
             let share = share()?;
             Ok((Handle::current().block_on(decode())?, share))
         })
@@ -118,27 +105,6 @@ impl From<Vec<u8>> for Text {
     }
 }
 
-/// Runs `work` on another thread, when one is free. The caller waits until `deadline`; work that has begun goes on to its end.
-///
-/// # Errors
-/// Those of `work`; `DeadlineExceeded` with the stage that is given.
-pub async fn elsewhere<T: Send + 'static>(
-    deadline: Deadline,
-    stage: Stage,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let working = async {
-        let place = Arc::clone(&PLACES).acquire_owned().await.map_err(|error| Error::internal(error.to_string()))?;
-        let working = web::block(move || {
-            // The permit belongs to the thread and not to the request: if the caller goes away, the thread still works.
-            let _place = place;
-            work()
-        });
-        working.await.unwrap_or_else(|error| Err(Error::internal(error.to_string())))
-    };
-    deadline.limit(working).await.unwrap_or_else(|_| Err(Deadline::passed(stage)))
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -148,6 +114,7 @@ mod tests {
     use tfweb_engine::Code;
 
     use super::*;
+    use crate::transport::elsewhere::all_places;
 
     const LARGE_BYTES: usize = INLINE_BYTES_MAX + 1;
 
@@ -169,8 +136,9 @@ mod tests {
 
     #[actix_web::test]
     async fn without_a_place_a_large_body_is_not_read() {
-        let all = PLACES.acquire_many(u32::try_from(places()).unwrap()).await.unwrap();
-        assert_eq!(thread_of(LARGE_BYTES, Deadline::after(Duration::ZERO)).await.unwrap_err().code, Code::DeadlineExceeded);
+        let all = all_places().await;
+        let late = thread_of(LARGE_BYTES, Deadline::after(Duration::ZERO)).await;
+        assert_eq!(late, Err(Deadline::passed(Stage::AwaitThread)));
         assert!(thread_of(1, Deadline::after(Duration::ZERO)).await.is_ok(), "a small one needs none");
         drop(all);
     }
@@ -226,7 +194,7 @@ mod tests {
             let _ = end.recv();
             Ok(Vec::new())
         };
-        let late = encode(&ledger, outputs, Deadline::after(Duration::from_millis(20)), write).await.map(|text| text.bytes);
+        let late = encode(&ledger, outputs, Deadline::after(Duration::from_secs(1)), write).await.map(|text| text.bytes);
         assert_eq!(late, Err(Deadline::passed(Stage::WriteAnswer)));
         assert_eq!(ledger.bytes(Holding::Answers), LARGE_BYTES, "the thread still has the outputs");
         drop(ends);

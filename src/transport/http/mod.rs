@@ -20,6 +20,7 @@ mod protocol;
 mod routes;
 pub mod server_timing;
 mod services;
+mod slash;
 
 pub use answers::Answers;
 pub use call::HttpCall;
@@ -29,3 +30,4 @@ pub use listener::{Listener, ListenerSettings, HTTP2};
 pub use protocol::HttpProtocol;
 pub use routes::{is_get, Methods, Routes};
 pub use services::HttpServices;
+pub use slash::HadSlash;

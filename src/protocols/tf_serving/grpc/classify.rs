@@ -1,6 +1,7 @@
 //! Classify, Regress and MultiInference: examples in, labels and scores or numbers out.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -8,14 +9,15 @@ use futures::future::try_join_all;
 use tfweb_actors::Outputs;
 use tfweb_codec::examples;
 use tfweb_engine::{Code, Error, Tensor};
-use tfweb_limits::Deadline;
+use tfweb_limits::{Deadline, Stage as Late};
 
 use super::service::{no_model, Found, TfServing};
 use crate::models::Servable;
 use crate::observe::{Measurement, Stage};
 use crate::protocols::tf_serving::classify_regress::{inputs, regressions, Classes, Task};
 use crate::serving;
-use crate::transport::grpc::{Call, CallHead};
+use crate::transport::elsewhere::{elsewhere, INLINE_BYTES_MAX};
+use crate::transport::grpc::{Call, CallHead, CallMemory};
 use tfweb_proto::tensorflow::serving::inference_result;
 use tfweb_proto::tensorflow::serving::{
     Class, ClassificationRequest, ClassificationResponse, ClassificationResult, Classifications, InferenceResult, InferenceTask,
@@ -32,10 +34,10 @@ impl TfServing {
         call: Call<ClassificationRequest>,
         measurement: &mut Measurement,
     ) -> Result<ClassificationResponse, Error> {
-        let Call { message, mut head } = call;
+        let Call { message, head } = call;
         let found = self.find(message.model_spec)?;
         able(&found, Task::Classify, measurement)?;
-        let examples = Examples::of(message.input, &mut head);
+        let examples = Examples::of(message.input, &head);
         let result = self.classify_found(&found, &examples, measurement).await?;
         Ok(ClassificationResponse { result: Some(result), model_spec: Some(found.spec) })
     }
@@ -45,10 +47,10 @@ impl TfServing {
         call: Call<RegressionRequest>,
         measurement: &mut Measurement,
     ) -> Result<RegressionResponse, Error> {
-        let Call { message, mut head } = call;
+        let Call { message, head } = call;
         let found = self.find(message.model_spec)?;
         able(&found, Task::Regress, measurement)?;
-        let examples = Examples::of(message.input, &mut head);
+        let examples = Examples::of(message.input, &head);
         let result = self.regress_found(&found, &examples, measurement).await?;
         Ok(RegressionResponse { result: Some(result), model_spec: Some(found.spec) })
     }
@@ -58,7 +60,7 @@ impl TfServing {
         call: Call<MultiInferenceRequest>,
         measurement: &mut Measurement,
     ) -> Result<MultiInferenceResponse, Error> {
-        let Call { message, mut head } = call;
+        let Call { message, head } = call;
         // TensorFlow Serving looks for the model in the first task.
         if message.tasks.is_empty() {
             return Err(no_model());
@@ -86,7 +88,7 @@ impl TfServing {
             }
             tasks.push((found, method_name));
         }
-        let examples = Examples::of(message.input, &mut head);
+        let examples = Examples::of(message.input, &head);
         let infer = async |(found, method): (Found, String), mut measurement: Measurement| {
             let result = if method == CLASSIFY {
                 inference_result::Result::ClassificationResult(self.classify_found(&found, &examples, &mut measurement).await?)
@@ -109,10 +111,14 @@ impl TfServing {
     ) -> Result<ClassificationResult, Error> {
         let servable = able(found, Task::Classify, measurement)?;
         let (rows, outputs) = self.run_examples(servable, examples, measurement).await?;
-        let classes = Classes::of(servable.handle.signature(), &outputs, rows)?;
-        let class = |(label, score)| Class { label: String::from_utf8_lossy(label).into_owned(), score };
-        let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
-        Ok(ClassificationResult { classifications: classifications.collect() })
+        let signature = Arc::clone(servable.handle.signature());
+        let result = move |outputs: &[Tensor]| {
+            let classes = Classes::of(&signature, outputs, rows)?;
+            let class = |(label, score)| Class { label: String::from_utf8_lossy(label).into_owned(), score };
+            let classifications = (0..rows).map(|row| Classifications { classes: classes.row(row).map(class).collect() });
+            Ok(ClassificationResult { classifications: classifications.collect() })
+        };
+        examples.result(outputs, size_of::<Class>(), result).await
     }
 
     async fn regress_found(
@@ -123,8 +129,12 @@ impl TfServing {
     ) -> Result<RegressionResult, Error> {
         let servable = able(found, Task::Regress, measurement)?;
         let (rows, outputs) = self.run_examples(servable, examples, measurement).await?;
-        let values = regressions(servable.handle.signature(), &outputs, rows)?;
-        Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
+        let signature = Arc::clone(servable.handle.signature());
+        let result = move |outputs: &[Tensor]| {
+            let values = regressions(&signature, outputs, rows)?;
+            Ok(RegressionResult { regressions: values.iter().map(|&value| Regression { value }).collect() })
+        };
+        examples.result(outputs, size_of::<Regression>(), result).await
     }
 
     /// Runs a signature on examples. Returns the number of examples and the outputs.
@@ -136,7 +146,7 @@ impl TfServing {
     ) -> Result<(usize, Outputs), Error> {
         let inputs = examples.inputs.clone()?;
         measurement.note(Stage::Decode, examples.begun, examples.time);
-        let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline };
+        let run = serving::Call { inputs, urls: Vec::new(), deadline: examples.deadline, request_id: String::new() };
         Ok((examples.rows, serving::predict(&self.state, servable, run, measurement).await?))
     }
 }
@@ -146,20 +156,38 @@ struct Examples {
     rows: usize,
     inputs: Result<Vec<Tensor>, Error>,
     deadline: Deadline,
+    memory: CallMemory,
     begun: Instant,
     time: Duration,
 }
 
 impl Examples {
     /// Serializes the examples, and counts what they take. A fault of theirs is told only where the signature has none.
-    fn of(input: Option<Input>, head: &mut CallHead) -> Self {
+    fn of(input: Option<Input>, head: &CallHead) -> Self {
         let begun = Instant::now();
         let serialized = examples::from_input(input).and_then(|examples| {
             head.memory.grow(examples.iter().map(|example| example.len() + size_of::<Bytes>()).sum())?;
             Ok(examples)
         });
         let rows = serialized.as_ref().map_or(0, Vec::len);
-        Self { rows, inputs: serialized.map(inputs), deadline: head.deadline, begun, time: begun.elapsed() }
+        let (inputs, memory) = (serialized.map(inputs), head.memory.clone());
+        Self { rows, inputs, deadline: head.deadline, memory, begun, time: begun.elapsed() }
+    }
+
+    /// Makes a result of outputs, with at most `each_bytes` for each element beside the bytes of strings. It counts before it is made,
+    /// and a large one is made on another thread.
+    async fn result<T: Send + 'static>(
+        &self,
+        mut outputs: Outputs,
+        each_bytes: usize,
+        make: impl FnOnce(&[Tensor]) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let bytes = outputs.iter().map(|output| output.element_count() * each_bytes + output.held_bytes()).sum();
+        self.memory.take_outputs(&mut outputs, bytes)?;
+        if bytes <= INLINE_BYTES_MAX {
+            return make(&outputs);
+        }
+        elsewhere(self.deadline, Late::WriteAnswer, move || make(&outputs)).await
     }
 }
 

@@ -31,7 +31,7 @@ impl TfServing {
         call: Call<PredictRequest>,
         measurement: &mut Measurement,
     ) -> Result<PredictAnswer, Error> {
-        let Call { message: request, mut head } = call;
+        let Call { message: request, head } = call;
         let start = Instant::now();
         let found = self.find(request.model_spec)?;
         let servable = found.servable().ok_or_else(|| {
@@ -44,11 +44,13 @@ impl TfServing {
         signature.check_served(Some(&|name| filter.is_empty() || filter.iter().any(|wanted| wanted == name)))?;
         check_inputs(servable, &request.inputs)?;
         let wanted = wanted(signature, &request.output_filter)?;
-        let inputs = self.inputs(servable, request.inputs, &mut head.memory)?;
+        let inputs = self.inputs(servable, request.inputs, &head.memory)?;
         measurement.took(Stage::Decode, start);
-        let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline };
-        let outputs = serving::predict(&self.state, servable, run, measurement).await?;
+        let run = serving::Call { inputs, urls: Vec::new(), deadline: head.deadline, request_id: String::new() };
+        let mut outputs = serving::predict(&self.state, servable, run, measurement).await?;
         let start = Instant::now();
+        // The answer shows the outputs until it is encoded.
+        head.memory.take_outputs(&mut outputs, 0)?;
         let outputs = signature.outputs.iter().zip(&*outputs).filter(|(spec, _)| wanted.contains(spec.name.as_str()));
         let encode = if self.tensor_content { AnswerTensor::of_content } else { AnswerTensor::of_values };
         let outputs = outputs.map(|(spec, output)| (spec.name.clone(), encode(output))).collect();
@@ -83,7 +85,7 @@ impl TfServing {
         &self,
         servable: &Servable,
         mut protos: BTreeMap<String, TensorProto>,
-        memory: &mut CallMemory,
+        memory: &CallMemory,
     ) -> Result<Vec<Tensor>, Error> {
         let mut room = Room { bytes: self.message_bytes_max };
         let input = |spec: &TensorSpec| match protos.remove(&spec.name) {

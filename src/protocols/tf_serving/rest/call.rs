@@ -105,7 +105,7 @@ impl Run<'_> {
     ) -> Result<Text, Error> {
         self.measurement.took(Stage::Decode, self.begun);
         keep_tensors(&mut share, &inputs);
-        let call = Call { inputs, urls: Vec::new(), deadline: self.deadline };
+        let call = Call { inputs, urls: Vec::new(), deadline: self.deadline, request_id: String::new() };
         let outputs = serving::predict(self.state, servable, call, self.measurement).await?;
         drop(share);
         let begun = Instant::now();

@@ -12,7 +12,7 @@ use super::document::Document;
 use super::raw::{self, Kind};
 use super::rules::{decode_base64, Rules};
 use crate::protocols::tf_serving::dtype_names::error_name;
-use crate::transport::http::large_body::INLINE_BYTES_MAX;
+use crate::transport::elsewhere::INLINE_BYTES_MAX;
 
 /// The most bytes to look at, over all depths of lists, to word a refusal: a fraction of a second. It is less for a body that is
 /// read on the HTTP thread, where other requests wait.

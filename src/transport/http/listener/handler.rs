@@ -13,6 +13,7 @@ use super::timeouts::Timeouts;
 use super::translate::{check, request_bytes};
 use crate::transport::body_limits::no_room;
 use crate::transport::http::protocol::HttpProtocol;
+use crate::transport::http::slash;
 use crate::transport::request_id::RequestIds;
 
 /// Answers requests. An error is an answer too.
@@ -42,7 +43,7 @@ impl Shared {
     pub(super) fn admit(&self, share: &mut Share, parts: &request::Parts) -> Result<(), Error> {
         check(parts)?;
         let counted = share.grow(request_bytes(parts));
-        if counted.is_err() && self.protocols.iter().any(|protocol| protocol.is_open(parts.uri.path())) {
+        if counted.is_err() && self.protocols.iter().any(|protocol| protocol.is_open(slash::without(parts.uri.path()))) {
             return Ok(());
         }
         counted.map_err(no_room)

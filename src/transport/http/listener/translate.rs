@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use ::http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use ::http::{request, HeaderMap, StatusCode};
 use actix_http::header::{HeaderName, HeaderValue, HOST};
-use actix_http::{Method, Payload, Request, ResponseHead, Uri, Version};
+use actix_http::{HttpMessage, Method, Payload, Request, ResponseHead, Uri, Version};
 use actix_web::body::BodySize;
 use tfweb_engine::Error;
 
 use crate::transport::body_limits::REQUEST_BYTES;
+use crate::transport::http::slash::{self, HadSlash};
 
 /// The memory of a header beside its text, in the maps of both kinds of types. A test measures it.
 const HEADER_BYTES: usize = 512;
@@ -71,9 +72,13 @@ pub(super) fn request(parts: request::Parts, peer: Option<SocketAddr>, payload: 
     head.version = version;
     head.peer_addr = peer;
     head.method = Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
-    head.uri = match parts.uri.path_and_query() {
-        Some(path) => Uri::try_from(path.as_str()).ok()?,
-        None => Uri::from_static("/"),
+    let path = slash::without(parts.uri.path());
+    let had_slash = path != parts.uri.path();
+    head.uri = match (parts.uri.path_and_query(), parts.uri.query()) {
+        (Some(_), Some(query)) if had_slash => Uri::try_from([path, "?", query].concat()).ok()?,
+        (Some(_), None) if had_slash => Uri::try_from(path).ok()?,
+        (Some(path), _) => Uri::try_from(path.as_str()).ok()?,
+        (None, _) => Uri::from_static("/"),
     };
     for (name, value) in &parts.headers {
         let name = actix_name(name)?;
@@ -81,6 +86,9 @@ pub(super) fn request(parts: request::Parts, peer: Option<SocketAddr>, payload: 
     }
     if let Some(authority) = parts.uri.authority() {
         head.headers.insert(HOST, HeaderValue::from_str(authority.as_str()).ok()?);
+    }
+    if had_slash {
+        request.extensions_mut().insert(HadSlash);
     }
     Some(request)
 }

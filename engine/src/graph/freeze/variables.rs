@@ -1,17 +1,17 @@
 //! The variables of a graph, and which of them are only read.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
+use super::super::effects::VARIABLES;
 use super::attributes::{Attribute, RESOURCE};
 use super::messages::Node;
 use super::trace::Running;
 use crate::dtype::DType;
 use crate::with_scalar::with_scalar;
 
-/// Operations whose output is the handle of a variable.
-const HANDLES: &[&str] = &["VarHandleOp"];
-/// Operations whose output is a variable of TensorFlow 1, which others take by value or by reference.
-const REFERENCES: &[&str] = &["Variable", "VariableV2"];
+/// The operation whose output is the handle of a variable. The output of the others in `VARIABLES` is a variable of TensorFlow 1, which
+/// operations take by value or by reference.
+const HANDLE: &str = "VarHandleOp";
 /// Operations that have several handles at once.
 const MANY_HANDLES: &[&str] = &["VarHandlesOp", "_VarHandlesOp"];
 /// Operations that write into the memory of the tensor that they take, and so into a variable whose value they take.
@@ -76,7 +76,7 @@ pub(super) fn find(running: &Running<'_>, stateless: &HashSet<String>) -> Result
         let is_read = if hidden.contains(&key) { Err("a function names it too".into()) } else { check(nodes, running, stateless) };
         match is_read {
             Ok(dtype) => {
-                let is_reference = REFERENCES.contains(&nodes[0].op.as_str());
+                let is_reference = is_reference(nodes[0]);
                 variables.push(Variable { name: handles[0].clone(), handles, dtype, is_reference });
             }
             Err(why) => kept.push(Kept { handles, why }),
@@ -92,23 +92,22 @@ pub(super) fn element_bytes(dtype: DType) -> Option<usize> {
 
 /// Checks that the nodes, which are one variable, are only read.
 fn check(nodes: &[&Node], running: &Running<'_>, stateless: &HashSet<String>) -> Result<DType, String> {
-    let kinds: BTreeMap<&str, u32> = nodes.iter().map(|node| (node.op.as_str(), dtype(node))).collect();
-    let (op, number) = kinds.first_key_value().expect("a variable has a node; this is a bug");
-    if kinds.len() > 1 || nodes.iter().any(|node| dtype(node) != *number) {
+    let number = dtype(nodes[0]);
+    if nodes.iter().any(|node| node.op != nodes[0].op || dtype(node) != number) {
         return Err("its nodes differ in operation or dtype".into());
     }
     if shared_name(nodes[0]) == ANONYMOUS {
         return Err("it has no name".into());
     }
-    let dtype = DType::from_number(*number);
-    if element_bytes(dtype).is_none() {
+    let dtype = DType::from_number(number);
+    if element_bytes(dtype).is_none() || dtype.number() != number {
         return Err(format!("its dtype is {dtype}"));
     }
     for node in nodes {
-        if HANDLES.contains(op) {
-            running.check_handle(&node.name, *number)?;
-        } else {
+        if is_reference(node) {
             running.check_reference(&node.name, stateless)?;
+        } else {
+            running.check_handle(&node.name, number)?;
         }
     }
     Ok(dtype)
@@ -127,7 +126,11 @@ fn check_node(node: &Node) -> Result<(), String> {
 }
 
 fn is_variable(node: &Node) -> bool {
-    HANDLES.contains(&node.op.as_str()) || REFERENCES.contains(&node.op.as_str())
+    VARIABLES.contains(&node.op.as_str())
+}
+
+fn is_reference(node: &Node) -> bool {
+    node.op != HANDLE
 }
 
 fn dtype(node: &Node) -> u32 {
@@ -143,7 +146,7 @@ fn key(node: &Node) -> Key {
 /// A handle without a shared name has the empty name; a variable of TensorFlow 1 has the name of its node.
 fn shared_name(node: &Node) -> String {
     let name = text(node, "shared_name");
-    if name.is_empty() && REFERENCES.contains(&node.op.as_str()) {
+    if name.is_empty() && is_reference(node) {
         node.name.clone()
     } else {
         name

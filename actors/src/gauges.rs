@@ -172,5 +172,8 @@ mod tests {
         gauges.set_pace(Duration::from_millis(1));
         let _large = CountedRows::queue(1000, 3, Arc::clone(&gauges));
         assert_eq!(gauges.expected_time(2), Duration::from_millis(3 + 2), "one batch of the large request is ahead");
+        let mut running = CountedRows::queue(2, 3, Arc::clone(&gauges));
+        running.run();
+        assert_eq!(gauges.expected_time(4), Duration::from_millis(3 + 2 + 4), "and what runs");
     }
 }

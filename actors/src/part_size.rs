@@ -113,6 +113,18 @@ mod tests {
     }
 
     #[test]
+    fn a_part_at_its_limits_stays() {
+        let size_after = |time, bytes| {
+            let mut size = PartSize::default();
+            size.learn(64, time, [0, bytes]);
+            size.rows(32, 0)
+        };
+        assert_eq!((size_after(RUN_TIME_MAX, 0), size_after(RUN_TIME_MAX + micros(1), 0)), (64, 32));
+        assert_eq!((size_after(micros(1), BYTES_MAX), size_after(micros(1), BYTES_MAX + 1)), (64, 32));
+        assert_eq!((size_after(RUN_TIME_MAX / 2, 0), size_after(micros(1), BYTES_MAX / 2)), (128, 128), "twice as much still fits");
+    }
+
+    #[test]
     fn smaller_runs_only_halve() {
         let mut size = PartSize::default();
         size.learn(256, micros(50), [0; 2]);

@@ -180,7 +180,58 @@ pub(crate) fn rows_of(inputs: &[Tensor], batchable: bool) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use futures::channel::oneshot;
+    use tfweb_limits::Admission;
+
     use super::*;
+
+    /// A request for batches of 32 rows.
+    fn request(input: Tensor) -> Request {
+        request_of(input, &Arc::default())
+    }
+
+    /// Such a request, which notes in `started` that its first run begins.
+    fn request_of(input: Tensor, started: &Arc<AtomicBool>) -> Request {
+        let caller = Caller::new(oneshot::channel().0, Arc::clone(started), Admission::new(1, 0).try_acquire(0).unwrap());
+        Request::new(vec![input], 0, 32, Deadline::after(Duration::from_secs(20)), None, caller, Arc::default())
+    }
+
+    #[test]
+    fn a_request_larger_than_a_batch_stays_so_in_its_parts() {
+        let of = |rows: usize| request(Tensor::from_vec(&[rows], vec![0_u8; rows]));
+        assert!(!of(32).exceeds(32) && of(33).exceeds(32));
+        let (front, rest) = of(33).split(32);
+        assert_eq!(
+            [&front, &rest].map(|part| (part.rows(), part.exceeds(32), part.is_part())),
+            [(32, true, true), (1, true, true)]
+        );
+    }
+
+    #[test]
+    fn a_large_request_has_begun_with_its_first_part() {
+        let started = Arc::default();
+        let (mut front, _rest) = request_of(Tensor::from_vec(&[33], vec![0_u8; 33]), &started).split(32);
+        assert!(!started.load(Ordering::Relaxed));
+        front.mark_started(Instant::now());
+        assert!(started.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn rows_stack_that_have_one_dtype_and_one_shape() {
+        let row = request(Tensor::from_vec(&[1, 2], vec![0_u8; 2]));
+        for (other, expect) in [
+            (Tensor::from_vec(&[3, 2], vec![0_u8; 6]), true),
+            (Tensor::from_vec(&[1, 3], vec![0_u8; 3]), false),
+            (Tensor::from_vec(&[1, 2], vec![0_i8; 2]), false),
+            (Tensor::from_vec(&[], vec![0_u8]), false),
+        ] {
+            let other = request(other);
+            assert_eq!([other.stacks_with(&row), row.stacks_with(&other)], [expect; 2], "{:?}", other.inputs);
+        }
+    }
 
     #[test]
     fn rows_count_where_all_inputs_have_as_many() {

@@ -95,9 +95,8 @@ pub fn join(parts: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
 
 /// Copies all strings of `parts`, in order.
 fn pack<'a>(parts: impl Iterator<Item = &'a Strings> + Clone) -> PackedStrings {
-    let (count, byte_count) = parts.clone().fold((0, 0), |(count, bytes), part| (count + part.len(), bytes + part.byte_count()));
     let mut packed = PackedStrings::default();
-    packed.reserve(count, byte_count);
+    packed.reserve(parts.clone().map(Strings::len).sum(), parts.clone().map(Strings::byte_count).sum());
     parts.flat_map(Strings::iter).for_each(|string| packed.push(string));
     packed
 }
@@ -140,7 +139,11 @@ mod tests {
     fn unequal_rows_do_not_stack() {
         let wide = vec![Tensor::from_vec(&[1, 2], vec![1.0_f32, 2.0])];
         let wider = vec![Tensor::from_vec(&[1, 3], vec![1.0_f32, 2.0, 3.0])];
-        assert!(merge(&[&wide, &wider], 0).unwrap_err().message.contains("cannot be stacked"));
+        let refused = |a: &[Tensor], b: &[Tensor]| merge(&[a, b], 0).unwrap_err().message.contains("cannot be stacked");
+        assert!(refused(&wide, &wider));
+        assert!(refused(&column(&[1.0]), &[Tensor::from_vec(&[1], vec![1_i32])]), "nor do other dtypes");
+        let scalar = [Tensor::from_vec(&[], vec![1.0_f32])];
+        assert!(refused(&scalar, &scalar), "nor do scalars");
     }
 
     #[test]

@@ -115,6 +115,16 @@ mod tests {
         assert_eq!(DType::from_number(1).name(), "float32");
         assert!(DType::Complex64.is_served());
         assert!(!DType::from_number(20).is_served());
-        assert_eq!([12, 21, 29, 99].map(|number| DType::from_number(number).name()), ["quint8", "variant", "int4", "unknown"]);
+    }
+
+    #[test]
+    fn what_is_not_served_has_tensorflows_name() {
+        let name = |number| DType::from_number(number).to_string();
+        assert_eq!([11, 12, 13, 15, 16].map(name), ["qint8", "quint8", "qint32", "qint16", "quint16"]);
+        assert_eq!([20, 21].map(name), ["resource", "variant"]);
+        assert_eq!([24, 28].map(name), ["float8_e5m2", "float8_e5m2fnuz"]);
+        assert_eq!([25, 26, 27].map(name), ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e4m3b11fnuz"]);
+        assert_eq!([29, 30, 31, 32, 33].map(name), ["int4", "uint4", "int2", "uint2", "float4_e2m1fn"]);
+        assert_eq!(name(99), "unknown");
     }
 }

@@ -121,3 +121,26 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_text_is_escaped_and_cut() {
+        assert_eq!(quoted("a\n\""), r#""a\n\"""#);
+        let longest = "é".repeat(QUOTED_CHARS_MAX);
+        assert_eq!(quoted(&longest), format!("\"{longest}\""));
+        assert_eq!(quoted(&format!("{longest}é")), format!("\"{longest}…\""));
+    }
+
+    #[test]
+    fn an_error_shows_its_message_and_its_code_a_name() {
+        let error = Error::new(Code::NotFound, "no such model");
+        assert_eq!((error.to_string().as_str(), error.code.name()), ("no such model", "NOT_FOUND"));
+        // The names are those of the variants, with `_` between the words.
+        for code in Code::ALL {
+            assert_eq!(code.name().replace('_', ""), format!("{code:?}").to_uppercase());
+        }
+    }
+}

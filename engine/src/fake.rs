@@ -151,7 +151,11 @@ impl Session for FakeSession {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{mpsc, Arc};
+
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn half_plus_two_records_its_runs() {
@@ -160,5 +164,63 @@ mod tests {
         let outputs = session.run(0, &[&request, &request]).unwrap();
         assert_eq!(outputs[0].as_slice::<f32>().unwrap(), [2.5, 3.0, 2.5, 3.0]);
         assert_eq!(session.run_rows(), [4]);
+    }
+
+    #[test]
+    fn held_runs_end_once_they_are_released() {
+        // Many times, for the thread could be late once.
+        for _ in 0..100 {
+            let (session, is_released) = (Arc::new(FakeSession::new(Behaviour::Echo)), Arc::new(AtomicBool::new(false)));
+            session.hold();
+            let (ended, end) = mpsc::channel();
+            std::thread::spawn({
+                let (session, is_released) = (Arc::clone(&session), Arc::clone(&is_released));
+                move || {
+                    session.run(0, &[&[Tensor::from_vec(&[1, 1], vec![1.0_f32])]]).unwrap();
+                    ended.send(is_released.load(Ordering::SeqCst)).unwrap();
+                }
+            });
+            session.wait_for_runs(1);
+            assert_eq!(session.run_rows(), [1]);
+            is_released.store(true, Ordering::SeqCst);
+            session.release();
+            assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(true), "the run was held until then");
+        }
+    }
+
+    #[test]
+    fn each_behaviour_has_its_outputs() {
+        let x = || [Tensor::from_vec(&[3], vec![0.0_f32, -1.0, 2.0])];
+        let run = |behaviour| FakeSession::new(behaviour).run(0, &[&x()]).map_err(|error| error.code);
+        for behaviour in [Behaviour::Echo, Behaviour::Slow(Duration::ZERO)] {
+            assert_eq!(run(behaviour), Ok(x().to_vec()));
+        }
+        assert_eq!(run(Behaviour::PositiveOnly), Ok(vec![Tensor::from_vec(&[1], vec![2.0_f32])]));
+        assert_eq!(run(Behaviour::AlwaysFails), Err(Code::Internal));
+        assert_eq!(run(Behaviour::FailsOnNegative), Err(Code::InvalidArgument));
+        assert!(std::panic::catch_unwind(|| run(Behaviour::PanicsOnNegative)).is_err());
+        for behaviour in [Behaviour::FailsOnNegative, Behaviour::PanicsOnNegative] {
+            let others = [Tensor::from_vec(&[2], vec![0.0_f32, 1.0])];
+            assert_eq!(FakeSession::new(behaviour).run(0, &[&others]), Ok(others.to_vec()), "zero is not negative");
+        }
+    }
+
+    #[test]
+    fn signatures_are_told_apart() {
+        let session = FakeSession::with_signatures(Behaviour::Echo, &["a", "b"]);
+        let of = |name: &str| {
+            let tensor = |name: &str| format!("{name}:0");
+            (name.to_owned(), "tensorflow/serving/predict".to_owned(), vec![tensor("x")], vec![tensor("y")])
+        };
+        let tensors = |specs: &[TensorSpec]| specs.iter().map(|spec| spec.tensor.clone()).collect::<Vec<_>>();
+        let signature = |signature: &Signature| {
+            (signature.name.clone(), signature.method.clone(), tensors(&signature.inputs), tensors(&signature.outputs))
+        };
+        assert_eq!(session.signatures().iter().map(signature).collect::<Vec<_>>(), [of("a"), of("b")]);
+        let x = [Tensor::from_vec(&[1, 1], vec![1.0_f32])];
+        for index in [1, 0, 1] {
+            session.run(index, &[&x]).unwrap();
+        }
+        assert_eq!(session.run_signatures(), [1, 0, 1]);
     }
 }

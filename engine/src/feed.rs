@@ -42,11 +42,7 @@ pub struct FeedShape {
 
 impl FeedShape {
     /// Allows any shape.
-    pub const ANY: Self = Self {
-        shape: PartialShape::UNKNOWN,
-        demands: Demands { takes_any_shape: true, ..Demands::UNKNOWN },
-        needs_elements: false,
-    };
+    pub const ANY: Self = Self { shape: PartialShape::UNKNOWN, demands: Demands::UNKNOWN, needs_elements: false };
 
     pub(crate) const fn new(shape: PartialShape, demands: Demands, needs_elements: bool) -> Self {
         Self { shape, demands, needs_elements }

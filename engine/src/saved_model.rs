@@ -135,6 +135,19 @@ mod tests {
     }
 
     #[test]
+    fn the_highest_number_is_the_newest_version() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, file) in [("9", "saved_model.pb"), ("10", "saved_model.pbtxt"), ("x11", "saved_model.pb"), ("12", "other")] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+            fs::write(directory.path().join(name).join(file), "").unwrap();
+        }
+        let expected = |name: &str, version| Located { directory: directory.path().join(name), version };
+        assert_eq!(locate(directory.path()).unwrap(), expected("10", 10));
+        assert_eq!(locate(&directory.path().join("x11")).unwrap(), expected("x11", 1), "the name is no number");
+        assert!(locate(&directory.path().join("12")).unwrap_err().message.ends_with("it holds 1 other entries"));
+    }
+
+    #[test]
     fn what_is_no_model_is_named() {
         let error = locate(&models()).unwrap_err();
         assert!(error.message.contains("is no SavedModel: expected saved_model.pb"), "{error}");
@@ -152,6 +165,9 @@ mod tests {
         assert_eq!(check(&model, &["serve"]), Ok(()));
         let error = check(&model, &["serve", "gpu"]).unwrap_err();
         assert!(error.contains("no graph with exactly the tags `serve,gpu`; it has `serve`"), "{error}");
+        for other in [&[][..], &["gpu"]] {
+            assert!(check(&model, other).unwrap_err().contains("it has `serve`"), "{other:?}");
+        }
         assert_eq!(check(&models(), &["serve"]), Ok(()), "there is no file to judge");
         let copy = tempfile::tempdir().unwrap();
         fs::copy(model.join("saved_model.pb"), copy.path().join("saved_model.pb")).unwrap();

@@ -27,22 +27,18 @@ pub trait Session: Send + Sync {
     ///
     /// # Errors
     /// Those of [`Session::run`]; `DeadlineExceeded` if it has ended the run.
-    fn run_within(&self, signature: usize, requests: &[&[Tensor]], time: Duration) -> Result<Vec<Tensor>, Error> {
-        let _ = time;
+    fn run_within(&self, signature: usize, requests: &[&[Tensor]], _time: Duration) -> Result<Vec<Tensor>, Error> {
         self.run(signature, requests)
     }
 
     /// Notes that a run of the signature goes on after its time. Later runs are begun so that they can be ended, if there is a way.
-    fn note_overdue(&self, signature: usize) {
-        let _ = signature;
-    }
+    fn note_overdue(&self, _signature: usize) {}
 
     /// Gives back memory that runs have left. Called when a thread has had no run for a while.
     fn rest(&self) {}
 
     /// Whether the signature may run on inputs that nobody sent. It must not if a run may change the model.
-    fn may_be_tried(&self, signature: usize) -> bool {
-        let _ = signature;
+    fn may_be_tried(&self, _signature: usize) -> bool {
         true
     }
 
@@ -52,8 +48,7 @@ pub trait Session: Send + Sync {
     }
 
     /// How the trial of the signature at load ended.
-    fn trial(&self, signature: usize) -> Trial {
-        let _ = signature;
+    fn trial(&self, _signature: usize) -> Trial {
         Trial::NotTried
     }
 }
@@ -89,5 +84,32 @@ impl Trial {
             Self::NotTried | Self::Passed => None,
             Self::Refused(why) | Self::Failed(why) => Some(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Behaviour, FakeSession};
+
+    #[test]
+    fn a_session_that_says_nothing_of_itself_may_be_tried_and_runs_to_the_end() {
+        let session = FakeSession::new(Behaviour::HalfPlusTwo);
+        let x = [Tensor::from_vec(&[1], vec![1.0_f32])];
+        let within = session.run_within(0, &[&x], Duration::ZERO).unwrap();
+        assert_eq!(within, session.run(0, &[&x]).unwrap());
+        assert_eq!(within, [Tensor::from_vec(&[1], vec![2.5_f32])]);
+        assert!(session.may_be_tried(0));
+        assert_eq!(session.trial(0), Trial::NotTried);
+    }
+
+    #[test]
+    fn only_a_failure_of_the_models_own_is_a_warning() {
+        let why = "no kernel".to_owned();
+        let told = |trial: Trial| (trial.warning().map(str::to_owned), trial.failure().map(str::to_owned));
+        assert_eq!(told(Trial::NotTried), (None, None));
+        assert_eq!(told(Trial::Passed), (None, None));
+        assert_eq!(told(Trial::Refused(why.clone())), (None, Some(why.clone())));
+        assert_eq!(told(Trial::Failed(why.clone())), (Some(why.clone()), Some(why)));
     }
 }

@@ -203,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_declared_on_a_side_is_described_there() {
+        let mut signature = signature(&["a", "b"]);
+        for (side, name) in [(Side::Input, "c"), (Side::Output, "z")] {
+            let spec = TensorSpec { name: name.into(), ..spec(PartialShape::UNKNOWN) };
+            signature.unserved.push(Unserved { side, spec, reason: "is not served".into() });
+        }
+        let described = |side| signature.described(side).map(|spec| spec.name.as_str()).collect::<Vec<_>>();
+        assert_eq!(described(Side::Input), ["a", "b", "c"]);
+        assert_eq!(described(Side::Output), ["y", "z"]);
+    }
+
+    #[test]
     fn only_what_is_asked_for_has_to_be_served() {
         let unserved = |side, name: &str, reason: &str| {
             let spec = TensorSpec { name: name.into(), ..spec(PartialShape::UNKNOWN) };
@@ -275,6 +287,7 @@ mod tests {
         assert!(!composite.is_batchable());
         assert_eq!(composite.whole(Side::Input, "x.values").unwrap().name, "x");
         assert_eq!(composite.whole(Side::Output, "x.values"), None);
+        assert_eq!(composite.whole(Side::Input, "y"), None);
     }
 
     #[test]

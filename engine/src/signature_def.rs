@@ -282,6 +282,35 @@ mod tests {
     }
 
     #[test]
+    fn shapes_are_those_that_are_declared() {
+        let sizes = [None, Some(0), Some(3)];
+        for shape in [PartialShape::UNKNOWN, PartialShape::new([]), PartialShape::new(sizes)] {
+            let infos = BTreeMap::from([("x".to_owned(), TensorInfo::tensor("x:0".into(), DType::Int64, &shape))]);
+            let specs: Vec<TensorSpec> = declared(&infos).into_iter().map(|declared| declared.spec).collect();
+            assert_eq!(
+                specs,
+                [TensorSpec { name: "x".into(), tensor: "x:0".into(), dtype: DType::Int64, shape, feed: FeedShape::ANY }]
+            );
+        }
+        // A sparse tensor declares the shape of the dense one.
+        let sparse = |shape: &PartialShape| {
+            let info = TensorInfo {
+                encoding: Some(Encoding::CooSparse(CooSparse::default())),
+                ..TensorInfo::tensor(String::new(), DType::Float32, shape)
+            };
+            match info.declared("x").form {
+                Form::Parts { parts, .. } => parts.iter().map(|part| part.shape.to_string()).collect::<Vec<_>>(),
+                form @ (Form::Tensor | Form::Unknown(_)) => panic!("{form:?}"),
+            }
+        };
+        assert_eq!(sparse(&PartialShape::new(sizes)), ["[-1, 3]", "[-1]", "[3]"]);
+        assert_eq!(sparse(&PartialShape::UNKNOWN), ["[-1, -1]", "[-1]", "[-1]"]);
+        // A composite tensor declares neither dtype nor shape of its own. Its values have the dtype.
+        let ragged = composite(TypeSpec::RAGGED, vec![named("v:0", DType::String), named("s:0", DType::Int64)]).declared("x").spec;
+        assert_eq!((ragged.dtype, ragged.shape, ragged.tensor), (DType::String, PartialShape::UNKNOWN, String::new()));
+    }
+
+    #[test]
     fn parts_have_tensorflows_names() {
         let ragged = |splits: usize| {
             let splits = (0..splits).map(|split| named(&format!("s:{split}"), DType::Int64));

@@ -89,3 +89,26 @@ impl StringStorage for PackedStrings {
         &self.bytes[start..self.ends[index]]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_strings_lie_behind_each_other_in_memory_reserved_once() {
+        let mut packed = PackedStrings::default();
+        packed.reserve(3, 5);
+        let (bytes, ends) = (packed.bytes.as_ptr(), packed.ends.as_ptr());
+        packed.push(b"ab");
+        packed.push(b"");
+        let write = |block: &mut Vec<u8>| {
+            block.extend_from_slice(b"c\0d");
+            Ok::<_, ()>(())
+        };
+        packed.push_with(write).unwrap();
+        assert_eq!((0..packed.count()).map(|index| packed.get(index)).collect::<Vec<_>>(), [b"ab".as_slice(), b"", b"c\0d"]);
+        assert_eq!((packed.bytes.as_ptr(), packed.ends.as_ptr()), (bytes, ends));
+        assert_eq!(packed.push_with(|_| Err("refused")), Err("refused"));
+        assert_eq!(packed.count(), 3, "what was refused is no string");
+    }
+}

@@ -176,6 +176,21 @@ mod tests {
     }
 
     #[test]
+    fn windows_of_windows_show_their_own_rows() {
+        let scalars = Tensor::from_vec(&[4, 2], (0..8_i32).collect());
+        assert_eq!(scalars.slice_rows(1, 3).slice_rows(2, 1).as_slice::<i32>().unwrap(), [6, 7]);
+        let strings = ["a", "bb", "ccc", "dddd"].map(|text| Bytes::from_static(text.as_bytes()));
+        let strings = Tensor::from_strings(&[4], Arc::new(strings.to_vec()));
+        let rest = strings.slice_rows(1, 3);
+        let shown = rest.as_strings().unwrap();
+        assert_eq!((shown.len(), shown.is_empty(), shown.get(0), shown.get(2)), (3, false, &b"bb"[..], &b"dddd"[..]));
+        assert_eq!((rest.byte_count(), shown.iter().len()), (2 + 3 + 4, 3));
+        let last = rest.slice_rows(2, 1);
+        assert_eq!((last.as_strings().unwrap().get(0), last.byte_count()), (&b"dddd"[..], 4));
+        assert!(rest.slice_rows(1, 0).as_strings().unwrap().is_empty());
+    }
+
+    #[test]
     fn strings_keep_their_bytes() {
         let strings = vec![Bytes::from_static(b"a\0"), Bytes::from_static(b"\xff")];
         let tensor = Tensor::from_strings(&[2, 1], Arc::new(strings));

@@ -318,5 +318,9 @@ mod tests {
         [1.0_f32, -2.0].write_le(&mut out);
         assert_eq!(out, [0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
         assert_eq!(<[f32; 2]>::read_le(&out), [1.0, -2.0]);
+        out.clear();
+        [true, false].into_iter().for_each(|value| value.write_le(&mut out));
+        assert_eq!(out, [1, 0]);
+        assert_eq!([0, 1, 255].map(|byte| bool::read_le(&[byte])), [false, true, true]);
     }
 }

@@ -78,6 +78,7 @@ mod tests {
     #[test]
     fn a_full_ledger_admits_again_after_a_drop() {
         let admission = Admission::new(2, 1000);
+        assert_eq!(admission.requests(), 0);
         let first = admission.try_acquire(1).unwrap();
         let _second = admission.try_acquire(1).unwrap();
         assert_eq!(admission.try_acquire(1).unwrap_err(), Full::Requests(2));

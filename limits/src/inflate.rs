@@ -1,7 +1,6 @@
 //! Inflates compressed bodies piece by piece, and stops at a limit.
 
-use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use flate2::write::{MultiGzDecoder, ZlibDecoder};
 
@@ -47,28 +46,16 @@ enum Kind {
     Deflate(Box<ZlibDecoder<Limited>>),
 }
 
-/// Bytes that refuse to grow beyond a limit.
+/// Bytes that refuse to grow beyond a limit. They tell it by [`ErrorKind::FileTooLarge`], which no decoder gives.
 struct Limited {
     bytes: Vec<u8>,
     bytes_max: usize,
 }
 
-/// The error by which [`Limited`] tells, through a decoder, that the limit is reached.
-#[derive(Debug)]
-struct TooLarge;
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("larger than its limit")
-    }
-}
-
-impl std::error::Error for TooLarge {}
-
 impl Write for Limited {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         if piece.len() > self.bytes_max - self.bytes.len() {
-            return Err(io::Error::other(TooLarge));
+            return Err(ErrorKind::FileTooLarge.into());
         }
         self.bytes.extend_from_slice(piece);
         Ok(piece.len())
@@ -132,7 +119,7 @@ impl Inflater {
 }
 
 fn inflate_error(error: io::Error) -> InflateError {
-    if error.get_ref().is_some_and(|inner| inner.is::<TooLarge>()) {
+    if error.kind() == ErrorKind::FileTooLarge {
         InflateError::TooLarge
     } else {
         InflateError::Damaged(error.to_string())
@@ -207,5 +194,20 @@ mod tests {
         let bomb = gzip(&vec![b' '; 50_000_000]);
         let mut inflater = Inflater::new(Encoding::Gzip, 1000, 0);
         assert_eq!(inflater.push(&bomb), Err(InflateError::TooLarge));
+    }
+
+    #[test]
+    fn inflated_bytes_are_counted_as_they_come() {
+        let plain = vec![7; 500_000];
+        for (encoding, body) in
+            [(Encoding::Identity, plain.clone()), (Encoding::Gzip, gzip(&plain)), (Encoding::Deflate, zlib(&plain))]
+        {
+            let mut inflater = Inflater::new(encoding, plain.len(), 0);
+            assert_eq!(inflater.inflated_bytes(), 0, "{encoding:?}");
+            inflater.push(&body).unwrap();
+            // A decoder keeps the last of its output until the body ends.
+            assert!((400_000..=plain.len()).contains(&inflater.inflated_bytes()), "{encoding:?}: {}", inflater.inflated_bytes());
+            assert_eq!(inflater.finish().unwrap(), plain);
+        }
     }
 }

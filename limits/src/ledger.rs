@@ -210,9 +210,17 @@ mod tests {
     fn a_full_ledger_has_room_for_heads() {
         let ledger = Ledger::new(100);
         let _received = ledger.take(Holding::Received, 100).unwrap();
+        let head = ledger.take(Holding::Heads, 1 << 20).unwrap();
+        drop(head);
         let _heads = ledger.take(Holding::Heads, HEADS_MORE).unwrap();
         let bytes_max = 100 + HEADS_MORE;
         assert_eq!(ledger.take(Holding::Heads, 1).unwrap_err(), NoRoom { asked: 1, held: bytes_max, bytes_max });
+    }
+
+    #[test]
+    fn figures_name_what_a_ledger_holds() {
+        assert_eq!(Holding::ALL.map(Holding::name), ["heads", "received", "decoded", "fetched", "answers"]);
+        assert_eq!(Ledger::new(100).bytes_max(), 100);
     }
 
     #[test]

@@ -59,7 +59,26 @@ fn units(bytes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use futures::poll;
+
     use super::*;
+
+    #[actix::test]
+    async fn bodies_of_one_host_wait_for_room() {
+        let hosts = Hosts::new(3 * ROOM_UNIT_BYTES);
+        let host = hosts.host("one.example");
+        let large = host.room(ROOM_UNIT_BYTES + 1).await;
+        let small = poll!(Box::pin(host.room(ROOM_UNIT_BYTES)));
+        assert!(small.is_ready(), "one unit is left");
+        let mut other = Box::pin(host.room(1));
+        assert!(poll!(&mut other).is_pending());
+        assert!(
+            poll!(Box::pin(hosts.host("two.example").room(3 * ROOM_UNIT_BYTES))).is_ready(),
+            "another host has room of its own"
+        );
+        drop(large);
+        assert!(poll!(&mut other).is_ready());
+    }
 
     #[test]
     fn hosts_without_a_fetch_are_forgotten() {

@@ -153,6 +153,67 @@ async fn a_request_does_not_wait_for_itself() {
 }
 
 #[actix::test]
+async fn a_request_that_holds_nothing_is_in_nobodys_way() {
+    let memory = memory();
+    let running = memory.room_of(BYTES_MAX).await;
+    let mut requests = [Request::new(&memory, 1, 0).await, Request::new(&memory, 1, 0).await];
+    let wanted = requests.each_ref().map(|request| Rc::clone(&request.wanted[0]));
+    let mut rooms = [memory.room(), memory.room()];
+    let [first, second] = &mut rooms;
+    let mut takes = [Box::pin(memory.grow(first, &wanted[0], 16)), Box::pin(memory.grow(second, &wanted[1], 16))];
+    for take in &mut takes {
+        assert!(poll!(take).is_pending());
+    }
+    assert_eq!(requests.each_mut().map(Request::is_refused), [false, false]);
+    drop(running);
+    for take in takes {
+        assert!(take.await.is_ok());
+    }
+}
+
+#[actix::test]
+async fn who_needs_little_does_not_overtake_who_needs_much() {
+    let memory = memory();
+    let running = memory.room_of(BYTES_MAX - 16).await;
+    let (mut large, mut small) = (memory.room(), memory.room());
+    let (first, second) = (Wanted::new(), Wanted::new());
+    let mut much = Box::pin(memory.grow(&mut large, &first, 64));
+    assert!(poll!(&mut much).is_pending());
+    let mut little = Box::pin(memory.grow(&mut small, &second, 16));
+    assert!(poll!(&mut little).is_pending(), "16 bytes are free, and another waits");
+    drop(running);
+    assert!(much.await.is_ok() && little.await.is_ok());
+}
+
+#[actix::test]
+async fn a_request_that_ends_takes_off_nobody_else() {
+    let memory = memory();
+    let (first, second) = (Request::new(&memory, 1, 0).await, Request::new(&memory, 1, 0).await);
+    drop(first);
+    let known = memory.waiters.borrow();
+    assert!(known.len() == 1 && Rc::ptr_eq(&known[0], &second.admitted.waiter));
+    drop(known);
+}
+
+#[actix::test]
+async fn a_request_waits_for_those_that_have_given_way() {
+    let memory = memory();
+    let mut requests = [Request::new(&memory, 2, 100).await, Request::new(&memory, 2, 100).await];
+    let wanted = Rc::clone(&requests[0].wanted[1]);
+    let mut room = memory.room();
+    let mut take = Box::pin(memory.grow(&mut room, &wanted, 156));
+    assert!(poll!(&mut take).is_pending());
+    assert_eq!(requests.each_mut().map(Request::is_refused), [false, true], "all that is free then is just enough");
+    // Another request comes before the one that was refused has left.
+    let other = Request::new(&memory, 1, 0).await;
+    assert!(!requests[0].is_refused());
+    let [first, second] = requests;
+    drop((second, other));
+    assert!(take.await.is_ok());
+    drop(first);
+}
+
+#[actix::test]
 async fn of_bodies_that_grow_side_by_side_some_go_on_to_their_end() {
     let memory = memory();
     let mut growing = Vec::new();

@@ -23,6 +23,8 @@ mod counters;
 mod dial;
 mod download;
 mod failure;
+#[cfg(test)]
+mod failure_tests;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;

@@ -96,6 +96,28 @@ fn other_refusals() {
 }
 
 #[test]
+fn a_text_before_a_colon_need_not_be_a_scheme() {
+    let rules = rules("", "");
+    for url in ["1http://example.org/", "a b://example.org/", ":x"] {
+        assert!(matches!(rules.target(url), Err(Refusal::Malformed(_))), "{url}: {:?}", rules.target(url));
+    }
+    for url in ["a1+-.:x", "A:x"] {
+        check(&rules, url, Err(Refusal::Scheme));
+    }
+}
+
+#[test]
+fn a_url_of_the_greatest_length_is_taken() {
+    let (rules, start) = (rules("", ""), "http://example.org/");
+    let of = |bytes: usize| format!("{start}{}", "x".repeat(bytes - start.len()));
+    check(&rules, &of(URL_BYTES_MAX), Ok(&of(URL_BYTES_MAX)));
+    check(&rules, &of(URL_BYTES_MAX + 1), Err(Refusal::TooLong(URL_BYTES_MAX + 1)));
+    let redirect = |bytes: usize| rules.redirect(&Url::parse(start).unwrap(), &of(bytes), 0).map(String::from);
+    assert_eq!(redirect(URL_BYTES_MAX), Ok(of(URL_BYTES_MAX)));
+    assert_eq!(redirect(URL_BYTES_MAX + 1), Err(Refusal::TooLong(URL_BYTES_MAX + 1)));
+}
+
+#[test]
 fn what_is_allowed_opens_just_that() {
     let open = rules("10.1.0.0/16 127.0.0.1:8000 fd00::/8 [::1]:8000 store minio.local:9000", "");
     for url in
@@ -160,6 +182,14 @@ fn only_the_domains_that_are_named() {
 }
 
 #[test]
+fn an_address_may_be_the_only_domain() {
+    let rules = rules("", "8.8.8.8 [2606:4700:4700::1111]");
+    check(&rules, "http://8.8.8.8/", Ok("http://8.8.8.8/"));
+    check(&rules, "http://[2606:4700:4700::1111]/", Ok("http://[2606:4700:4700::1111]/"));
+    check(&rules, "http://8.8.4.4/", Err(Refusal::Domain));
+}
+
+#[test]
 fn each_redirect_is_checked_anew() {
     let rules = rules("", "");
     let from = |url: &str| Url::parse(url).unwrap();
@@ -189,6 +219,24 @@ fn refusals_tell_what_the_urls_own_text_tells() {
         ("http://user:pw@127.0.0.1/", "it must have no user and no password"),
     ] {
         assert_eq!(told(url), format!("is not allowed; {expect}"), "{url}");
+    }
+}
+
+#[test]
+fn the_log_tells_each_refusal_with_its_reason() {
+    for (refusal, expect) in [
+        (Refusal::Scheme, "its scheme is not http, https or data"),
+        (Refusal::Credentials, "it has a user or password"),
+        (Refusal::Domain, "its host is not one of --url_domains"),
+        (address("10.0.0.1"), "10.0.0.1 is not public, and not opened by --url_allow"),
+        (Refusal::Unresolved("none found".into()), "its host has no address: none found"),
+        (Refusal::Downgrade, "it redirects from https to http"),
+        (Refusal::Redirect(Box::new(Refusal::Credentials)), "it redirects to a URL that is refused: it has a user or password"),
+        (Refusal::Malformed("empty host".into()), "it is not a URL: empty host"),
+        (Refusal::TooLong(9000), "it has 9000 bytes, limit 8192"),
+        (Refusal::Redirects(3), "it redirects more than 3 times"),
+    ] {
+        assert_eq!(refusal.to_string(), expect);
     }
 }
 

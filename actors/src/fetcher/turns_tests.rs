@@ -98,6 +98,20 @@ async fn a_free_turn_goes_round_the_requests_and_then_round_their_hosts() {
 }
 
 #[actix::test]
+async fn a_request_that_came_after_anothers_turn_is_behind_it() {
+    let (turns, hosts) = (turns(1, 512), Hosts::new(1));
+    let all = named(&hosts, 3);
+    let (_first, first) = request(2);
+    let (_second, second) = request(1);
+    let mut taking = take(&turns, &first, &all[..2]);
+    let held = taken(&mut taking).await;
+    taking.extend(take(&turns, &second, &all[2..]).into_iter().map(|(_, take)| (10, take)));
+    assert_eq!((held[0].0, taken(&mut taking).await.len()), (0, 0));
+    drop(held);
+    assert_eq!(taken(&mut taking).await.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1]);
+}
+
+#[actix::test]
 async fn a_fetch_starts_in_the_turn_of_whoever_waits_for_it() {
     let (turns, hosts) = (turns(8, 512), Hosts::new(1));
     let all = named(&hosts, 20);
@@ -111,6 +125,25 @@ async fn a_fetch_starts_in_the_turn_of_whoever_waits_for_it() {
     let mut third = take(&turns, &more, &all[19..]);
     assert_eq!(taken(&mut third).await.len(), 1);
     assert_eq!(taken(&mut taking).await.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [9]);
+}
+
+#[actix::test]
+async fn figures_show_who_waits_and_who_has_a_turn() {
+    for (kind, in_flight) in [(Kind::Fetches, 1), (Kind::LookUps, 0)] {
+        let counters = Arc::<Counters>::default();
+        let (turns, hosts) = (Turns::new(kind, 1, 512, &counters), Hosts::new(1));
+        let all = named(&hosts, 2);
+        let (_request, wanted) = request(2);
+        let figures = || (counters.in_flight.load(Ordering::Relaxed), counters.waiting.load(Ordering::Relaxed));
+        let mut taking = take(&turns, &wanted, &all);
+        let held = taken(&mut taking).await;
+        assert_eq!(figures(), (in_flight, 1), "{kind:?}");
+        drop(held);
+        let held = taken(&mut taking).await;
+        assert_eq!(figures(), (in_flight, 0), "{kind:?}");
+        drop(held);
+        assert_eq!(figures(), (0, 0), "{kind:?}");
+    }
 }
 
 #[actix::test]

@@ -191,3 +191,7 @@ impl Wanted {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "waiters_tests.rs"]
+mod tests;

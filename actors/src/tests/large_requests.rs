@@ -42,6 +42,34 @@ async fn parts_grow_where_runs_are_short_and_stay_so() {
 }
 
 #[actix::test]
+async fn what_fits_into_a_batch_teaches_nothing_about_parts() {
+    let (fake, handle) = start(Behaviour::HalfPlusTwo, POLICY);
+    for _ in 0..3 {
+        drop(handle.predict(column(&[1.0; 32]), soon(), None).await.unwrap());
+    }
+    drop(handle.predict(column(&[1.0; 100]), soon(), None).await.unwrap());
+    assert_eq!(fake.run_rows()[..4], [32; 4], "the first part is as large as a batch");
+}
+
+#[actix::test]
+async fn a_large_request_that_runs_in_one_part_teaches_the_size_of_the_next() {
+    let slow_below_zero = |x: &Tensor, _| {
+        if floats(x)[0] < 0.0 {
+            std::thread::sleep(Duration::from_millis(11));
+        }
+        Ok(vec![x.clone()])
+    };
+    let (own, handle) = start_own(POLICY, slow_below_zero);
+    drop(handle.predict(column(&[0.0; 10_000]), soon(), None).await.unwrap());
+    // Parts have grown, so the first of these may run whole.
+    for _ in 0..16 {
+        drop(handle.predict(column(&[-1.0; 100]), soon(), None).await.unwrap());
+    }
+    let last = own.run_values().pop().unwrap();
+    assert!(last.len() < 100, "long runs have halved the parts until a request of 100 rows is divided: {} rows", last.len());
+}
+
+#[actix::test]
 async fn with_batches_of_one_a_request_runs_whole() {
     let (fake, handle) = start(Behaviour::HalfPlusTwo, Policy { batch_rows_max: 1, ..POLICY });
     let requests = vec![handle.predict(column(&[1.0; 500]), soon(), None), handle.predict(column(&[2.0]), soon(), None)];

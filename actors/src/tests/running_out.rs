@@ -48,6 +48,27 @@ async fn a_run_that_was_ended_for_its_time_is_not_begun_again() {
 }
 
 #[actix::test]
+async fn a_run_that_was_ended_for_its_time_says_so_to_a_caller_that_has_not_noticed() {
+    let ends = |_: &Tensor, time| {
+        std::thread::sleep(time);
+        Err(Error::new(Code::DeadlineExceeded, "Timed out waiting for notification"))
+    };
+    let (_, handle) = start_own(POLICY, ends);
+    let mut late = std::pin::pin!(handle.predict(column(&[1.0]), in_ms(50), None));
+    // Sent, and then not looked at until the run has answered.
+    assert!(futures::poll!(late.as_mut()).is_pending());
+    until(|| handle.queued_requests() == 0).await;
+    assert_eq!(late.await.unwrap_err().message, "the request's time ran out while it ran");
+}
+
+#[actix::test]
+async fn a_model_that_gives_up_before_its_time_has_an_error_of_its_own() {
+    let own_error = || Error::new(Code::DeadlineExceeded, "the queue of the model gave nothing");
+    let (_, handle) = start_own(POLICY, move |_, _| Err(own_error()));
+    assert_eq!(handle.predict(column(&[1.0]), soon(), None).await.unwrap_err(), own_error());
+}
+
+#[actix::test]
 async fn a_run_that_nobody_waits_for_gives_its_place_to_another_thread() {
     let (release, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
@@ -121,4 +142,16 @@ async fn a_panic_outside_of_the_run_hurts_only_its_batch() {
     }
     until_queued(&handle, 0).await;
     assert!(fake.run_rows().len() < 10, "the parts behind the lost one are left out: {:?}", fake.run_rows());
+}
+
+#[actix::test]
+async fn the_parts_behind_a_lost_one_are_not_run() {
+    let fake = Arc::new(FakeSession::new(Behaviour::Slow(Duration::from_millis(11))));
+    let handle = start_observed(&fake, POLICY, Arc::new(Panics::default())).remove(0);
+    handle.predict(column(&[1.0; 1000]), soon(), None).await.unwrap_err();
+    // Each of these would wait for a part.
+    for _ in 0..3 {
+        assert_eq!(values(handle.predict(column(&[2.0]), soon(), None).await), [2.0]);
+    }
+    assert_eq!(fake.run_rows(), [32, 32, 1, 1, 1], "the third part is lost before its run");
 }

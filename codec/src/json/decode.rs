@@ -4,8 +4,6 @@
 //! one example for each element. Values go straight from the text into the tensors' own memory; no memory is reserved for a number
 //! that the caller states. Pure: the bytes of a `url` wrapper are not fetched here.
 
-use std::fmt;
-
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use tfweb_engine::{quoted, Error, Signature, Tensor};
 
@@ -89,10 +87,6 @@ impl Body<'_, '_> {
 
 impl<'de> Visitor<'de> for Body<'_, '_> {
     type Value = Form;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
 
     visit_scalars!();
 

@@ -76,6 +76,12 @@ fn names_must_be_the_signatures() {
         r#"! example 1: unknown input "A"; the inputs of signature "predict" are "a", "b", "c""#,
     );
     check("", r#"{"x":1}"#, r#"! unknown input "x"; the inputs of signature "predict" are none"#);
+    let many = |count: usize, separator: &str, text: fn(usize) -> String| (0..count).map(text).collect::<Vec<_>>().join(separator);
+    for (count, end) in [(32, ""), (33, ", …")] {
+        let inputs = many(count, "; ", |i| format!("x{i}: float32 [-1]"));
+        let names = many(32, ", ", |i| format!("\"x{i}\"")) + end;
+        check(&inputs, "{}", &format!(r#"! missing inputs {names} of signature "predict""#));
+    }
     let long = "é".repeat(100);
     let cut = "é".repeat(80);
     check(

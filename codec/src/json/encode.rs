@@ -65,7 +65,7 @@ fn write_object<T>(keys: &[Vec<u8>], values: impl Iterator<Item = T>, write: imp
 }
 
 /// Estimates the bytes of an answer, so that most answers are written without moving in memory.
-fn text_bytes(outputs: &[TensorSpec], tensors: &[Tensor], rows: usize) -> usize {
+pub(super) fn text_bytes(outputs: &[TensorSpec], tensors: &[Tensor], rows: usize) -> usize {
     let names: usize = outputs.iter().map(|spec| spec.name.len() + 6).sum();
     let values = |tensor: &Tensor| {
         with_scalar!(tensor.dtype(), T => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tfweb_engine::{bf16, f16, with_scalar, DType, Scalar, Tensor};
 
 use super::decode::{decode, Form};
-use super::encode::{columns, example, examples};
+use super::encode::{columns, example, examples, text_bytes};
 use super::native::NativeRules;
 use super::numbers::round_to_odd;
 use super::rules::WriteRules;
@@ -133,6 +133,21 @@ fn forms_are_those_of_the_request() {
     assert_eq!(text(columns(&[], &[])), "{}");
     let scalars = signature("s: float32 []").inputs;
     assert_eq!(text(columns(&scalars, &[Tensor::from_vec(&[], vec![0.5_f32])])), r#"{"s":0.5}"#);
+}
+
+#[test]
+fn the_memory_of_an_answer_is_about_its_text() {
+    let (name, long) = ("x".to_owned(), "x".repeat(100));
+    let full = |dims: &[usize]| Tensor::from_vec(dims, vec![i8::MAX; dims.iter().product()]);
+    for (name, dims) in [(&name, vec![1000]), (&name, vec![1000, 1]), (&name, vec![1000, 3]), (&long, vec![1000]), (&name, vec![0])]
+    {
+        let outputs = signature(&format!("{name}: int8 [-1]")).inputs;
+        let tensors = [full(&dims)];
+        for (text, rows) in [(columns(&outputs, &tensors), 1), (examples(&outputs, &tensors, dims[0]), dims[0])] {
+            let (text, estimate) = (text.len(), text_bytes(&outputs, &tensors, rows));
+            assert!(text <= estimate && estimate <= 2 * text + 32, "{dims:?}, {rows} rows: {text} bytes, estimated as {estimate}");
+        }
+    }
 }
 
 /// A tensor of pseudo-random bits; NaN of every kind included, which all come back as the one NaN that JSON has a word for.

@@ -43,10 +43,7 @@ fn non_finite(word: &str) -> Option<&'static str> {
 /// The longest run of such bytes that touches the place where serde stopped.
 fn token(error: &serde_json::Error, body: &[u8], is_part: impl Fn(u8) -> bool) -> String {
     let lines_before = error.line().saturating_sub(1);
-    let begin = match lines_before {
-        0 => 0,
-        _ => body.iter().enumerate().filter(|(_, &byte)| byte == b'\n').nth(lines_before - 1).map_or(0, |(at, _)| at + 1),
-    };
+    let begin: usize = body.split_inclusive(|&byte| byte == b'\n').take(lines_before).map(<[u8]>::len).sum();
     let (before, behind) = body.split_at((begin + error.column()).min(body.len()));
     let start = before.iter().rposition(|&byte| !is_part(byte)).map_or(0, |at| at + 1);
     let end = behind.iter().position(|&byte| !is_part(byte)).unwrap_or(behind.len());

@@ -163,10 +163,6 @@ impl<'de, R: ReadRules> DeserializeSeed<'de> for Named<'_, '_, R> {
 impl<'de, R: ReadRules> Visitor<'de> for Named<'_, '_, R> {
     type Value = ();
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
     visit_scalars!();
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {

@@ -8,9 +8,14 @@ use super::elements::Wrapped;
 use super::found::Found;
 use super::shape::SeenShape;
 
-/// Sends every value that is neither a list nor an object to the visitor's `scalar`.
+/// Sends every value that is neither a list nor an object to the visitor's `scalar`. Such a visitor takes every value of JSON, so
+/// nobody sees what it is expecting.
 macro_rules! visit_scalars {
     () => {
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("any value")
+        }
+
         fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
             self.scalar(Found::Bool(value))
         }

@@ -59,6 +59,12 @@ fn floats_are_rounded_once() {
     // Halfway between two float16, and just above: by way of float32 both would round to even.
     check("x: float16 []", r#"{"x":1.00048828125}"#, "Columns x = [] 1.0");
     check("x: float16 []", r#"{"x":1.0004882812500002}"#, "Columns x = [] 1.001");
+    check("x: float16 []", r#"{"x":1.0004882812499998}"#, "Columns x = [] 1.0");
+    // Above the tie by a little more than one unit of float32.
+    check("x: float16 []", r#"{"x":1.0004884004592897}"#, "Columns x = [] 1.001");
+    check("x: float16 []", r#"{"x":-1.0014648437499998}"#, "Columns x = [] -1.001");
+    check("x: float16 []", r#"{"x":-1.00146484375}"#, "Columns x = [] -1.002");
+    check("x: bfloat16 []", r#"{"x":1.0039062499999998}"#, "Columns x = [] 1.0");
     check("x: bfloat16 []", r#"{"x":1.00390625}"#, "Columns x = [] 1.0");
     check("x: bfloat16 []", r#"{"x":1.0039062500000002}"#, "Columns x = [] 1.01");
     // One unit in the last place off without serde_json's feature `float_roundtrip`.
@@ -104,6 +110,11 @@ fn integers_accept_whole_numbers_in_range() {
         r#"! input "x": expected int64 of shape [], got the number 9.3e18 (out of the range of int64)"#,
     );
     check(
+        "x: int64 []",
+        r#"{"x":-9.3e18}"#,
+        r#"! input "x": expected int64 of shape [], got the number -9.3e18 (out of the range of int64)"#,
+    );
+    check(
         "x: uint64 []",
         r#"{"x":-1.0}"#,
         r#"! input "x": expected uint64 of shape [], got the number -1.0 (out of the range of uint64)"#,
@@ -117,7 +128,8 @@ fn integers_are_exact_or_refused() {
     }
     for dtype in ["int64", "uint64"] {
         // float64 has 9007199254740992 for the first two.
-        for number in ["9007199254740993.0", "9007199254740992.0", "9007199254740993e0", "9.2e18", "1E+16"] {
+        let least = if dtype == "int64" { "-9.2e18" } else { "9007199254740992.0" };
+        for number in ["9007199254740993.0", least, "9007199254740993e0", "9.2e18", "1E+16"] {
             let expected = format!(
                 r#"! input "x": expected {dtype} of shape [], got the number {number} (whole numbers of 2^53 and more need all their digits, without a point and an exponent)"#
             );
@@ -171,7 +183,10 @@ fn errors_say_what_to_write() {
 #[test]
 fn bools_are_true_or_false() {
     check("x: bool [-1]", r#"{"x":[true,false]}"#, "Columns x = [2] [true,false]");
-    check("x: bool [-1]", r#"{"x":[1]}"#, r#"! input "x": expected bool of shape [-1], got the number 1 at [0]"#);
+    for number in ["1", "-1", "1.5"] {
+        let expected = format!(r#"! input "x": expected bool of shape [-1], got the number {number} at [0]"#);
+        check("x: bool [-1]", &format!("{{\"x\":[{number}]}}"), &expected);
+    }
     check("x: bool [-1]", r#"{"x":["true"]}"#, r#"! input "x": expected bool of shape [-1], got the text "true" at [0]"#);
     check("x: bool [-1]", r#"{"x":[null]}"#, r#"! input "x": expected bool of shape [-1], got null at [0]"#);
     check("x: bool [-1]", r#"{"x":{"b64":"AA=="}}"#, r#"! input "x": expected bool of shape [-1], got an object"#);
@@ -193,7 +208,10 @@ fn strings_are_text_or_wrapped() {
         let start = r#"input "x": expected base64 in "b64", got other text at [1] (invalid "#;
         assert!(got.starts_with(start) || base64 == "YQ=", "{base64}: {got}");
     }
-    check(x, r#"{"x":[5]}"#, r#"! input "x": expected string of shape [-1], got the number 5 at [0]"#);
+    for number in ["5", "1.5"] {
+        let expected = format!(r#"! input "x": expected string of shape [-1], got the number {number} at [0]"#);
+        check(x, &format!("{{\"x\":[{number}]}}"), &expected);
+    }
     check(x, r#"{"x":[null]}"#, r#"! input "x": expected string of shape [-1], got null at [0]"#);
     check(x, r#"{"x":[["a"]]}"#, r#"! input "x": expected string of shape [-1], got a list at [0]"#);
     check(x, r#"{"x":"a"}"#, r#"! input "x": expected string of shape [-1], got the text "a""#);

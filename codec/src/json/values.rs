@@ -4,8 +4,6 @@
 //! Therefore [`Innermost`] and the forced inlining exist, and an element is made inside serde but appended outside of it.
 //! Depth is bounded by the signature's rank, or by [`RANK_MAX`](tfweb_engine::RANK_MAX) where it has none.
 
-use std::fmt;
-
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::context::Problem;
@@ -80,10 +78,6 @@ impl<'de, C: Elements> DeserializeSeed<'de> for Value<'_, '_, '_, C> {
 impl<'de, C: Elements> Visitor<'de> for Value<'_, '_, '_, C> {
     type Value = ();
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
     visit_scalars!();
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
@@ -140,10 +134,6 @@ impl<'de, C: Elements> DeserializeSeed<'de> for Innermost<'_, '_, '_, C> {
 impl<'de, C: Elements> Visitor<'de> for Innermost<'_, '_, '_, C> {
     type Value = ();
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
     visit_scalars!();
 
     #[inline(always)]
@@ -199,10 +189,6 @@ impl<'de, C: Elements> DeserializeSeed<'de> for Element<'_, '_, '_, C> {
 impl<'de, C: Elements> Visitor<'de> for Element<'_, '_, '_, C> {
     type Value = C::Item;
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an element")
-    }
-
     visit_scalars!();
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<C::Item, A::Error> {
@@ -218,5 +204,73 @@ impl<'de, C: Elements> Visitor<'de> for Element<'_, '_, '_, C> {
             }
             Wrapped::Never => Err(self.scope.context.refuse(Problem::got(Found::Object.to_string()))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tfweb_engine::{DType, PartialShape};
+
+    use super::super::context::Context;
+    use super::super::elements::Scalars;
+    use super::super::native::NativeRules;
+    use super::super::shape::SeenShape;
+    use super::*;
+
+    /// Counts elements, and notes for how many it is to make room.
+    #[derive(Default)]
+    struct Counted {
+        reserved: Vec<usize>,
+        count: usize,
+    }
+
+    impl Elements for Counted {
+        const DTYPE: DType = DType::Float32;
+        const WRAPPED: Wrapped = Wrapped::Never;
+        const EXPECTED: &'static str = "lists";
+        type Item = ();
+
+        fn reserve(&mut self, count: usize) {
+            self.reserved.push(count);
+        }
+
+        fn make(&mut self, _: Found<'_>) -> Option<()> {
+            Some(())
+        }
+
+        fn append(&mut self, (): ()) {
+            self.count += 1;
+        }
+
+        fn push_base64(&mut self, _: &str, _: &mut SeenShape<'_>, _: usize) -> Result<(), Problem> {
+            unreachable!("no wrappers")
+        }
+
+        fn push_url(&mut self, _: &str) -> Result<(), Problem> {
+            unreachable!("no wrappers")
+        }
+    }
+
+    #[test]
+    fn memory_is_reserved_once_for_each_value_and_never_for_more_than_the_body_can_spell() {
+        // The signature's shape, the body, and the elements for which room is made at each of two values.
+        for (shape, json, expected) in [
+            (PartialShape::new([Some(2), Some(3)]), "[[1,2,3],[4,5,6]]", [6, 3]),
+            (PartialShape::new([None, Some(3)]), "[[1,2,3],[4,5,6]]", [3, 6]),
+            (PartialShape::new([None, Some(1 << 40)]), "[]", [2, 0]),
+            (PartialShape::UNKNOWN, "[1,2,3,4,5,6]", [1, 6]),
+        ] {
+            let (mut seen, mut context, mut counted) = (SeenShape::new(&shape), Context::new(json.len()), Counted::default());
+            for _ in 0..2 {
+                let mut scope = Scope { shape: &mut seen, context: &mut context, start: 0 };
+                let value = Value { elements: &mut counted, scope: &mut scope, depth: 0 };
+                value.deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
+            }
+            assert_eq!(counted.reserved, expected, "{shape} {json}");
+            assert_eq!(counted.count, 2 * json.bytes().filter(u8::is_ascii_digit).count());
+        }
+        let mut scalars = Scalars { rules: NativeRules, values: Vec::<f32>::new() };
+        scalars.reserve(7);
+        assert!(scalars.values.capacity() >= 7);
     }
 }

@@ -102,10 +102,6 @@ impl<'de, C: Elements> DeserializeSeed<'de> for WrapperText<'_, '_, '_, C> {
 impl<'de, C: Elements> Visitor<'de> for WrapperText<'_, '_, '_, C> {
     type Value = ();
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text")
-    }
-
     visit_scalars!();
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<(), A::Error> {

@@ -66,6 +66,15 @@ fn every_dtype_comes_back_in_both_forms() {
 }
 
 #[test]
+fn an_answer_is_read_back_as_the_message_that_it_is() {
+    let bytes = AnswerTensor::of_values(&Tensor::from_vec(&[2], vec![1.5_f32, -2.0])).encode_to_vec();
+    let mut answer = AnswerTensor::decode(&bytes[..]).unwrap();
+    assert_eq!(answer.encode_to_vec(), bytes);
+    answer.clear();
+    assert_eq!(answer, AnswerTensor::default());
+}
+
+#[test]
 fn content_is_not_copied() {
     let content = Bytes::from(vec![0; 17]);
     let unaligned = content.slice(1..);
@@ -90,6 +99,7 @@ fn the_last_value_stands_for_the_missing_ones() {
 fn strings_may_be_packed() {
     let packed = |content: &'static [u8]| TensorProto { tensor_content: Bytes::from_static(content), ..proto(DType::String, &[2]) };
     assert_eq!(read(packed(b"\x01\x02abc")).unwrap().as_strings().unwrap().iter().collect::<Vec<_>>(), [&b"a"[..], b"bc"]);
+    assert_eq!(read(packed(b"\0\0")).unwrap().as_strings().unwrap().iter().collect::<Vec<_>>(), [b"", b""]);
     for content in [&b"\x01"[..], b"\x01\x02ab", b"\x01\x02abcd", b"\xff\xff", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02a"] {
         refused(packed(content), "expected tensor_content of 2 strings");
     }
@@ -101,6 +111,7 @@ fn what_does_not_fit_is_refused() {
     refused(floats(&[-1]), "a size of 0 or more in each dimension, got -1");
     refused(floats(&[i64::MAX, i64::MAX]), "is too large");
     refused(floats(&[i64::MAX, 2, 0]), "is too large");
+    assert_eq!(read(floats(&[1; 32])).unwrap().dims(), [1; 32]);
     refused(floats(&[1; 33]), "at most 32 dimensions, got 33");
     refused(floats(&[0]), "at most 0 values for the shape, got 1 in float_val");
     refused(floats(&[1 << 40]), "one value for 1099511627776 elements");
@@ -114,6 +125,8 @@ fn what_does_not_fit_is_refused() {
         TensorProto { int_val: vec![1], ..proto(DType::Int64, &[1]) },
         "expected values in int64_val or tensor_content, got them in int_val",
     );
+    let nothing = read(TensorProto { int_val: vec![1], ..proto(DType::Int64, &[0]) }).unwrap();
+    assert_eq!(nothing.as_slice::<i64>(), Some(&[][..]), "no value is missing");
     refused(TensorProto { int_val: vec![300], ..proto(DType::Uint8, &[1]) }, "300 is out of range of uint8");
     refused(TensorProto { half_val: vec![-1], ..proto(DType::Float16, &[1]) }, "expected 16 bits, got -1");
     refused(TensorProto { dcomplex_val: vec![1.0; 3], ..proto(DType::Complex128, &[2]) }, "expected pairs of a real and");
@@ -121,6 +134,15 @@ fn what_does_not_fit_is_refused() {
     refused(content, "expected 16 bytes of tensor_content for complex64 of shape [2], got 8");
     let long = TensorProto { string_val: vec![Bytes::from(vec![0; ROOM / 2])], ..proto(DType::String, &[2]) };
     refused(long, "one value for 2 elements");
+    // Values that a message holds itself need no room.
+    let all = read(TensorProto { float_val: vec![1.0; ROOM], ..proto(DType::Float32, &[i64::try_from(ROOM).unwrap()]) }).unwrap();
+    assert_eq!(all.element_count(), ROOM);
+    let all = read(TensorProto { string_val: vec![Bytes::new(); ROOM], ..proto(DType::String, &[i64::try_from(ROOM).unwrap()]) });
+    assert_eq!(all.unwrap().element_count(), ROOM);
+    // Strings of no bytes take memory too.
+    let most = i64::try_from(ROOM / size_of::<Bytes>()).unwrap();
+    assert!(read(proto(DType::String, &[most])).is_ok());
+    refused(proto(DType::String, &[most + 1]), &format!("one value for {} elements", most + 1));
 }
 
 #[test]

@@ -70,6 +70,14 @@ fn operations_that_need_elements_are_found_wherever_they_are_run() {
 }
 
 #[test]
+fn the_operations_that_may_run_are_those_before_the_fetches_and_in_their_functions() {
+    let functions = [("body(t)", "f = RFFT(t)\n c = inner(f)"), ("inner(t)", "r = Relu(t)"), ("unused(t)", "p = PrintV2(t)")];
+    let graph = graph("x = Placeholder()\n y = While:body(x)\n z = Conv2D(y, k)", &functions);
+    let operations: Vec<&str> = graph.operations(&["y"]).into_iter().collect();
+    assert_eq!(operations, ["Placeholder", "RFFT", "Relu", "While"]);
+}
+
+#[test]
 fn what_is_no_graph_is_an_error() {
     assert!(Graph::parse(b"\xff\xff").is_err());
 }

@@ -43,7 +43,7 @@ pub trait Session: Send + Sync {
         true
     }
 
-    /// What the model lacks, in words, if it was loaded without its initialiser.
+    /// Names the missing assets, if the model was loaded without its initialiser.
     fn lacks(&self) -> Option<String> {
         None
     }

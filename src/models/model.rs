@@ -89,7 +89,7 @@ pub struct Version {
     pub number: u64,
     /// Sorted by name.
     pub servables: Vec<Servable>,
-    /// What it lacks, in words, if it was loaded without its initialiser.
+    /// The missing assets in words, if it was loaded without its initialiser.
     pub(super) lacks: Option<String>,
     /// Kept as long as the version lives. The registry counts a version as ended when nobody else holds its metrics.
     pub(super) _metrics: Arc<VersionMetrics>,

@@ -25,8 +25,8 @@ MEMORY_BYTES = 4 << 30
 LIVEZ_S_MAX = 0.1
 IDLE_WAIT_S = 10
 # What allocators may keep of what was given back, beside a fifth of the memory after the first load. TensorFlow's keeps its regions,
-# each twice as large as the one before: from 2 to 128 MiB here. The rest is tfweb's and the C library's.
-SLACK_KIB = (254 + 64) << 10
+# each twice as large as the one before: from 2 to 256 MiB here. The rest is tfweb's and the C library's.
+SLACK_KIB = (510 + 64) << 10
 # What the request that asks for the figures is counted at.
 OWN_BYTES_MAX = 32 << 10
 

@@ -121,7 +121,7 @@ impl Lack {
         Initialised::new(graph, &initialisers, stateless_operations())
     }
 
-    /// What the model lacks. TensorFlow's error may name files of the server, so it is in the log alone.
+    /// Names the missing assets. TensorFlow's error may name files of the server, so the log alone has it.
     pub(super) fn in_words(&self) -> String {
         self.assets.clone().unwrap_or_else(|| "the model's initialiser failed; the log says why".to_owned())
     }

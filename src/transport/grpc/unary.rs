@@ -186,7 +186,7 @@ async fn encode<A: Message + 'static>(
     deadline: Deadline,
     ledger: Arc<Ledger>,
 ) -> Result<Bytes, Error> {
-    // The message is gone, and its answer shows at most the bytes that arrived.
+    // The message has been dropped. Its answer can share only the bytes that arrived.
     memory.shrink_to(0);
     let length = answer.encoded_len();
     let encode = move || {

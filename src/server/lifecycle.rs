@@ -125,7 +125,7 @@ impl Server {
 
     /// Stops: the server reports that it is not ready, accepts no more connections after a delay, and finishes the requests in
     /// flight. Then the actors and run threads end. If this takes longer than the limit, it gives up, and the process should
-    /// exit. The parts that stop after the requests end [`AFTER_REQUESTS`] later at most.
+    /// exit. The parts that stop after the requests end two seconds later at most.
     ///
     /// # Errors
     /// If a listener fails.

@@ -12,7 +12,7 @@ use tfweb_proto::tensorflow::serving::{input, ExampleList, InferenceTask, Input,
 use tfweb_proto::tensorflow::Example;
 
 use crate::client::{Connection, Request};
-use crate::frames::{frame, post_head, Frames, DATA, END_STREAM, HEADERS};
+use crate::frames::{frame, post_head, Frames, DATA, END_STREAM};
 use crate::gated::Gated;
 use crate::grpc;
 use crate::origin::Origin;
@@ -163,26 +163,38 @@ fn names_that_nobody_knows_are_no_labels() {
     assert_eq!((unknown("native"), unknown("tf_serving_rest")), (3.0, 1.0));
 }
 
-#[test]
-fn a_call_of_several_tasks_that_fails_is_counted_for_its_model() {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
-    let mut process = Process::serve(&format!("--model tests/models/examples --grpc_port {port}"));
-    process.until_says(&format!("gRPC on 127.0.0.1:{port}"));
+/// Calls the classifying signature of the model `examples` by this method, with one example.
+fn infer(stream: u32, method: &str) -> Vec<u8> {
     let task = InferenceTask {
         model_spec: Some(ModelSpec { name: "examples".into(), ..ModelSpec::default() }),
-        method_name: "tensorflow/serving/regress".into(),
+        method_name: format!("tensorflow/serving/{method}"),
     };
-    // The signature classifies.
     let examples = input::Kind::ExampleList(ExampleList { examples: vec![Example::default()] });
     let message = MultiInferenceRequest { tasks: vec![task], input: Some(Input { kind: Some(examples) }) }.encode_to_vec();
     let prefix = u32::try_from(message.len()).expect("a short message").to_be_bytes();
+    let path = "/tensorflow.serving.PredictionService/MultiInference";
+    let body = frame(DATA, END_STREAM, stream, &[&[0], &prefix[..], &message].concat());
+    [post_head(stream, path, &[("content-type", "application/grpc")]), body].concat()
+}
+
+#[test]
+fn calls_of_several_tasks_are_counted_for_their_model() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let mut process = Process::serve(&format!("--model tests/models/examples --grpc_port {port}"));
+    process.until_says(&format!("gRPC on 127.0.0.1:{port}"));
     let mut frames = Frames::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let head = post_head(1, "/tensorflow.serving.PredictionService/MultiInference", &[("content-type", "application/grpc")]);
-    frames.send(&[head, frame(DATA, END_STREAM, 1, &[&[0], &prefix[..], &message].concat())].concat()).expect("an open connection");
-    frames.until(HEADERS);
+    for (stream, method) in [(1, "classify"), (3, "regress")] {
+        frames.send(&infer(stream, method)).expect("an open connection");
+        while !frames.receive().expect("an answer").ends_answer() {}
+    }
+    let labels = r#"model="examples",version="1",signature="serving_default""#;
     let page = Page::of(process.address(), "");
-    let labels = r#"model="examples",version="1",signature="serving_default",protocol="tf_serving_grpc""#;
-    assert_eq!(page.get("tfweb_requests_total", &format!(r#"{labels},code="INVALID_ARGUMENT""#)), 1.0);
+    let ended = |code: &str| {
+        let labels = format!(r#"{labels},protocol="tf_serving_grpc",code="{code}""#);
+        page.get("tfweb_requests_total", &labels)
+    };
+    assert_eq!((ended("OK"), ended("INVALID_ARGUMENT")), (1.0, 1.0), "the signature does no regression");
+    assert_eq!(page.get("tfweb_encode_duration_seconds_count", labels), 1.0);
 }
 
 #[test]

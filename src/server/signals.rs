@@ -6,7 +6,8 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 
 use crate::watched_files::LookAgain;
 
-/// Receives the signals. It listens before TensorFlow is loaded, which takes a while, so that no signal kills the process without an ordered stop.
+/// Receives the signals. It listens before TensorFlow is loaded, which takes a while, so that no signal kills the process without an
+/// ordered stop.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -347,6 +347,17 @@ fn a_version_that_cannot_run_does_not_take_over() {
     assert_eq!(server.call(&other.post("alone")).status, 200);
 }
 
+#[test]
+fn who_moves_a_model_is_told_of_its_new_place() {
+    let (_loads, server) = serve("");
+    let old = Place::new(1, "good");
+    assert_eq!(server.call(&old.post("m")).status, 200);
+    old.put(2, "bad");
+    until("version 2 has failed", || server.call(&Request::get("/models")).text().contains("a bad model"));
+    let moved = server.call(&Place::new(1, "warned").post("m"));
+    assert!(moved.status == 400 && moved.text().contains("version 1 passed this trial and stays"), "{moved:?}");
+}
+
 /// Adds a model, and then a version that says this of itself.
 #[track_caller]
 fn does_not_take_over(server: &RunningServer, name: &str, says: &str) {
